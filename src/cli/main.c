@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program's entry: finds the command's row and runs it. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct cli_command commands[] = {
+	{ NULL, NULL, NULL, NULL },
+};
+
+static void print_usage(FILE *out)
+{
+	fprintf(out, "usage: sallyport COMMAND ...\n\n");
+	for (const struct cli_command *c = commands; c->name != NULL; c++)
+		fprintf(out, "  %s\n      %s\n", c->usage, c->does);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
+		printf("sallyport %s\n", SALLYPORT_VERSION);
+		return CLI_OK;
+	}
+	if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)) {
+		print_usage(stdout);
+		return CLI_OK;
+	}
+	for (const struct cli_command *c = commands; argc >= 2 && c->name != NULL; c++)
+		if (strcmp(argv[1], c->name) == 0)
+			return c->run(argc - 1, argv + 1);
+	if (argc >= 2)
+		fprintf(stderr, "sallyport: there is no command '%s'\n", argv[1]);
+	print_usage(stderr);
+	return CLI_USAGE;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A stream: one side's byte channel, over a transport (a plain socket; TLS fits in at the same
+ * place without a proxy noticing), with a read buffer and a write buffer that are borrowed from
+ * the worker's pool and given back when empty. An idle stream holds only its struct.
+ *
+ * Reading: stream_fill() waits for more octets; stream_peek() shows what is buffered;
+ * stream_consume() drops what was dealt with. What was peeked stays valid until the next
+ * fill, consume or close.
+ *
+ * Writing: stream_write() queues (and writes through once a chunk is full), stream_flush()
+ * waits until everything is with the kernel. Data is sent when flushed, or when the coroutine
+ * would wait on reading either of a stream's pair (streams_wait flushes nothing by itself).
+ *
+ * Every failure is remembered: after an error all calls return it again.
+ */
+#ifndef SALLYPORT_IO_STREAM_H
+#define SALLYPORT_IO_STREAM_H
+
+#include "base/addr.h"
+#include "base/attributes.h"
+#include "base/clock.h"
+#include "base/slice.h"
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct stream;
+struct loop;
+struct loop_watch;
+
+#define STREAM_CHUNK (16u * 1024u)	/* octets of a borrowed buffer */
+
+/*
+ * What carries the octets. Calls never block: they return octets moved, 0 for end of file
+ * (read only), or -errno, with -EAGAIN meaning "not now" and *want saying which readiness of
+ * the descriptor (LOOP_READ or LOOP_WRITE) to wait for, since a TLS read may want to write.
+ */
+struct transport_ops {
+	const char *name;
+	ssize_t (*read)(void *self, void *buf, size_t size, unsigned *want);
+	ssize_t (*writev)(void *self, const struct iovec *iov, int n, unsigned *want);
+	int (*shutdown_write)(void *self, unsigned *want);	/* 0 or -errno */
+	void (*close)(void *self);				/* frees self, not the descriptor */
+	bool splices;						/* the descriptor carries the plain octets */
+};
+
+/* A stream on a connected, non-blocking socket, which it owns from then on. NULL: errno; the
+ * descriptor is then still the caller's. */
+struct stream *stream_open(struct loop *loop, int fd);
+
+/* Put another transport on top (STARTTLS); self is owned. Refused with -EBUSY while octets are
+ * buffered in either direction: plaintext must not cross the switch. */
+int stream_set_transport(struct stream *s, const struct transport_ops *ops, void *self) MUST_CHECK;
+
+/* Close at once; unsent octets are lost; closing with *reset* sends RST. Accepts NULL in it. */
+void stream_close(struct stream **sp);
+void stream_reset(struct stream **sp);
+
+/*
+ * Wait for more octets than are buffered now. WAITS.
+ * Returns the number buffered (> 0); 0 at end of file with nothing new; -ETIMEDOUT; -ECANCELED;
+ * -ENOBUFS (the buffer is full: the caller's limits are too wide); -errno of the transport.
+ */
+co_waits ssize_t stream_fill(struct stream *s, deadline_t deadline) MUST_CHECK;
+
+/* Like stream_fill, but reads only what is there: 0 = nothing now, -EPIPE = end of file. */
+ssize_t stream_fill_now(struct stream *s) MUST_CHECK;
+
+struct slice stream_peek(const struct stream *s);
+void stream_consume(struct stream *s, size_t n);
+bool stream_at_eof(const struct stream *s);		/* end of file seen, buffer may still hold octets */
+
+/* Queue octets; they are copied. WAITS only when a chunk is full. 0 or -errno as above. */
+co_waits int stream_write(struct stream *s, struct slice octets, deadline_t deadline) MUST_CHECK;
+/* Send queued octets, then these, without copying them; returns when all are with the kernel. */
+co_waits int stream_write_through(struct stream *s, struct slice octets, deadline_t deadline) MUST_CHECK;
+co_waits int stream_flush(struct stream *s, deadline_t deadline) MUST_CHECK;
+size_t stream_unsent(const struct stream *s);
+/* Send what can be sent without waiting. 0 (all sent, or more is waiting) or -errno. */
+int stream_push(struct stream *s) MUST_CHECK;
+
+/* Half close after all queued octets. WAITS. */
+co_waits int stream_shutdown_write(struct stream *s, deadline_t deadline) MUST_CHECK;
+
+/*
+ * Wait for one of several streams. Fill in stream and want (LOOP_READ, LOOP_WRITE or both);
+ * got says what can be done without EAGAIN now (LOOP_READ also at end of file or error, and
+ * when octets are buffered that were not there at the last fill). WAITS.
+ * Returns the number of entries with got != 0; -ETIMEDOUT; -ECANCELED. NULL streams are skipped.
+ */
+struct stream_wait {
+	struct stream *stream;
+	unsigned want, got;
+};
+co_waits int streams_wait(struct stream_wait *set, size_t n, deadline_t deadline) MUST_CHECK;
+
+uint64_t stream_octets_in(const struct stream *s);	/* since opening */
+uint64_t stream_octets_out(const struct stream *s);
+int stream_fd(const struct stream *s);
+int stream_error(const struct stream *s);		/* remembered -errno, 0 = fine */
+
+/* What sockets know. -errno on failure. */
+int stream_local(const struct stream *s, struct endpoint *out);
+int stream_peer(const struct stream *s, struct endpoint *out);
+
+/* Bounds of the worker's pool of chunks: returned by all streams together when idle. */
+size_t stream_pool_in_use(const struct loop *loop);	/* chunks */
+
+#endif

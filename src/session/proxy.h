@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a protocol proxy sees of the engine: its two streams, its configuration, its session,
+ * and the few things it asks the engine for. A proxy's run() reads from greeting to close and
+ * returns; the session accounts and closes the streams afterwards.
+ */
+#ifndef SALLYPORT_SESSION_PROXY_H
+#define SALLYPORT_SESSION_PROXY_H
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "io/co.h"
+#include "io/stream.h"
+#include "policy/attribute.h"
+#include "policy/policy.h"
+
+struct session;
+
+/* Whose doing the end of a session was. */
+enum fault {
+	FAULT_NONE,		/* both sides agreed to end */
+	FAULT_CLIENT,
+	FAULT_SERVER,
+	FAULT_POLICY,		/* the policy said so */
+	FAULT_CALLBACK,		/* policy code failed, or was late */
+	FAULT_ADMIN,		/* stop-session, shutdown */
+	FAULT_RESOURCE,		/* memory, descriptors, a limit of ours */
+	FAULT_OWN,		/* a broken promise of our own code */
+	FAULT_COUNT
+};
+extern const char *const fault_names[FAULT_COUNT];	/* "none", "client", ... */
+
+/* The verdicts of the accounting record; names as the policy language has them. */
+enum verdict {
+	VERDICT_ACCEPTED, VERDICT_DENIED_BY_POLICY, VERDICT_DENIED_BY_LIMIT, VERDICT_DENIED_BY_CONNECTION_FAIL,
+	VERDICT_DENIED_BY_UNKNOWN_FAIL, VERDICT_ABORTED_BY_POLICY_ACTION, VERDICT_INVALID_POLICY_CALL,
+	VERDICT_COUNT
+};
+extern const char *const verdict_names[VERDICT_COUNT];
+
+struct proxy {
+	const struct proxy_type *type;
+	const void *config;		/* the typed block: the service's, or this session's own */
+	void *run;			/* type->run_size octets, zeroed: run-time attributes and what the proxy keeps */
+	struct session *session;
+	struct slice id;		/* "svc/inst/service:7/inst/smtp" for log lines */
+	struct stream *client;		/* open from the start */
+	struct stream *server;		/* NULL until proxy_connect_server succeeded */
+	struct arena *arena;		/* the session's; a transaction makes a child */
+	const char *doing;		/* what it waits for, in words: shown by ctl sessions and in logs */
+	/* How it ended, set by proxy_end; FAULT_NONE and NULL at the start. */
+	enum fault fault;
+	const char *reason;		/* a static word list: "reply-code-changed"; NULL = none */
+};
+
+/*
+ * Open the server side as the policy says (router, chainer, forged address) and set
+ * proxy->server. WAITS. 0; -EACCES (the policy refuses that target); -ETIMEDOUT; -ECANCELED;
+ * -errno of the connection. Logged and accounted here, the proxy only tells its client.
+ */
+co_waits int proxy_connect_server(struct proxy *proxy) MUST_CHECK;
+
+/* Close the server side early (a message must not be taken as complete): RST, no goodbye. */
+void proxy_drop_server(struct proxy *proxy);
+
+/*
+ * Say how the session ends: whose fault, and a short machine-readable reason (the transcripts'
+ * "end fault=... reason=..."). The first call counts. err (0 or -errno) adds its text to the
+ * log line. Logged once, with what the proxy was doing.
+ */
+void proxy_end(struct proxy *proxy, enum fault fault, const char *reason, int err);
+
+/* The administrator or a shutdown wants the session to end at the next good moment. */
+bool proxy_should_stop(const struct proxy *proxy);
+
+/* The client as the policy sees it. */
+const struct endpoint *proxy_client_address(const struct proxy *proxy);
+const struct zone *proxy_client_zone(const struct proxy *proxy);	/* NULL = none */
+const struct endpoint *proxy_client_local(const struct proxy *proxy);	/* the original destination */
+const struct policy *proxy_policy(const struct proxy *proxy);
+int64_t proxy_wall_ms(const struct proxy *proxy);
+
+/*
+ * Call policy code, or its native form. Octets of the result live on the session's arena. The
+ * call's deadline is the policy's (default 5 s); run-time attributes and tables that the code
+ * changed are taken over before this returns, each checked as its row says.
+ * WAITS (if it is not native). 0 and *result; -ETIMEDOUT (too late); -EREMOTEIO (the code
+ * raised; logged); -EBADMSG (unusable value or answer); -EPIPE (the policy host died);
+ * -ECANCELED; -ENOSYS (call is not set).
+ */
+co_waits int proxy_call(struct proxy *proxy, const struct policy_call *call, const struct call_value *args,
+			size_t n_args, struct call_value *result) MUST_CHECK;
+
+/* The session's table: the service's, under what callbacks of this session changed. */
+const struct compiled_table *proxy_table(struct proxy *proxy, const struct policy_table *type);
+
+/* Write one record into the accounting log of the session: a tag, a word, and fields. */
+#define proxy_log(proxy, tag, level, summary, ...) log_event((tag), (level), (proxy)->id, (summary), ##__VA_ARGS__)
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A session's life: decide, route, run its proxy, account. The environment gives it everything
+ * that differs between a worker, a test and a fuzzer: loop, policy, connector, policy host.
+ */
+#ifndef SALLYPORT_SESSION_SESSION_H
+#define SALLYPORT_SESSION_SESSION_H
+
+#include "io/connector.h"
+#include "session/proxy.h"
+
+/*
+ * The policy host as a session sees it: a port. call runs policy code for a session's proxy,
+ * takes over what it changed, and returns as proxy_call does. method is NULL for a numbered
+ * callback, else the name of a method ("config").
+ */
+struct policy_host {
+	co_waits int (*call)(struct policy_host *host, struct proxy *proxy, int32_t callback, const char *method,
+			     const struct call_value *args, size_t n_args, struct call_value *result,
+			     deadline_t deadline);
+	void (*forget)(struct policy_host *host, struct proxy *proxy);	/* the session ended */
+};
+
+struct session_env {
+	struct loop *loop;
+	const struct policy *policy;
+	struct connector *connector;
+	struct policy_host *host;		/* NULL when the policy needs none */
+	const char *slot;			/* appended to the instance's name in session ids: "#0"; may be "" */
+	uint64_t *next_number;			/* per service (policy->services index); counts on over reloads */
+	bool can_forge;				/* transparent sockets may be made */
+	uint32_t forged_mark;			/* SO_MARK of forged server legs, 0 = none */
+	size_t session_arena_max;		/* octets a session may use */
+	int64_t callback_timeout_ms;
+	/* Told of every session; any may be NULL. */
+	void (*on_start)(struct session_env *, struct session *);
+	void (*on_change)(struct session_env *, struct session *);	/* state, addresses or counters */
+	void (*on_end)(struct session_env *, struct session *);
+	void *owner;				/* of the environment: the worker */
+	struct session *sessions;		/* running ones, doubly linked */
+	unsigned n_sessions;
+	uint32_t *service_sessions;		/* running per service, for max_instances; may be shared by workers */
+};
+
+struct session {
+	struct session_env *env;
+	struct session *next, *prev;
+	struct arena *arena;
+	char id[128];				/* "svc/default_instance#0/mail:7" */
+	uint64_t number;
+	struct flow flow;
+	struct decision decision;
+	const struct service *service;		/* NULL: no rule matched; such a session ends at once */
+	struct endpoint client, client_local;	/* peer; original destination */
+	struct endpoint server, server_local;	/* family AF_UNSPEC until connected; server_local as forged */
+	const struct zone *server_zone;		/* of the target */
+	enum verdict verdict;
+	int64_t start_wall_ms;
+	uint64_t octets[4];			/* from client, to client, from server, to server: after the end */
+	struct proxy proxy;
+	struct co *co;
+	bool stop;
+	void *slot;				/* the environment's: its record in the statistics */
+};
+
+/*
+ * Start a session on an accepted connection; fd is taken over in any case. flow.dst is the
+ * original destination. 0; -ENOMEM; -EACCES when no rule or a denying one matches (logged, closed).
+ */
+int session_start(struct session_env *env, int fd, const struct flow *flow);
+
+/* Ask it to end at the next good moment; now: cancel its waits. */
+void session_stop(struct session *session, bool now);
+
+#endif
