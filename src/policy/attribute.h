@@ -135,7 +135,13 @@ const struct table_entry *table_exact(const struct compiled_table *table, struct
 /* An empty table; below may be NULL, and is searched for keys that this one lacks: a session's
  * copy-on-write overlay over its service's table. */
 struct compiled_table *table_create(struct arena *arena, const struct policy_table *type, const struct compiled_table *below);
+/* Keys and arguments are copied. Replaces the entry with exactly this key in this table, not in
+ * those below. 0; -EINVAL (no such action, or not the arguments it takes; a part of the key over
+ * 256 octets); -ENOSPC (4096 entries); -ENOMEM. */
 int table_put(struct compiled_table *table, struct slice key1, struct slice key2, const struct table_entry *entry) MUST_CHECK;
+
+/* The row of an action; NULL: the table knows none of that value. */
+const struct table_action *table_action_of(const struct policy_table *type, int value);
 
 /* Every key of the table and those below it that are not hidden. fn returns false to stop. */
 void table_each(const struct compiled_table *table,
