@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A compiled policy, as the serving half uses it. This file is the contract between the half
+that compiles (host.py, loader.py, document.py) and the half that serves callbacks (serve.py).
+
+For each session of a class the serving half makes one instance and keeps it until "forget":
+
+    instance = compiled.new_instance(class_number, session_info)     config() runs here
+    state = compiled.state(instance)
+    state.receive(packet["attributes"])                              wire names -> wire values
+    function = compiled.function(instance, packet["callback"])
+    result = function(*[from_wire(a) if isinstance(a, str) else a for a in packet["args"]])
+    changed = state.changes()                  {"attributes": {...}, "tables": [...]}, wire form
+
+inside `with engine.using(...)`. Everything here may raise what policy code raises. An instance is
+used by one call at a time; instances of different sessions may be used on different threads.
+"""
+
+
+class Callback:
+    """How to find the callable of a callback number again, on any instance of its class."""
+
+    __slots__ = ("class_number", "kind", "name", "key")
+
+    def __init__(self, class_number, kind, name, key=None):
+        self.class_number = class_number
+        self.kind = kind  # "table": the entry self.<name>[key]; "hook": the method <name>;
+                          # "matcher": the matcher in attribute <name>
+        self.name = name
+        self.key = key  # "table": a tuple of str as the table keeps it; else None
+
+    def where(self):
+        return (self.kind, self.name, self.key)
+
+
+class PolicyClass:
+    """A proxy class that needs the host: it has callbacks, or is configured per session."""
+
+    __slots__ = ("number", "cls", "proxy", "scope", "per_session")
+
+    def __init__(self, number, cls, proxy, scope, per_session):
+        self.number = number
+        self.cls = cls  # the class of the policy
+        self.proxy = proxy  # schema.ProxySchema: its attributes, tables, hooks
+        self.scope = scope  # the named objects that its config() sees
+        self.per_session = per_session
+
+
+class Compiled:
+    """The result of a load without errors."""
+
+    def __init__(self):
+        self.document = {}  # the policy document, ready for json.dump
+        self.classes = []  # PolicyClass by class number
+        self.callbacks = []  # Callback by callback number
+        self.numbers = {}  # (class number,) + Callback.where() -> callback number
+        self.zones = {}  # zone name -> Zone, for session_info
+        self.services = {}  # service name -> Service, for session_info
+
+    def new_instance(self, class_number, session_info):
+        """A configured instance for one session. Raises what the policy's config() raises.
+        session_info: docs/policy-document.md; None = {}."""
+        from Zorp.Session import StackedSession
+        from sallyport import instance
+        policy_class = self.classes[class_number]
+        session = StackedSession.from_info(session_info or {}, self)
+        made = instance.configure(policy_class.cls, policy_class.proxy, policy_class.scope, session)
+        instance.state_of(made).attach(self, policy_class)
+        return made
+
+    @staticmethod
+    def state(made):
+        """The engine's side of an instance: sallyport.instance.State."""
+        from sallyport import instance
+        return instance.state_of(made)
+
+    def function(self, made, number):
+        """The callable behind a callback number, for this instance. LookupError: there is none."""
+        return self.state(made).function(number)
+
+    def configuration(self, made):
+        """The answer to "hook" "config": the members attributes, tables, hooks of a CONFIG. New
+        callables get numbers from len(self.callbacks) up, of this session alone."""
+        return self.state(made).configuration()
