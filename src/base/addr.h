@@ -43,7 +43,7 @@ const char *ip_text(const struct ip_addr *ip, char buf[IP_TEXT_MAX]);			/* "1.2.
 const char *endpoint_text(const struct endpoint *e, char buf[ENDPOINT_TEXT_MAX]);	/* "1.2.3.4:25", "[::1]:25" */
 const char *endpoint_log_text(const struct endpoint *e, char buf[ENDPOINT_TEXT_MAX]);	/* "AF_INET(1.2.3.4:25)", "AF_INET6(::1:25)", "None" */
 
-/* Between these and the kernel's form. */
+/* Between these and the kernel's form. The length is 0 for no address. */
 socklen_t endpoint_to_sockaddr(const struct endpoint *e, struct sockaddr_storage *out);
 int endpoint_from_sockaddr(const struct sockaddr_storage *sa, struct endpoint *out) __attribute__((warn_unused_result)); /* -EAFNOSUPPORT */
 

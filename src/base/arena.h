@@ -43,10 +43,13 @@ char *arena_cstr(struct arena *arena, struct slice s) __attribute__((warn_unused
 char *arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3), warn_unused_result));
 char *arena_vprintf(struct arena *arena, const char *format, va_list ap) __attribute__((format(printf, 2, 0), warn_unused_result));
 
-/* Call fn(arg) when the arena is reset or freed; last in, first out. Returns 0 or -ENOMEM. */
+/*
+ * Call fn(arg) when the arena is reset or freed, after its children ended; last in, first out.
+ * fn must not allocate here. Returns 0 or -ENOMEM.
+ */
 int arena_defer(struct arena *arena, void (*fn)(void *), void *arg) __attribute__((warn_unused_result));
 
-/* Octets handed out since the last reset, children included. */
+/* Octets handed out since the last reset, rounded up to alignment; children included, each with 1 KiB for itself. */
 size_t arena_used(const struct arena *arena);
 
 /* Give everything back but keep the arena (and its first block). Children end. */

@@ -22,8 +22,8 @@ void buffer_append(struct buffer *b, struct slice s);
 void buffer_append_octet(struct buffer *b, uint8_t c);
 void buffer_printf(struct buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void buffer_consume(struct buffer *b, size_t n);	/* drop the first n octets */
-void buffer_clear(struct buffer *b);			/* empty, memory kept */
-void buffer_release(struct buffer *b);			/* empty, memory given back */
+void buffer_clear(struct buffer *b);			/* empty and whole, memory kept */
+void buffer_release(struct buffer *b);			/* empty and whole, memory given back */
 
 static inline struct slice buffer_slice(const struct buffer *b)
 {

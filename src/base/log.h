@@ -8,7 +8,8 @@
  *
  * the JSON form is one object a line with the same content. Peers' octets appear only as
  * field values and are escaped there: no control octet, no quote, no backslash gets through
- * unescaped, so that nobody can forge a line.
+ * unescaped, so that nobody can forge a line. A value is cut at LOG_VALUE_MAX octets with "..."
+ * behind it, a line at LOG_LINE_MAX: a pipe takes that much whole or not at all.
  *
  * Writing never waits: a process hands its lines to a non-blocking channel (a pipe to the
  * supervisor, or standard error); what does not fit is dropped, counted and reported once
@@ -18,6 +19,10 @@
 #define SALLYPORT_BASE_LOG_H
 
 #include "base/slice.h"
+
+#define LOG_VALUE_MAX 1024u	/* octets of a value in escaped form */
+#define LOG_LINE_MAX 4096u	/* octets with the line feed: PIPE_BUF */
+#define LOG_SPEC_MAX 1024u	/* octets of a spec */
 
 /* Tags that the engine uses; the name is "core.session" for LOG_CORE_SESSION. */
 #define LOG_TAGS(X) \
@@ -44,15 +49,17 @@ struct log_field {
 
 #define F_OCTETS(key, slice) ((struct log_field){ (key), LOG_FIELD_OCTETS, (slice), 0 })
 #define F_TEXT(key, cstr) ((struct log_field){ (key), LOG_FIELD_OCTETS, slice_cstr(cstr), 0 })
+#define F_UINT(key, n) ((struct log_field){ (key), LOG_FIELD_UINT, { NULL, 0 }, (int64_t)(uint64_t)(n) })
 #define F_INT(key, n) ((struct log_field){ (key), LOG_FIELD_INT, { NULL, 0 }, (int64_t)(n) })
 
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 /*
- * Set up this process's log. fd is where lines go and is made non-blocking if it is a pipe;
- * not owned. spec as in docs/reference ("*.summary:4,core.debug:6"); the first entry that
- * matches a tag decides, none: verbosity (0..10). Returns 0 or -EINVAL (bad spec; *bad says
- * where, if bad is not NULL).
+ * Set up this process's log. fd is where lines go; not owned. If it is a pipe, writing becomes
+ * non-blocking: on a description of our own where the system allows one, so that others who
+ * hold the pipe are not surprised. spec as in base/logspec.h ("*.summary:4,core.debug:6"; NULL
+ * = none); the first entry that matches a tag decides, none: verbosity (0..10). Returns 0 or
+ * -EINVAL, nothing changed (bad spec; *bad is the octet in it that is wrong, if bad is not NULL).
  */
 int log_open(int fd, enum log_format format, int verbosity, const char *spec, const char **bad);
 int log_set_spec(int verbosity, const char *spec, const char **bad);
@@ -77,11 +84,18 @@ void log_write_name(struct slice tag, int level, struct slice session, struct sl
 		} \
 	} while (0)
 
+/*
+ * The first entry of the spec that can never decide, since an earlier one matches all it does;
+ * whoever read the spec from a user warns of it. Empty: there is none.
+ */
+struct slice log_spec_unreachable(void);
+
 /* Lines dropped because the channel was full, since the start. */
 uint64_t log_dropped(void);
 
 /* Append s to dst (size octets) in the escaped form of field values; always NUL-terminated.
- * Returns the length written. */
+ * Printable ASCII stays but for quotes and backslashes; all else is \xHH. What does not fit is
+ * left out, never half an escape. Returns the length written. */
 size_t log_escape(char *dst, size_t size, struct slice s);
 
 #endif

@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A line is put together in the channel's own room (no log call waits, so there is never a
+ * second one under way) and handed over with one write. What makes this hard: whoever reads
+ * the log must be able to trust its lines, though half of what is in them was chosen by a peer,
+ * and nobody may be able to stop the process by not reading the log.
+ */
+#include "base/log.h"
+#include "base/attributes.h"
+#include "base/clock.h"
+#include "base/logspec.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ENTRIES_MAX 256u
+#define TAIL_ROOM 16u	/* octets at the end of a line that values leave free for what closes it */
+
+static_assert(LOG_LINE_MAX <= PIPE_BUF, "a line goes into a pipe whole or not at all");
+
+#define LOG_TAG_NAME(id, name) SLICE_INIT(name),
+static const struct slice tag_names[] = { LOG_TAGS(LOG_TAG_NAME) };
+static_assert(ARRAY_LEN(tag_names) == LOG_TAG_COUNT, "a name for each tag");
+
+/* This process's log. Before log_open: level 0 only, to standard error. */
+static struct {
+	int fd;
+	bool fd_ours;			/* reopened by us */
+	enum log_format format;
+	int verbosity;
+	char spec[LOG_SPEC_MAX + 1];
+	struct logspec_entry entries[ENTRIES_MAX];
+	size_t n_entries;
+	signed char threshold[LOG_TAG_COUNT];
+	uint64_t dropped, unreported;	/* lines */
+	int64_t stamp_s;		/* the second that stamp is the text of */
+	char stamp[32];
+	char rest[LOG_LINE_MAX];	/* what a stream socket or terminal left of the last line */
+	size_t rest_len;
+	char line[LOG_LINE_MAX];
+	size_t len;			/* octets of line */
+} log_state = { .fd = STDERR_FILENO, .stamp_s = -1 };
+
+/* ---- what to log ---- */
+
+static int check_spec(const char *spec, struct logspec_entry *entries, const char **bad)
+{
+	const char *ignored;
+	int n;
+
+	if (bad == NULL)
+		bad = &ignored;
+	if (strlen(spec) > LOG_SPEC_MAX) {
+		*bad = spec + LOG_SPEC_MAX;
+		return -EINVAL;
+	}
+	*bad = spec;
+	n = logspec_parse(spec, entries, ENTRIES_MAX, bad);
+	return n < 0 ? -EINVAL : n;
+}
+
+int log_set_spec(int verbosity, const char *spec, const char **bad)
+{
+	struct slice text;
+	int n;
+
+	if (verbosity < 0 || verbosity > LOGSPEC_LEVEL_MAX)
+		return -EINVAL;
+	if (spec == NULL)
+		spec = "";
+	/* The entries in use stay until the new ones are known to be good. */
+	n = check_spec(spec, log_state.entries, bad);
+	if (n < 0) {
+		n = logspec_parse(log_state.spec, log_state.entries, ENTRIES_MAX, &spec);
+		assert(n >= 0);
+		return -EINVAL;
+	}
+	text = slice_cstr(spec);
+	memmove(log_state.spec, text.ptr, text.len + 1);
+	n = logspec_parse(log_state.spec, log_state.entries, ENTRIES_MAX, &spec);
+	assert(n >= 0);
+	log_state.n_entries = (size_t)n;
+	log_state.verbosity = verbosity;
+	for (size_t i = 0; i < LOG_TAG_COUNT; i++)
+		log_state.threshold[i] = (signed char)logspec_level(log_state.entries, log_state.n_entries,
+								    tag_names[i], verbosity);
+	return 0;
+}
+
+int log_verbosity(void)
+{
+	return log_state.verbosity;
+}
+
+const char *log_spec(void)
+{
+	return log_state.spec;
+}
+
+struct slice log_spec_unreachable(void)
+{
+	size_t i = logspec_unreachable(log_state.entries, log_state.n_entries);
+
+	return i < log_state.n_entries ? log_state.entries[i].pattern : slice_of(NULL, 0);
+}
+
+bool log_wants(enum log_tag tag, int level)
+{
+	return level <= log_state.threshold[tag];
+}
+
+bool log_wants_name(struct slice tag, int level)
+{
+	return level <= logspec_level(log_state.entries, log_state.n_entries, tag, log_state.verbosity);
+}
+
+/* ---- where to ---- */
+
+/*
+ * O_NONBLOCK belongs to the open file description, which a shell, say, shares with everything
+ * it started on that pipe: set it there and the others' writes fail. Hence our own, if possible.
+ */
+static int reopen_pipe(int fd)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
+void log_set_fd(int fd)
+{
+	struct stat st;
+	int flags, own;
+
+	if (log_state.fd_ours)
+		close(log_state.fd);
+	log_state.fd = fd;
+	log_state.fd_ours = false;
+	log_state.rest_len = 0;
+
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || (flags & O_NONBLOCK) || fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode))
+		return;
+	own = reopen_pipe(fd);
+	if (own >= 0) {
+		log_state.fd = own;
+		log_state.fd_ours = true;
+	} else {
+		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	}
+}
+
+int log_open(int fd, enum log_format format, int verbosity, const char *spec, const char **bad)
+{
+	if (log_set_spec(verbosity, spec, bad) < 0)
+		return -EINVAL;
+	log_state.format = format;
+	log_set_fd(fd);
+	return 0;
+}
+
+uint64_t log_dropped(void)
+{
+	return log_state.dropped;
+}
+
+/* Octets written, or -errno. */
+static ssize_t write_now(const char *data, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = write(log_state.fd, data, len);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+/* Whether nothing of an earlier line is left to write. */
+static bool write_rest(void)
+{
+	ssize_t n;
+
+	if (log_state.rest_len == 0)
+		return true;
+	n = write_now(log_state.rest, log_state.rest_len);
+	if (n < 0)
+		return false;
+	log_state.rest_len -= (size_t)n;
+	memmove(log_state.rest, log_state.rest + n, log_state.rest_len);
+	return log_state.rest_len == 0;
+}
+
+static bool write_line(void)
+{
+	ssize_t n;
+
+	if (!write_rest())
+		return false;
+	n = write_now(log_state.line, log_state.len);
+	if (n < 0)
+		return false;
+	log_state.rest_len = log_state.len - (size_t)n;
+	memcpy(log_state.rest, log_state.line + n, log_state.rest_len);
+	return true;
+}
+
+/* ---- putting a line together ---- */
+
+/* quotes: whether they stay. The rest is as log_escape. */
+static size_t escape(char *dst, size_t size, struct slice s, bool quotes)
+{
+	static const char hex[] = "0123456789abcdef";
+	size_t len = 0;
+
+	if (size == 0)
+		return 0;
+	for (size_t i = 0; i < s.len; i++) {
+		uint8_t c = s.ptr[i];
+		bool plain = c >= 0x20 && c < 0x7f && c != '\\' && (quotes || (c != '\'' && c != '"'));
+
+		if (size - len <= (plain ? 1u : 4u))
+			break;
+		if (plain) {
+			dst[len++] = (char)c;
+		} else {
+			dst[len++] = '\\';
+			dst[len++] = 'x';
+			dst[len++] = hex[c >> 4];
+			dst[len++] = hex[c & 15];
+		}
+	}
+	dst[len] = '\0';
+	return len;
+}
+
+size_t log_escape(char *dst, size_t size, struct slice s)
+{
+	return escape(dst, size, s, false);
+}
+
+/* All of text or nothing, so that what closes a line never stands half. */
+static bool put(struct slice text, size_t room)
+{
+	if (text.len > LOG_LINE_MAX - room - log_state.len)
+		return false;
+	memcpy(log_state.line + log_state.len, text.ptr, text.len);
+	log_state.len += text.len;
+	return true;
+}
+
+static bool put_cstr(const char *text)
+{
+	return put(slice_cstr(text), TAIL_ROOM);
+}
+
+static bool put_number(const struct log_field *field)
+{
+	char text[24];
+
+	if (field->kind == LOG_FIELD_UINT)
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)field->number);
+	else
+		snprintf(text, sizeof(text), "%lld", (long long)field->number);
+	return put_cstr(text);
+}
+
+/* Escaped text: nothing in it needs care in JSON but backslashes and double quotes. */
+static bool put_escaped(struct slice text)
+{
+	if (log_state.format == LOG_FORMAT_TEXT)
+		return put(text, TAIL_ROOM);
+	for (size_t i = 0; i < text.len; i++) {
+		char pair[2] = { '\\', (char)text.ptr[i] };
+		bool special = pair[1] == '\\' || pair[1] == '"';
+
+		if (!put(slice_of(special ? pair : pair + 1, special ? 2 : 1), TAIL_ROOM))
+			return false;
+	}
+	return true;
+}
+
+/* At most limit octets in escaped form. false: the line is full. */
+static bool put_octets(struct slice octets, bool quotes, size_t limit)
+{
+	char escaped[512];
+
+	/* In pieces: the escaped form of 127 octets fits for sure. */
+	while (octets.len > 0) {
+		struct slice piece = slice_take(octets, sizeof(escaped) / 4 - 1);
+		size_t n = escape(escaped, sizeof(escaped), piece, quotes);
+
+		if (n > limit) {
+			n = escape(escaped, limit + 1, piece, quotes);
+			return put_escaped(slice_of(escaped, n)) && put_cstr("...");
+		}
+		if (!put_escaped(slice_of(escaped, n)))
+			return false;
+		limit -= n;
+		octets = slice_skip(octets, piece.len);
+	}
+	return true;
+}
+
+/* Messages of policy code hold quotes of their own. */
+static void put_message(struct slice message)
+{
+	put_octets(message, true, LOG_LINE_MAX);
+}
+
+static void put_value(struct slice value)
+{
+	put_octets(value, false, LOG_VALUE_MAX);
+}
+
+static const char *text_stamp(int64_t wall_s)
+{
+	static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+					    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+	time_t t = (time_t)wall_s;
+	struct tm tm;
+
+	if (wall_s != log_state.stamp_s && localtime_r(&t, &tm) != NULL) {
+		snprintf(log_state.stamp, sizeof(log_state.stamp), "%s %2d %02d:%02d:%02d ",
+			 months[tm.tm_mon], tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+		log_state.stamp_s = wall_s;
+	}
+	return log_state.stamp;
+}
+
+static void begin_text(struct slice tag, int level, struct slice session)
+{
+	char number[24];
+
+	put_cstr(text_stamp(clock_system.wall_ms(&clock_system) / 1000));
+	put_value(tag);
+	snprintf(number, sizeof(number), "(%d): (", level);
+	put_cstr(number);
+	put_value(session.len > 0 ? session : SLICE("nosession"));
+	put_cstr("): ");
+}
+
+static void begin_json(struct slice tag, int level, struct slice session)
+{
+	int64_t wall_ms = clock_system.wall_ms(&clock_system);
+	time_t t = (time_t)(wall_ms / 1000);
+	char text[64];
+	struct tm tm;
+
+	if (gmtime_r(&t, &tm) == NULL)
+		memset(&tm, 0, sizeof(tm));
+	snprintf(text, sizeof(text), "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"", tm.tm_year + 1900,
+		 tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(wall_ms % 1000));
+	put_cstr(text);
+	put_cstr(",\"tag\":\"");
+	put_value(tag);
+	snprintf(text, sizeof(text), "\",\"level\":%d,\"session\":\"", level);
+	put_cstr(text);
+	put_value(session.len > 0 ? session : SLICE("nosession"));
+	put_cstr("\",\"message\":\"");
+}
+
+static void begin_line(struct slice tag, int level, struct slice session)
+{
+	log_state.len = 0;
+	if (log_state.format == LOG_FORMAT_JSON)
+		begin_json(tag, level, session);
+	else
+		begin_text(tag, level, session);
+}
+
+/*
+ * One field. false: the line is full. The room for a value's closing quote is never used by
+ * the value itself (TAIL_ROOM), so a field that was begun always ends.
+ */
+static bool put_field(const struct log_field *field, bool first)
+{
+	bool json = log_state.format == LOG_FORMAT_JSON;
+	bool quoted = !json || field->kind == LOG_FIELD_OCTETS;
+	const char *quote = json ? "\"" : "'";
+	char head[128];
+	bool whole;
+
+	if (json)
+		snprintf(head, sizeof(head), "%s\"%s\":%s", first ? "" : ",", field->key, quoted ? "\"" : "");
+	else
+		snprintf(head, sizeof(head), "%s%s='", first ? "; " : ", ", field->key);
+	/* A number must fit with its head, or JSON would have a key without a value. */
+	if (slice_cstr(head).len + 24 + TAIL_ROOM > LOG_LINE_MAX - log_state.len)
+		return false;
+	put_cstr(head);
+	whole = field->kind == LOG_FIELD_OCTETS ? put_octets(field->octets, false, LOG_VALUE_MAX) : put_number(field);
+	if (quoted)
+		put(slice_cstr(quote), TAIL_ROOM - 1);
+	return whole;
+}
+
+static void put_fields(const struct log_field *fields, size_t n)
+{
+	bool json = log_state.format == LOG_FORMAT_JSON;
+
+	if (json)
+		put(SLICE("\",\"fields\":{"), 2);
+	for (size_t i = 0; i < n; i++)
+		if (!put_field(&fields[i], i == 0))
+			break;
+	if (json)
+		put(SLICE("}}"), 1);
+	put(SLICE("\n"), 0);
+}
+
+static void compose(struct slice tag, int level, struct slice session, const char *summary,
+		    const struct log_field *fields, size_t n_fields)
+{
+	begin_line(tag, level, session);
+	put_message(slice_cstr(summary));
+	put_fields(fields, n_fields);
+}
+
+static void drop(void)
+{
+	log_state.dropped++;
+	log_state.unreported++;
+}
+
+/*
+ * Tell of dropped lines before the next one gets through. The line that is about to be written
+ * must be composed afterwards: both are made in the same place.
+ */
+static bool report_drops(void)
+{
+	const struct log_field count = F_UINT("count", log_state.unreported);
+
+	if (log_state.unreported == 0)
+		return true;
+	compose(tag_names[LOG_CORE_ERROR], 1, SLICE(""), "Log lines were dropped, since the log was not read in time",
+		&count, 1);
+	if (!write_line())
+		return false;
+	log_state.unreported = 0;
+	return true;
+}
+
+void log_write(enum log_tag tag, int level, struct slice session, const char *summary,
+	       const struct log_field *fields, size_t n_fields)
+{
+	if (!log_wants(tag, level))
+		return;
+	if (!report_drops()) {
+		drop();
+		return;
+	}
+	compose(tag_names[tag], level, session, summary, fields, n_fields);
+	if (!write_line())
+		drop();
+}
+
+void log_write_name(struct slice tag, int level, struct slice session, struct slice message)
+{
+	if (!log_wants_name(tag, level))
+		return;
+	if (!report_drops()) {
+		drop();
+		return;
+	}
+	begin_line(tag, level, session);
+	put_message(message);
+	put_fields(NULL, 0);
+	if (!write_line())
+		drop();
+}
