@@ -11,16 +11,20 @@
 #include "base/slice.h"
 #include "policy/problems.h"
 
-/* Load a rendered rule set atomically. 0 or -errno; *why (at most size octets) gets nft's words. */
+/* Load a rendered rule set atomically. 0; -ENOENT (no nft program); -EPERM; -EINVAL (nft said
+ * no); -ETIMEDOUT; -errno. *why (at most size octets, NUL-terminated) gets the reason in words. */
 int kernel_load(struct slice rules, char *why, size_t size) MUST_CHECK;
-/* ip rule and route for the mark, both families; idempotent. -EEXIST: somebody else's rule or
- * table has our numbers. */
+/* Like kernel_load, but the kernel only checks whether it would do. */
+int kernel_try(struct slice rules, char *why, size_t size) MUST_CHECK;
+/* The mark's rule and route, both families (IPv6 only where the host has it); idempotent.
+ * -EEXIST: somebody else's rule or table has our numbers. */
 int kernel_route_add(char *why, size_t size) MUST_CHECK;
-/* Remove every rule and route of ours; fine when there is none. */
+/* Remove every rule and route of ours; fine when there is none. Opens the host: what the rules
+ * held back is then up to the host's own packet filter. */
 int kernel_clear(char *why, size_t size) MUST_CHECK;
 /* Is our table loaded? 1, 0 or -errno. */
 int kernel_is_loaded(void);
-/* Warnings with remedies: ip_forward, rp_filter, src_valid_mark, nft and TPROXY support. */
+/* What would break interception, as errors (it can't work) and warnings, each with its remedy. */
 void kernel_check_host(struct policy_problems *problems);
 
 #endif

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the kernel must do for a policy, as plain checked data: fixed-size records of numbers,
- * prefixes and interface names, no text of the policy. The unprivileged leader makes it from
- * the compiled policy; the supervisor checks every field again, renders the nftables rule set
- * and loads it. `sallyport kernel` prints the same.
+ * What the kernel must do for a policy, as plain checked data: numbers, address ranges and
+ * interface names, no other text of the policy. The unprivileged leader makes it from the
+ * compiled policy and hands it to the supervisor as octets; the supervisor checks every field
+ * again, renders the nftables rule set and loads it. `sallyport kernel` prints the same.
+ *
+ * A new flow gets one of three fates:
+ *   serve   delivered to the transparent listeners, user space takes the best-match decision.
+ *           Every flow that a proxied rule could win; never forwarded, listener or not.
+ *   refuse  dropped or answered in the kernel, where the best match is known to be a denying
+ *           rule (or a proxied one that has no way to serve the protocol).
+ *   (none)  no rule matches: the host's own packet filter goes on with it.
  */
 #ifndef SALLYPORT_KERNEL_PLAN_H
 #define SALLYPORT_KERNEL_PLAN_H
@@ -14,48 +21,102 @@
 #include "policy/policy.h"
 
 #define KERNEL_TABLE "sallyport"		/* inet table of that name */
-#define KERNEL_MARK 0x53000000u			/* TPROXY: deliver locally; mask below */
+#define KERNEL_MARK 0x53000000u			/* deliver locally; mask below */
 #define KERNEL_FORGED_MARK 0x54000000u		/* forged server legs */
 #define KERNEL_MARK_MASK 0xff000000u
 #define KERNEL_ROUTE_TABLE 5353
 #define KERNEL_RULE_PRIORITY 5353
 #define KERNEL_CONNTRACK_ZONE 5353		/* of forged legs */
 
-/* One conjunction of conditions under which a Service rule may match a flow. */
-struct intercept {
-	uint8_t family;			/* AF_INET or AF_INET6 */
-	uint8_t protocol;		/* 6 */
-	char iface[IFNAME_MAX];		/* "" = any */
-	int64_t ifgroup;		/* -1 = any */
-	struct port_range src_ports, dst_ports;		/* 0..65535 = any */
-	struct ip_prefix src, dst;	/* /0 = any */
+#define KERNEL_PORT4 50080			/* what `sallyport kernel` shows; run uses what is free */
+#define KERNEL_PORT6 50080
+
+/* Ceilings, so that a hostile plan can't make the supervisor work without end. */
+#define KERNEL_INTERCEPTS_MAX 4096
+#define KERNEL_SERVES_MAX 1024		/* more are widened to fewer */
+#define KERNEL_RANGES_MAX (1u << 20)	/* addresses of all sets */
+#define KERNEL_SPANS_MAX (1u << 20)	/* of all intercepts */
+#define KERNEL_NAMES_MAX 1024
+#define KERNEL_LISTENS_MAX 1024
+
+struct address_range { struct ip_addr first, last; };
+
+/* Ascending, apart from each other, all of one family; never empty. */
+struct address_set {
+	uint8_t family;
+	const struct address_range *ranges;
+	size_t n_ranges;
 };
 
-/* An ordinary (non-transparent) listener of --no-kernel. */
+struct span { uint32_t first, last; };
+
+/* One dimension: alternatives, ascending and apart; n 0 = any. */
+struct spans {
+	const struct span *spans;
+	size_t n;
+};
+
+enum intercept_dim {
+	DIM_IFACE,		/* numbers of plan->names */
+	DIM_IFGROUP, DIM_REQID,
+	DIM_PROTOCOL,		/* only with TRANSPORT_OTHER; any = all but TCP and UDP */
+	DIM_ICMP_TYPE, DIM_ICMP_CODE,	/* likewise */
+	DIM_SRC_PORT, DIM_DST_PORT,	/* only with TCP and UDP */
+	DIM_DST_IFACE,		/* numbers of plan->names; came in there, to an address of it */
+	DIM_DST_IFGROUP,
+	DIM_COUNT
+};
+
+enum intercept_action { INTERCEPT_SERVE, INTERCEPT_REFUSE };
+enum intercept_transport { TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_OTHER };
+
+/* One conjunction of conditions. The first one in the plan that matches a flow is its fate. */
+struct intercept {
+	uint8_t action;			/* enum intercept_action; serve: TCP only */
+	uint8_t family;			/* AF_INET or AF_INET6 */
+	uint8_t transport;		/* enum intercept_transport */
+	uint8_t deny;			/* refuse: DenyIPv4 or DenyIPv6 number; 0 = drop */
+	bool log;			/* refuse: a line in the kernel's log, limited in rate */
+	int32_t src, dst;		/* number of the address set; -1 = any */
+	struct spans dims[DIM_COUNT];
+};
+
+/* An ordinary (non-transparent) listener of --no-kernel. An IPv6 one is for IPv6 only. */
 struct listen_address {
-	struct endpoint at;
+	struct endpoint at;		/* 0.0.0.0 or :: where a prefix was asked for */
 };
 
 struct kernel_plan {
-	struct intercept *intercepts;
+	const struct intercept *intercepts;
 	size_t n_intercepts;
-	struct listen_address *listens;	/* only without kernel rules */
+	const struct address_set *sets;
+	size_t n_sets;
+	char (*names)[IFNAME_MAX];	/* interfaces */
+	size_t n_names;
+	bool widened;			/* over KERNEL_SERVES_MAX: more is delivered than rules may match */
+	const struct listen_address *listens;	/* only without kernel rules */
 	size_t n_listens;
 };
 
-/* For the given policy; conditions that user space alone can decide are widened, never
- * narrowed. 0 or -ENOMEM or -E2BIG. */
+/* For the given policy. Serving conditions are never narrower than the rules'. 0; -ENOMEM;
+ * -E2BIG (over a ceiling above). */
 int kernel_plan_make(const struct policy *policy, struct arena *arena, struct kernel_plan *out) MUST_CHECK;
 
 /* Listeners of the policy without kernel rules: local addresses are given. Says through
- * problems which rules are not served and why. 0 or -ENOMEM. */
+ * problems (as warnings) which rules are not served and why. 0 or -ENOMEM. */
 int kernel_plan_listens(const struct policy *policy, const struct ip_addr *local, size_t n_local,
 			struct arena *arena, struct policy_problems *problems, struct kernel_plan *out) MUST_CHECK;
 
 /* Every field in its range, names without odd characters, counts bounded. 0 or -EINVAL. */
 int kernel_plan_check(const struct kernel_plan *plan) MUST_CHECK;
 
-/* The rule set as one nft transaction; ports are those of the transparent listeners. */
+/* From process to process. pack: 0 or -ENOMEM (the buffer's ceiling too). unpack trusts
+ * nothing and ends with kernel_plan_check: 0; -EINVAL; -ENOMEM. */
+int kernel_plan_pack(const struct kernel_plan *plan, struct buffer *out) MUST_CHECK;
+int kernel_plan_unpack(struct slice octets, struct arena *arena, struct kernel_plan *out) MUST_CHECK;
+
+/* The rule set as one nft transaction; ports are those of the transparent listeners, which
+ * stand on 127.0.0.1 and ::1. The plan must have passed kernel_plan_check. */
 void kernel_plan_render(const struct kernel_plan *plan, uint16_t port4, uint16_t port6, struct buffer *out);
 
 #endif
