@@ -61,6 +61,12 @@ struct proxy {
  */
 co_waits int proxy_connect_server(struct proxy *proxy) MUST_CHECK;
 
+/*
+ * The protocol named another server (the policy language's setServerAddress). Has an effect only
+ * where the policy's router lets the proxy choose; as there, it says nothing if not.
+ */
+void proxy_set_target(struct proxy *proxy, const struct endpoint *target);
+
 /* Close the server side early (a message must not be taken as complete): RST, no goodbye. */
 void proxy_drop_server(struct proxy *proxy);
 

@@ -7,12 +7,16 @@
 #define SALLYPORT_SESSION_SESSION_H
 
 #include "io/connector.h"
+#include "policy/proxy_config.h"
 #include "session/proxy.h"
 
 /*
  * The policy host as a session sees it: a port. call runs policy code for a session's proxy,
- * takes over what it changed, and returns as proxy_call does. method is NULL for a numbered
- * callback, else the name of a method ("config").
+ * takes over what it changed (session->state), and returns as proxy_call does. method is NULL
+ * for a numbered callback, else the name of a method.
+ *
+ * The method "config" comes first in sessions whose configuration is made for each: the host
+ * puts the configuration that it was answered with into session->own_config.
  */
 struct policy_host {
 	co_waits int (*call)(struct policy_host *host, struct proxy *proxy, int32_t callback, const char *method,
@@ -42,11 +46,15 @@ struct session_env {
 	uint32_t *service_sessions;		/* running per service, for max_instances; may be shared by workers */
 };
 
+enum session_octets {
+	OCTETS_FROM_CLIENT, OCTETS_TO_CLIENT, OCTETS_FROM_SERVER, OCTETS_TO_SERVER, SESSION_OCTETS
+};
+
 struct session {
 	struct session_env *env;
 	struct session *next, *prev;
 	struct arena *arena;
-	char id[128];				/* "svc/default_instance#0/mail:7" */
+	char id[128];				/* "svc/default_instance#0/mail:7"; longer ones are cut */
 	uint64_t number;
 	struct flow flow;
 	struct decision decision;
@@ -56,8 +64,13 @@ struct session {
 	const struct zone *server_zone;		/* of the target */
 	enum verdict verdict;
 	int64_t start_wall_ms;
-	uint64_t octets[4];			/* from client, to client, from server, to server: after the end */
+	uint64_t octets[SESSION_OCTETS];	/* complete after the end; until then of closed streams */
 	struct proxy proxy;
+	struct proxy_state state;		/* configuration and tables, under what policy code changed */
+	struct proxy_config own_config;		/* of sessions with a configuration of their own; else zero */
+	struct endpoint target;			/* set by the proxy (proxy_set_target); else AF_UNSPEC */
+	bool connect_tried;			/* a server connection was attempted */
+	int64_t start_ms, server_start_ms;	/* monotonic */
 	struct co *co;
 	bool stop;
 	void *slot;				/* the environment's: its record in the statistics */
@@ -71,5 +84,8 @@ int session_start(struct session_env *env, int fd, const struct flow *flow);
 
 /* Ask it to end at the next good moment; now: cancel its waits. */
 void session_stop(struct session *session, bool now);
+
+/* Octets so far, of open streams too. */
+void session_octets_now(const struct session *session, uint64_t out[SESSION_OCTETS]);
 
 #endif

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a session leaves in the log. Analysers of the policy language's users read these lines,
+ * so the order and the spelling of their fields are a contract; fields of our own come last.
+ */
+#include "io/loop.h"
+#include "session/session_priv.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <stdio.h>
+
+const char *const fault_names[FAULT_COUNT] = {
+	[FAULT_NONE] = "none",
+	[FAULT_CLIENT] = "client",
+	[FAULT_SERVER] = "server",
+	[FAULT_POLICY] = "policy",
+	[FAULT_CALLBACK] = "callback",
+	[FAULT_ADMIN] = "admin",
+	[FAULT_RESOURCE] = "resource",
+	[FAULT_OWN] = "own",
+};
+static_assert(FAULT_COUNT == 8, "a name for each fault");
+
+const char *const verdict_names[VERDICT_COUNT] = {
+	[VERDICT_ACCEPTED] = "ACCEPTED",
+	[VERDICT_DENIED_BY_POLICY] = "DENIED_BY_POLICY",
+	[VERDICT_DENIED_BY_LIMIT] = "DENIED_BY_LIMIT",
+	[VERDICT_DENIED_BY_CONNECTION_FAIL] = "DENIED_BY_CONNECTION_FAIL",
+	[VERDICT_DENIED_BY_UNKNOWN_FAIL] = "DENIED_BY_UNKNOWN_FAIL",
+	[VERDICT_ABORTED_BY_POLICY_ACTION] = "ABORTED_BY_POLICY_ACTION",
+	[VERDICT_INVALID_POLICY_CALL] = "INVALID_POLICY_CALL",
+};
+static_assert(VERDICT_COUNT == 7, "a name for each verdict");
+
+/* The policy language's way to print a zone: Zone(NAME), None. */
+static struct slice zone_printed(const struct zone *zone, char *buf, size_t size)
+{
+	int n;
+
+	if (zone == NULL)
+		return SLICE("None");
+	n = snprintf(buf, size, "Zone(%s)", zone->name);
+	return slice_of(buf, n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1);
+}
+
+void account_refused(const struct session_env *env, const struct flow *flow, const struct decision *d,
+		     const char *reason)
+{
+	char client[ENDPOINT_TEXT_MAX], local[ENDPOINT_TEXT_MAX], zone[160];
+
+	if (!log_wants(LOG_CORE_POLICY, 1))
+		return;
+	log_event(LOG_CORE_POLICY, 1, slice_cstr("nosession"), "Connection refused",
+		  F_TEXT("reason", reason),
+		  F_TEXT("service", d->service != NULL ? d->service->name : "None"),
+		  F_TEXT("client_address", endpoint_log_text(&flow->src, client)),
+		  F_OCTETS("client_zone", zone_printed(d->src_zone, zone, sizeof(zone))),
+		  F_TEXT("client_local", endpoint_log_text(&flow->dst, local)));
+}
+
+void account_started(const struct session *s, int client_fd)
+{
+	char client[ENDPOINT_TEXT_MAX], local[ENDPOINT_TEXT_MAX], zone[160];
+	struct slice id = slice_cstr(s->id);
+
+	log_event(LOG_CORE_SESSION, 5, id, "Starting service", F_TEXT("name", s->service->name));
+	if (!log_wants(LOG_CORE_SESSION, 3))
+		return;
+	log_event(LOG_CORE_SESSION, 3, id, "Starting proxy instance",
+		  F_INT("client_fd", client_fd),
+		  F_TEXT("client_address", endpoint_log_text(&s->client, client)),
+		  F_OCTETS("client_zone", zone_printed(s->decision.src_zone, zone, sizeof(zone))),
+		  F_TEXT("client_local", endpoint_log_text(&s->client_local, local)),
+		  F_TEXT("client_protocol", "TCP"));
+}
+
+void account_connected(const struct session *s, int server_fd)
+{
+	char server[ENDPOINT_TEXT_MAX], local[ENDPOINT_TEXT_MAX], zone[160];
+
+	if (!log_wants(LOG_CORE_SESSION, 3))
+		return;
+	log_event(LOG_CORE_SESSION, 3, s->proxy.id, "Server connection established",
+		  F_INT("server_fd", server_fd),
+		  F_TEXT("server_address", endpoint_log_text(&s->server, server)),
+		  F_OCTETS("server_zone", zone_printed(s->server_zone, zone, sizeof(zone))),
+		  F_TEXT("server_local", endpoint_log_text(&s->server_local, local)),
+		  F_TEXT("server_protocol", "TCP"));
+}
+
+void account_connect_failed(const struct session *s, int err)
+{
+	char server[ENDPOINT_TEXT_MAX], local[ENDPOINT_TEXT_MAX], zone[160];
+
+	endpoint_log_text(&s->server, server);
+	endpoint_log_text(&s->server_local, local);
+	log_event(LOG_CORE_ERROR, 2, s->proxy.id, "Connection to remote end failed",
+		  F_TEXT("local", local), F_TEXT("remote", server), F_TEXT("error", strerror(-err)));
+	log_event(LOG_CORE_SESSION, 3, s->proxy.id, "Server connection failure",
+		  F_TEXT("server_address", server),
+		  F_OCTETS("server_zone", zone_printed(s->server_zone, zone, sizeof(zone))),
+		  F_TEXT("server_local", local), F_TEXT("server_protocol", "TCP"));
+}
+
+void account_target_refused(const struct session *s)
+{
+	char client[ENDPOINT_TEXT_MAX], server[ENDPOINT_TEXT_MAX], zone[160], server_zone[160];
+
+	log_event(LOG_CORE_POLICY, 1, s->proxy.id, "The policy does not let this service reach the server's zone",
+		  F_TEXT("service", s->service->name),
+		  F_OCTETS("client_zone", zone_printed(s->decision.src_zone, zone, sizeof(zone))),
+		  F_TEXT("client", endpoint_log_text(&s->client, client)),
+		  F_OCTETS("server_zone", zone_printed(s->server_zone, server_zone, sizeof(server_zone))),
+		  F_TEXT("server", endpoint_log_text(&s->server, server)));
+}
+
+/* Once a session, by proxy_end: whose fault, why, in the middle of what. */
+void account_ending(const struct session *s, int err)
+{
+	const struct proxy *p = &s->proxy;
+	int level = p->fault == FAULT_NONE ? 5 : p->fault == FAULT_OWN ? 0 : 3;
+	enum log_tag tag = p->fault == FAULT_OWN ? LOG_CORE_ERROR : LOG_CORE_SESSION;
+
+	log_event(tag, level, p->id, "Session is ending",
+		  F_TEXT("fault", fault_names[p->fault]),
+		  F_TEXT("reason", p->reason != NULL ? p->reason : ""),
+		  F_TEXT("doing", p->doing != NULL ? p->doing : ""),
+		  F_TEXT("error", err != 0 ? strerror(-err) : ""));
+}
+
+/*
+ * One line a closed stream, under the stream's own name. The client's name lacks the second
+ * instance part; the original named it before the proxy's id existed, and analysers know it so.
+ */
+void account_stream(const struct session *s, const struct stream *stream, bool server)
+{
+	char name[320];
+	int64_t now = loop_now(s->env->loop);
+	int n;
+
+	if (!log_wants(LOG_CORE_ACCOUNTING, 4))
+		return;
+	if (server)
+		n = snprintf(name, sizeof(name), "%.*s/server", SLICE_ARG(s->proxy.id));
+	else
+		n = snprintf(name, sizeof(name), "%s/%s/client", s->id, s->proxy.type->name);
+	if (n < 0 || (size_t)n >= sizeof(name))
+		n = (int)sizeof(name) - 1;
+	log_event(LOG_CORE_ACCOUNTING, 4, slice_of(name, (size_t)n), "accounting info",
+		  F_TEXT("type", "socket"),
+		  F_INT("duration", (now - (server ? s->server_start_ms : s->start_ms)) / 1000),
+		  F_INT("sent", stream_octets_out(stream)),
+		  F_INT("received", stream_octets_in(stream)));
+}
+
+static const char *summary_ip(const struct endpoint *e, char buf[IP_TEXT_MAX])
+{
+	return e->ip.family == AF_UNSPEC ? "(NULL)" : ip_text(&e->ip, buf);
+}
+
+static const char *summary_zone(const struct zone *zone)
+{
+	return zone != NULL ? zone->name : "(NULL)";
+}
+
+/* Exactly the fields of the original, in its order; then our own. */
+void account_summary(const struct session *s)
+{
+	char client[IP_TEXT_MAX], local[IP_TEXT_MAX], server[IP_TEXT_MAX], server_local[IP_TEXT_MAX];
+	char rule[16] = "N/A";
+	const struct proxy *p = &s->proxy;
+	int64_t end_ms;
+
+	if (!log_wants(LOG_CORE_SUMMARY, 4))
+		return;
+	if (s->decision.rule != NULL)
+		snprintf(rule, sizeof(rule), "%u", s->decision.rule->id);
+	end_ms = loop_wall_ms(s->env->loop);
+	log_event(LOG_CORE_SUMMARY, 4, slice_cstr(s->id), "Connection summary",
+		  F_TEXT("rule_id", rule),
+		  F_INT("session_start", s->start_wall_ms / 1000),
+		  F_INT("session_end", end_ms / 1000),
+		  F_TEXT("client_proto", "TCP"),
+		  F_TEXT("client_address", summary_ip(&s->client, client)),
+		  F_INT("client_port", s->client.port),
+		  F_TEXT("client_zone", summary_zone(s->decision.src_zone)),
+		  F_TEXT("server_proto", "TCP"),
+		  F_TEXT("server_address", summary_ip(&s->server, server)),
+		  F_INT("server_port", s->server.port),
+		  F_TEXT("server_zone", summary_zone(s->server_zone)),
+		  F_TEXT("client_local", summary_ip(&s->client_local, local)),
+		  F_INT("client_local_port", s->client_local.port),
+		  F_TEXT("server_local", summary_ip(&s->server_local, server_local)),
+		  F_INT("server_local_port", s->server_local.port),
+		  F_TEXT("verdict", verdict_names[s->verdict]),
+		  F_TEXT("info", ""),
+		  F_TEXT("auth_user", "(NULL)"),
+		  F_TEXT("service", s->service->name),
+		  F_TEXT("fault", fault_names[p->fault]),
+		  F_TEXT("reason", p->reason != NULL ? p->reason : ""),
+		  F_INT("duration_ms", loop_now(s->env->loop) - s->start_ms),
+		  F_INT("octets_from_client", s->octets[OCTETS_FROM_CLIENT]),
+		  F_INT("octets_to_client", s->octets[OCTETS_TO_CLIENT]),
+		  F_INT("octets_from_server", s->octets[OCTETS_FROM_SERVER]),
+		  F_INT("octets_to_server", s->octets[OCTETS_TO_SERVER]));
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The way to the server: as the router says, if the policy lets this service reach that zone. */
+#include "session/connect.h"
+#include "io/loop.h"
+#include "session/session_priv.h"
+
+#include <errno.h>
+
+/* limit_target_zones_to: the target's zone or one of its administrative ancestors is named. */
+static bool zone_permitted(const struct service *service, const struct zone *zone)
+{
+	if (service->n_target_zones == 0)
+		return true;
+	for (size_t i = 0; i < service->n_target_zones; i++)
+		if (zone_is_within(zone, service->target_zones[i]))
+			return true;
+	return false;
+}
+
+static int connection_failed(struct session *s, int err)
+{
+	if (err == -ECANCELED)
+		return err;
+	session_set_verdict(s, VERDICT_DENIED_BY_CONNECTION_FAIL);
+	account_connect_failed(s, err);
+	session_changed(s);
+	return err;
+}
+
+co_waits int proxy_connect_server(struct proxy *proxy)
+{
+	struct session *s = proxy->session;
+	struct connect_request request;
+	const char *before = proxy->doing;
+	int err;
+
+	if (proxy->server != NULL)
+		return -EISCONN;
+	s->connect_tried = true;
+	err = connect_plan(s->service, &s->client, &s->client_local, &s->target, s->env->can_forge,
+			   s->env->forged_mark, &request);
+	if (err != 0 && err != -EAFNOSUPPORT) {
+		session_set_verdict(s, VERDICT_DENIED_BY_UNKNOWN_FAIL);
+		account_connect_failed(s, err);
+		return err;
+	}
+	s->server = request.remote;
+	s->server_zone = policy_zone_of(s->env->policy, &s->server.ip);
+	if (err != 0)
+		return connection_failed(s, err);
+	if (!zone_permitted(s->service, s->server_zone)) {
+		session_set_verdict(s, VERDICT_DENIED_BY_POLICY);
+		account_target_refused(s);
+		return -EACCES;
+	}
+	s->server_local = request.local;
+	proxy->doing = "connecting to the server";
+	err = s->env->connector->connect(s->env->connector, &request,
+					 deadline_in(s->service->chainer.timeout_connect_ms), &proxy->server);
+	proxy->doing = before;
+	if (err != 0)
+		return connection_failed(s, err);
+	s->server_start_ms = loop_now(s->env->loop);
+	if (stream_local(proxy->server, &s->server_local) != 0)
+		s->server_local = request.local;
+	account_connected(s, stream_fd(proxy->server));
+	session_changed(s);
+	return 0;
+}
