@@ -89,7 +89,7 @@ int logspec_parse(const char *text, struct logspec_entry *entries, size_t max, c
 		while (*at != '\0' && *at != ',')
 			at++;
 	}
-	if (at > text && (at[-1] == ' ' || at[-1] == ',')) {
+	if (at > text && at[-1] == ' ') {
 		*bad = at - 1;
 		return -EINVAL;
 	}
