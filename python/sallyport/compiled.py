@@ -67,6 +67,10 @@ class Compiled:
         instance.state_of(made).attach(self, policy_class)
         return made
 
+    def update_session(self, made, session_info):
+        """Something that self.session shows changed: the server's address, for example."""
+        made.session.update_info(session_info, self)
+
     @staticmethod
     def state(made):
         """The engine's side of an instance: sallyport.instance.State."""
