@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/smtp/line.h"
+
+#include "base/attributes.h"
+
+const char *const smtp_line_names[SMTP_LINE_COUNT] = {
+	[SMTP_LINE_OK] = "ok",
+	[SMTP_LINE_MORE] = "more",
+	[SMTP_LINE_BARE_CR] = "bare-cr",
+	[SMTP_LINE_BARE_LF] = "bare-lf",
+	[SMTP_LINE_NUL] = "nul",
+	[SMTP_LINE_TOO_LONG] = "line-too-long",
+};
+
+/*
+ * What is wrong inside a line is judged in the order of its octets, so that the answer does not
+ * depend on how many octets came at once.
+ */
+static enum smtp_line judge(struct slice s)
+{
+	size_t cr = slice_index(s, '\r');
+
+	if (slice_index(s, '\0') < cr)
+		return SMTP_LINE_NUL;
+	return cr < s.len ? SMTP_LINE_BARE_CR : SMTP_LINE_OK;
+}
+
+enum smtp_line smtp_line_take(struct slice octets, bool require_crlf, size_t max, struct slice *line,
+			      size_t *used)
+{
+	struct slice window = slice_take(octets, max + 2);
+	size_t lf = slice_index(window, '\n');
+	struct slice text = slice_take(window, lf);
+	bool ended = lf < window.len;
+	bool cr_at_end = text.len > 0 && text.ptr[text.len - 1] == '\r';
+	enum smtp_line verdict;
+
+	if (cr_at_end)
+		text.len--;
+	verdict = judge(text);
+	/* An octet too many makes it too long, unless something worse stands before that octet. */
+	if (text.len > max)
+		return judge(slice_take(text, max)) != SMTP_LINE_OK ? judge(slice_take(text, max)) : SMTP_LINE_TOO_LONG;
+	if (verdict != SMTP_LINE_OK)
+		return verdict;
+	if (!ended)
+		return SMTP_LINE_MORE;
+	if (!cr_at_end && require_crlf)
+		return SMTP_LINE_BARE_LF;
+	*line = text;
+	*used = lf + 1;
+	return SMTP_LINE_OK;
+}
+
+bool smtp_has_control(struct slice s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if ((s.ptr[i] < 0x20 && s.ptr[i] != '\t') || s.ptr[i] == 0x7f)
+			return true;
+	return false;
+}
+
+bool smtp_has_8bit(struct slice s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (s.ptr[i] >= 0x80)
+			return true;
+	return false;
+}
+
+bool smtp_is_line_safe(struct slice s)
+{
+	return slice_index(s, '\r') == s.len && slice_index(s, '\n') == s.len && slice_index(s, '\0') == s.len;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The end of a message. Each body is scanned at once, in two pieces at every place, and octet by
+ * octet: the verdict and the octets that go out must be the same.
+ */
+#include "proxy/smtp/body.h"
+
+#include "base/attributes.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+struct body_case {
+	struct slice in;
+	enum smtp_body result;
+	size_t length;			/* END: octets up to and with the dot line */
+};
+
+static const struct body_case cases[] = {
+	{ SLICE_INIT(".\r\n"), SMTP_BODY_END, 3 },
+	{ SLICE_INIT("a\r\n.\r\nQUIT\r\n"), SMTP_BODY_END, 6 },
+	{ SLICE_INIT("\r\n.\r\n"), SMTP_BODY_END, 5 },
+	{ SLICE_INIT("\r\n\r\n\r\n.\r\n"), SMTP_BODY_END, 9 },
+	{ SLICE_INIT("..\r\n.\r\n"), SMTP_BODY_END, 7 },
+	{ SLICE_INIT("..a\r\n..\r\n...\r\n.\r\n"), SMTP_BODY_END, 17 },
+	{ SLICE_INIT(".a\r\n.\r\n"), SMTP_BODY_END, 7 },
+	{ SLICE_INIT("a.\r\n.\r\n"), SMTP_BODY_END, 7 },
+	{ SLICE_INIT("a\r\n.\r\n.\r\n"), SMTP_BODY_END, 6 },
+	{ SLICE_INIT("\xff\xfe\t\x01\r\n.\r\n"), SMTP_BODY_END, 9 },
+	{ SLICE_INIT(""), SMTP_BODY_MORE, 0 },
+	{ SLICE_INIT("."), SMTP_BODY_MORE, 0 },
+	{ SLICE_INIT(".\r"), SMTP_BODY_MORE, 0 },
+	{ SLICE_INIT("a\r\n."), SMTP_BODY_MORE, 3 },
+	{ SLICE_INIT("a\r\n.\r"), SMTP_BODY_MORE, 3 },
+	{ SLICE_INIT("a\r"), SMTP_BODY_MORE, 1 },
+	{ SLICE_INIT("a.\r\n"), SMTP_BODY_MORE, 4 },
+	/* The forms by which one message is made two. */
+	{ SLICE_INIT("a\n.\n"), SMTP_BODY_BARE_LF, 0 },
+	{ SLICE_INIT("a\n.\r\n"), SMTP_BODY_BARE_LF, 0 },
+	{ SLICE_INIT("a\r\n.\n"), SMTP_BODY_BARE_LF, 0 },
+	{ SLICE_INIT(".\n"), SMTP_BODY_BARE_LF, 0 },
+	{ SLICE_INIT("\n"), SMTP_BODY_BARE_LF, 0 },
+	{ SLICE_INIT("a\r.\r"), SMTP_BODY_BARE_CR, 0 },
+	{ SLICE_INIT("a\r.\r\n"), SMTP_BODY_BARE_CR, 0 },
+	{ SLICE_INIT("a\r\n.\r\r\n"), SMTP_BODY_BARE_CR, 0 },
+	{ SLICE_INIT("a\r\n.\rQUIT\r\n"), SMTP_BODY_BARE_CR, 0 },
+	{ SLICE_INIT("a\r\r\n.\r\n"), SMTP_BODY_BARE_CR, 0 },
+	{ SLICE_INIT("a\r\n\0.\r\n"), SMTP_BODY_NUL, 0 },
+	{ SLICE_INIT("a\r\n.\0\r\n"), SMTP_BODY_NUL, 0 },
+	{ SLICE_INIT("\0"), SMTP_BODY_NUL, 0 },
+	{ SLICE_INIT("a\r\0\n.\r\n"), SMTP_BODY_BARE_CR, 0 },
+	{ SLICE_INIT(".\r\0"), SMTP_BODY_BARE_CR, 0 },
+	/* The first fault decides, whatever stands behind it. */
+	{ SLICE_INIT("a\nb\0"), SMTP_BODY_BARE_LF, 0 },
+	{ SLICE_INIT("a\0b\n"), SMTP_BODY_NUL, 0 },
+	{ SLICE_INIT("a\r\n.\r\n\0\n"), SMTP_BODY_END, 6 },
+};
+
+/* Feed in as a session does: what is not forwarded comes again, with more behind it. */
+static enum smtp_body feed(struct slice in, size_t step, size_t first, size_t *forwarded)
+{
+	struct smtp_body_scan scan = { .in_line = false };
+	enum smtp_body result = SMTP_BODY_MORE;
+	size_t done = 0, have = first;
+
+	for (;;) {
+		size_t n, window = have < in.len ? have : in.len;
+		uint8_t *exact = malloc(window - done + 1);
+
+		memcpy(exact, in.ptr + done, window - done);
+		result = smtp_body_scan(&scan, slice_of(exact, window - done), &n);
+		free(exact);
+		assert_true(n <= window - done);
+		done += n;
+		if (result != SMTP_BODY_MORE || window == in.len)
+			break;
+		have += step;
+	}
+	*forwarded = done;
+	return result;
+}
+
+static void check(const struct body_case *c, size_t step, size_t first)
+{
+	size_t forwarded;
+	enum smtp_body result = feed(c->in, step, first, &forwarded);
+
+	if (result != c->result)
+		fail_msg("case %td, first %zu, step %zu: %s instead of %s", c - cases, first, step,
+			 smtp_body_reasons[result], smtp_body_reasons[c->result]);
+	if (result == SMTP_BODY_END || result == SMTP_BODY_MORE)
+		assert_int_equal(forwarded, c->length);
+}
+
+static void test_scan(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		check(&cases[i], 1000, 1000);
+		check(&cases[i], 1, 0);
+		for (size_t cut = 0; cut <= cases[i].in.len; cut++)
+			check(&cases[i], 1000, cut);
+	}
+}
+
+/* Never may the final dot line go out before all of it was read. */
+static void test_end_is_held_back(void **state)
+{
+	static const struct slice whole = SLICE_INIT("text\r\n..\r\n.\r\n");
+
+	for (size_t n = 0; n < whole.len; n++) {
+		struct smtp_body_scan scan = { .in_line = false };
+		size_t forward;
+
+		assert_int_equal(smtp_body_scan(&scan, slice_take(whole, n), &forward), SMTP_BODY_MORE);
+		assert_true(forward <= whole.len - 3);
+	}
+}
+
+struct normal_case {
+	struct slice in;
+	bool lf_client;
+	enum smtp_body result;
+	const char *out;
+};
+
+static const struct normal_case normal_cases[] = {
+	{ SLICE_INIT("a\r\n.\r\n"), false, SMTP_BODY_END, "a\r\n.\r\n" },
+	{ SLICE_INIT("a\nb\r\n.\r\n"), false, SMTP_BODY_END, "a\r\nb\r\n.\r\n" },
+	{ SLICE_INIT("..\r\n.x\n..y\r\n.\r\n"), false, SMTP_BODY_END, "..\r\nx\r\n..y\r\n.\r\n" },
+	{ SLICE_INIT(".\r\n"), false, SMTP_BODY_END, ".\r\n" },
+	{ SLICE_INIT(".\n"), true, SMTP_BODY_END, ".\r\n" },
+	{ SLICE_INIT("a\n.\n"), true, SMTP_BODY_END, "a\r\n.\r\n" },
+	{ SLICE_INIT("a\n.\n"), false, SMTP_BODY_AMBIGUOUS_END, NULL },
+	{ SLICE_INIT("a\n.\r\n"), false, SMTP_BODY_AMBIGUOUS_END, NULL },
+	{ SLICE_INIT("a\r\n.\n"), false, SMTP_BODY_AMBIGUOUS_END, NULL },
+	{ SLICE_INIT("a\n.\r\n"), true, SMTP_BODY_AMBIGUOUS_END, NULL },
+	{ SLICE_INIT("a\r\n.\n"), true, SMTP_BODY_AMBIGUOUS_END, NULL },
+	{ SLICE_INIT("a\rb\n"), false, SMTP_BODY_BARE_CR, NULL },
+	{ SLICE_INIT("a\r.\r"), true, SMTP_BODY_BARE_CR, NULL },
+	{ SLICE_INIT("a\0b\n"), true, SMTP_BODY_NUL, NULL },
+	{ SLICE_INIT("a\n.\n.\n"), true, SMTP_BODY_END, "a\r\n.\r\n" },
+};
+
+static void check_normal(const struct normal_case *c, size_t step)
+{
+	struct smtp_body_scan scan = { .lf_client = c->lf_client, .last_line_lf = c->lf_client };
+	struct buffer out = BUFFER_INIT(1 << 16);
+	enum smtp_body result = SMTP_BODY_MORE;
+	size_t done = 0, have = 0;
+
+	while (result == SMTP_BODY_MORE && have < c->in.len) {
+		size_t used;
+
+		have = have + step < c->in.len ? have + step : c->in.len;
+		result = smtp_body_normalize(&scan, slice_of(c->in.ptr + done, have - done), &used, &out);
+		done += used;
+	}
+	if (result != c->result)
+		fail_msg("case %td: %s instead of %s", c - normal_cases, smtp_body_reasons[result],
+			 smtp_body_reasons[c->result]);
+	if (c->out != NULL)
+		assert_true(slice_is(buffer_slice(&out), c->out));
+	buffer_release(&out);
+}
+
+static void test_normalize(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(normal_cases); i++) {
+		check_normal(&normal_cases[i], 1000);
+		check_normal(&normal_cases[i], 1);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_scan),
+		cmocka_unit_test(test_end_is_held_back),
+		cmocka_unit_test(test_normalize),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
