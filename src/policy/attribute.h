@@ -50,7 +50,7 @@ struct attribute {
 	enum attribute_type type;
 	unsigned access;
 	size_t offset;			/* in the config block, or with ATTR_HOME_RUN in the run block */
-	int64_t min, max;		/* ATTR_INT */
+	int64_t min, max;		/* ATTR_INT; equal = any number */
 	int64_t number;			/* default of ATTR_INT, ATTR_BOOL */
 	const char *text;		/* default of ATTR_STRING */
 	const char *alias_of;		/* another name of that attribute; the rest of the row is unused */

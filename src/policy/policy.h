@@ -111,7 +111,7 @@ struct policy {
 	uint32_t n_callbacks;			/* 0: runs without a policy host */
 	bool needs_host;			/* callbacks, or a configuration per session */
 	struct zone_tree *zone_tree;		/* private to policy/ */
-	struct decision_engine *engine;		/* private to policy/ */
+	struct hash *service_names;		/* private to policy/ */
 };
 
 /* The protocols that exist; NULL-terminated. Given by the program, so that policy/ knows none. */

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Typed blocks by the rows of their attributes. Private to policy/. */
+#ifndef SALLYPORT_POLICY_BLOCK_PRIV_H
+#define SALLYPORT_POLICY_BLOCK_PRIV_H
+
+#include "policy/json_priv.h"
+#include "policy/policy.h"
+
+/* A value of any attribute type. */
+union attribute_value {
+	int64_t number;
+	bool truth;
+	struct slice octets;
+	struct string_list strings;
+	struct policy_call call;
+};
+
+/* What values of attributes, tables and hooks are checked against. */
+struct block_reader {
+	struct json_reader json;
+	const struct proxy_type *type;
+	const struct policy *policy;		/* may be NULL */
+	bool calls_host;			/* set when something read calls the policy host */
+};
+
+/* By its name or an alias; NULL: there is none. */
+const struct attribute *attribute_named(const struct proxy_type *type, const char *name);
+const struct policy_table *table_named(const struct proxy_type *type, const char *name);
+
+/* Where the value of a row stands in its block; only for rows that have a place. */
+void attribute_store(void *block, const struct attribute *a, const union attribute_value *v);
+union attribute_value attribute_load(const void *block, const struct attribute *a);
+bool attribute_has_place(const struct attribute *a);
+union attribute_value attribute_default(const struct attribute *a);
+
+/* The rows with this home get their defaults. */
+void block_set_defaults(const struct proxy_type *type, void *block, unsigned home);
+
+int attribute_read(struct block_reader *b, const struct json_path *path, const struct attribute *a,
+		   const json_t *json, union attribute_value *out) MUST_CHECK;
+int call_read(struct block_reader *b, const struct json_path *path, const json_t *json,
+	      struct policy_call *out) MUST_CHECK;
+/* An array of entries as in CONFIG. deletions: "deleted" is possible. */
+int table_entry_read(struct block_reader *b, const struct json_path *path, const struct policy_table *type,
+		     const json_t *json, struct slice key[2], struct table_entry *out) MUST_CHECK;
+
+/* The nearest of the type's attribute names, for a hint; NULL: none is near. */
+const char *attribute_nearest(const struct proxy_type *type, const char *name);
+
+#endif

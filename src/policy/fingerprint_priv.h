@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A name for a document's content. Private to policy/. */
+#ifndef SALLYPORT_POLICY_FINGERPRINT_PRIV_H
+#define SALLYPORT_POLICY_FINGERPRINT_PRIV_H
+
+#include "base/arena.h"
+
+/* SHA-256 of the octets, in hex, on the arena. NULL: no memory. */
+const char *fingerprint(struct slice octets, struct arena *arena);
+
+#endif
