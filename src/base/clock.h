@@ -14,6 +14,9 @@ typedef int64_t deadline_t;			/* monotonic milliseconds */
 struct clock {
 	int64_t (*monotonic_ms)(struct clock *);
 	int64_t (*wall_ms)(struct clock *);	/* milliseconds since 1970-01-01T00:00:00Z */
+	/* Virtual time only, else NULL: an event loop on this clock never sleeps; when nothing can
+	 * run and no descriptor is ready it moves the clock to the next timer. */
+	void (*advance)(struct clock *, int64_t to_monotonic_ms);
 };
 
 extern struct clock clock_system;

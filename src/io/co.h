@@ -31,7 +31,8 @@ struct co *co_spawn(struct loop *loop, co_fn fn, void *arg);
 struct co *co_spawn_joined(struct loop *loop, co_fn fn, void *arg);
 
 /* Wait until a joined child's function returned; frees it and sets *cop to NULL. Always waits
- * for the end (cancel the child first to hurry it), so that no child outlives its parent. */
+ * for the end (cancel the child first to hurry it), so that no child outlives its parent. A
+ * cancel of the parent, before or meanwhile, is passed on to the child. */
 co_waits void co_join(struct co **cop);
 
 struct co *co_current(void);		/* NULL outside of any */
@@ -67,5 +68,11 @@ static inline deadline_t deadline_min(deadline_t a, deadline_t b)
 {
 	return a < b ? a : b;
 }
+
+/*
+ * Once per process: when a coroutine runs into its stack's guard, say so on standard error before
+ * the signal does what it did before (end the process). 0 or -errno.
+ */
+int co_report_overflow(void) MUST_CHECK;
 
 #endif
