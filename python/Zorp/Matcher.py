@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Matchers: does a string fit? They run in the policy host, as callbacks."""
+
+import os as _os
+import re as _re
+
+from sallyport import problems as _problems, registry as _registry
+from sallyport.declare import Declaration as _Declaration, is_poisoned as _is_poisoned, name_argument as _name_argument
+from sallyport.problems import Refused as _Refused, shown as _shown
+from Zorp.Exceptions import MatcherException
+from Zorp.Zorp import CORE_POLICY, Z_AND, Z_EQ, Z_NOT, Z_OR, Z_XOR, log as _log
+
+
+class AbstractMatcher(_Declaration):
+    """The base of matchers, also of a policy's own. Defines checkMatch(str)."""
+
+    _not_yet = None
+
+    def checkMatch(self, str):
+        raise NotImplementedError
+
+    def validateMatcher(self):
+        """Called once after the instance function has run."""
+
+
+class MatcherPolicy(_Declaration):
+    """MatcherPolicy(name, matcher): a matcher with a name."""
+
+    def __init__(self, name, matcher):
+        self.name = _name_argument("the matcher policy's name", name)
+        if not isinstance(matcher, AbstractMatcher):
+            raise _Refused("MatcherPolicy '%s': %s is not a matcher" % (name, _shown(matcher)))
+        self.matcher = matcher
+        self._place = _problems.here()
+        _registry.register("matchers", "MatcherPolicy", name, self)
+
+    @classmethod
+    def _remember_refused(cls, name, made):
+        _registry.named("matchers").setdefault(name, made)
+
+    def getMatcher(self):
+        return self.matcher
+
+
+def getMatcher(matcher):
+    """The matcher behind a matcher, a MatcherPolicy or its name; MatcherException."""
+    if isinstance(matcher, str):
+        known = _registry.named("matchers")
+        if matcher not in known:
+            raise MatcherException("there is no MatcherPolicy '%s'" % matcher)
+        matcher = known[matcher]
+    if isinstance(matcher, MatcherPolicy):
+        return matcher.matcher
+    if isinstance(matcher, AbstractMatcher):
+        return matcher
+    raise MatcherException("%s is not a matcher" % _shown(matcher))
+
+
+def checked_matcher(what, value):
+    """The matcher behind a value of a matcher attribute, or Refused. None stays None."""
+    if value is None or _is_poisoned(value):
+        return None
+    if isinstance(value, str):
+        value = _registry.lookup("matchers", "MatcherPolicy", value)
+        if _is_poisoned(value):
+            return None
+    try:
+        matcher = getMatcher(value)
+        if _is_poisoned(matcher):
+            return None
+        reason = _later(matcher)
+        if reason is None and isinstance(matcher, CombineMatcher):
+            matcher.validateMatcher()
+    except MatcherException as error:
+        raise _Refused("%s: %s" % (what, error.detail)) from None
+    if reason is not None:
+        raise _Refused("%s: %s is not yet part of Sallyport" % (what, reason))
+    return matcher
+
+
+def _later(matcher):
+    """The name of a part that does not exist yet; None when all do."""
+    if isinstance(matcher, CombineMatcher):
+        for operand in matcher._operands():
+            found = _later(getMatcher(operand))
+            if found is not None:
+                return found
+    return matcher._not_yet
+
+
+class RegexpMatcher(AbstractMatcher):
+    """True when a pattern of match_list is found and none of ignore_list."""
+
+    def __init__(self, match_list=None, ignore_list=None, ignore_case=1):
+        flags = _re.IGNORECASE if ignore_case else 0
+        self.match = self._compile("match_list", match_list, flags)
+        self.ignore = self._compile("ignore_list", ignore_list, flags)
+
+    def _compile(self, what, patterns, flags):
+        if patterns is None:
+            return []
+        if isinstance(patterns, str) or not isinstance(patterns, (list, tuple, set, frozenset)):
+            raise _Refused("%s: %s must be a list of patterns, not %s" % (type(self).__name__, what, _shown(patterns)))
+        return [_compiled(p, flags) for p in patterns]
+
+    def checkMatch(self, str):
+        for pattern in self.match:
+            if pattern.search(str):
+                if any(i.search(str) for i in self.ignore):
+                    return False
+                _log(None, CORE_POLICY, 4, "Regexp matcher match; pattern='%s', str='%s'", (pattern.pattern, str))
+                return True
+        return False
+
+
+def _compiled(pattern, flags):
+    if not isinstance(pattern, str):
+        raise _Refused("%s is not a pattern" % _shown(pattern))
+    try:
+        return _re.compile(pattern.rstrip(), flags)
+    except (_re.error, RecursionError, OverflowError) as error:
+        raise _Refused("the pattern %s is not a regular expression: %s" % (_shown(pattern), error)) from None
+
+
+class RegexpFileMatcher(AbstractMatcher):
+    """RegexpMatcher with its patterns in files, one per line; read again when they change."""
+
+    def __init__(self, match_fname=None, ignore_fname=None):
+        self._files = {}
+        for name in (match_fname, ignore_fname):
+            if name is not None and not isinstance(name, str):
+                raise _Refused("RegexpFileMatcher: %s is not a file name" % _shown(name))
+        self.match_file = match_fname
+        self.ignore_file = ignore_fname
+        for name in (match_fname, ignore_fname):
+            if name is not None and not _os.path.exists(name):
+                raise _Refused("RegexpFileMatcher: there is no file %s" % _shown(name))
+            try:
+                self._patterns(name)
+            except MatcherException as error:
+                raise _Refused("RegexpFileMatcher: %s" % error.detail) from None
+
+    def _patterns(self, name):
+        if name is None:
+            return []
+        try:
+            stamp = _os.stat(name)
+        except FileNotFoundError:
+            _log(None, CORE_POLICY, 3, "Matcher file is missing, its last content is used; filename='%s'", name)
+            return self._files.get(name, (None, []))[1]
+        except OSError as error:
+            raise MatcherException("%s: %s" % (name, error.strerror)) from error
+        key = (stamp.st_mtime_ns, stamp.st_size, stamp.st_ino)
+        if name not in self._files or self._files[name][0] != key:
+            self._files[name] = (key, self._read(name))
+        return self._files[name][1]
+
+    def _read(self, name):
+        """A file with a pattern that is none is refused whole: half a list would open the gate."""
+        try:
+            with open(name, encoding="utf-8", errors="surrogateescape") as f:
+                lines = [line.rstrip() for line in f]
+            return [_compiled(line, _re.IGNORECASE) for line in lines if line]
+        except OSError as error:
+            raise MatcherException("%s: %s" % (name, error.strerror)) from error
+        except _Refused as refused:
+            raise MatcherException("%s: %s" % (name, refused.message)) from None
+
+    def checkMatch(self, str):
+        ignore = self._patterns(self.ignore_file)
+        return (any(p.search(str) for p in self._patterns(self.match_file))
+                and not any(p.search(str) for p in ignore))
+
+
+class CombineMatcher(AbstractMatcher):
+    """A logical expression (operator, operand, ...); operands are matchers, policies, names or
+    further expressions."""
+
+    _operators = (Z_NOT, Z_AND, Z_OR, Z_XOR, Z_EQ)
+
+    def __init__(self, expr):
+        self.expr = expr
+        self._tree = self._build(expr)
+
+    def _build(self, expr):
+        if not isinstance(expr, (tuple, list)) or len(expr) < 2 or expr[0] not in self._operators:
+            raise _Refused("CombineMatcher: %s is not an expression" % _shown(expr),
+                           "(Z_AND, 'name1', 'name2'), with Z_NOT, Z_AND, Z_OR, Z_XOR, Z_EQ or Z_NE")
+        if expr[0] == Z_NOT and len(expr) != 2:
+            raise _Refused("CombineMatcher: Z_NOT takes one operand, not %d" % (len(expr) - 1))
+        tree = [expr[0]]
+        for operand in expr[1:]:
+            if isinstance(operand, (tuple, list)):
+                tree.append(self._build(operand))
+            elif isinstance(operand, (str, AbstractMatcher, MatcherPolicy)):
+                tree.append(operand)
+            else:
+                raise _Refused("CombineMatcher: %s is not a matcher" % _shown(operand))
+        return tree
+
+    def _operands(self, tree=None):
+        for operand in (tree or self._tree)[1:]:
+            if isinstance(operand, list):
+                yield from self._operands(operand)
+            else:
+                yield operand
+
+    def _resolve(self, tree, above):
+        resolved = [tree[0]]
+        for operand in tree[1:]:
+            if isinstance(operand, list):
+                resolved.append(self._resolve(operand, above))
+                continue
+            matcher = getMatcher(operand)
+            if matcher in above:
+                raise MatcherException("a CombineMatcher contains itself")
+            if isinstance(matcher, CombineMatcher):
+                matcher._validate(above + [matcher])
+            resolved.append(matcher)
+        return resolved
+
+    def _validate(self, above):
+        self._tree = self._resolve(self._tree, above)
+
+    def validateMatcher(self):
+        """Names are looked up now, so that a matcher may be named before it is defined."""
+        self._validate([self])
+
+    def checkMatch(self, str):
+        return self._value(self._tree, str)
+
+    def _value(self, tree, text):
+        operator = tree[0]
+        results = (self._value(o, text) if isinstance(o, list) else bool(getMatcher(o).checkMatch(text))
+                   for o in tree[1:])
+        if operator == Z_NOT:
+            return not next(results)
+        if operator == Z_AND:
+            return all(results)
+        if operator == Z_OR:
+            return any(results)
+        values = list(results)
+        if operator == Z_EQ:
+            return len(set(values)) == 1
+        return sum(values) % 2 == 1
+
+
+class DNSMatcher(AbstractMatcher):
+    """True when the tested IP address is one of the hosts' current addresses."""
+
+    _not_yet = "DNSMatcher"
+
+    def __init__(self, hosts, server=None):
+        self.hosts = [hosts] if isinstance(hosts, str) else list(hosts)
+        self.server = server
+
+
+class WindowsUpdateMatcher(DNSMatcher):
+    """DNSMatcher for the hosts of the update service."""
+
+    _not_yet = "WindowsUpdateMatcher"
+
+    def __init__(self, server=None):
+        super().__init__(("v5.windowsupdate.microsoft.nsatc.net", "v4.windowsupdate.microsoft.nsatc.net",
+                          "update.microsoft.com.nsatc.net"), server)
+
+
+class SmtpInvalidRecipientMatcher(AbstractMatcher):
+    """Asks an SMTP server; true when the recipient does not exist there."""
+
+    _not_yet = "SmtpInvalidRecipientMatcher"
+
+    def __init__(self, server_name, server_port=25, cache_timeout=60, attempt_delivery=0,
+                 force_delivery_attempt=0, sender_address="<>", bind_name=""):
+        self.server_name = server_name
+        self.server_port = server_port
+        self.cache_timeout = cache_timeout
+        self.force_delivery_attempt = force_delivery_attempt
+        self.sender_address = sender_address
+        self.bind_name = bind_name

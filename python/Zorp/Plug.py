@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plug: copies both directions without looking."""
+
+from Zorp.Core import *
+from Zorp.Proxy import Proxy
+
+PLUG_DEBUG = "plug.debug"
+
+
+class AbstractPlugProxy(Proxy):
+    """Attributes: docs/reference/plug.md."""
+
+    name = "plug"
+
+    def requestStack(self):
+        """What to stack. Stacking is not yet possible, so a policy can't override it."""
+        return None
+
+
+class PlugProxy(AbstractPlugProxy):
+    """The ready-made class."""

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routers: which server a session goes to, and from which address."""
+
+from sallyport import problems as _problems
+from sallyport.declare import (Declaration as _Declaration, flag_argument as _flag_argument,
+                               int_argument as _int_argument, is_poisoned as _is_poisoned)
+from sallyport.problems import Refused as _Refused, shown as _shown
+from Zorp.SockAddr import SockAddrInet, SockAddrInet6, SockAddrInetRange
+from Zorp.Zorp import FALSE, Z_PORT_ANY, Z_PORT_EXACT, Z_PORT_GROUP, Z_PORT_RANDOM
+
+
+def _forge_port(value):
+    """Z_PORT_*, or a port. TRUE means Z_PORT_EXACT: that is what policies that write it want."""
+    if not isinstance(value, int):
+        raise _Refused("forge_port must be a number, not %s" % _shown(value),
+                       "Z_PORT_ANY, Z_PORT_GROUP, Z_PORT_EXACT, Z_PORT_RANDOM or a port")
+    if value == 1:
+        return Z_PORT_EXACT
+    if value in (Z_PORT_ANY, Z_PORT_GROUP, Z_PORT_EXACT, Z_PORT_RANDOM) or 1 < value <= 65535:
+        return int(value)
+    raise _Refused("forge_port is %d" % value, "Z_PORT_ANY, Z_PORT_GROUP, Z_PORT_EXACT, Z_PORT_RANDOM or a port")
+
+
+class AbstractRouter(_Declaration):
+    """The base of routers."""
+
+    _not_yet = "a router class of the policy's own"
+
+    def __init__(self, forge_addr=FALSE, forge_port=Z_PORT_ANY):
+        self.forge_addr = _flag_argument("forge_addr", forge_addr)
+        self.forge_port = _forge_port(forge_port)
+
+    def routeConnection(self, session):
+        raise NotImplementedError
+
+    def _common(self):
+        return {"forge_addr": self.forge_addr, "forge_port": self.forge_port, "overrideable": self.overrideable}
+
+
+class TransparentRouter(AbstractRouter):
+    """To where the client wanted to go."""
+
+    _not_yet = None
+
+    def __init__(self, forced_port=0, forge_addr=FALSE, overrideable=FALSE, forge_port=Z_PORT_ANY):
+        super().__init__(forge_addr, forge_port)
+        self.forced_port = _int_argument("forced_port", forced_port, 0, 65535)
+        self.overrideable = _flag_argument("overrideable", overrideable)
+
+    def _document(self):
+        return dict({"type": "transparent", "forced_port": self.forced_port}, **self._common())
+
+
+class DirectedRouter(AbstractRouter):
+    """To a given address, or the first of several."""
+
+    _not_yet = None
+
+    def __init__(self, dest_addr, forge_addr=FALSE, overrideable=FALSE, forge_port=Z_PORT_ANY):
+        super().__init__(forge_addr, forge_port)
+        self.overrideable = _flag_argument("overrideable", overrideable)
+        targets = list(dest_addr) if isinstance(dest_addr, (list, tuple)) else [dest_addr]
+        if not targets:
+            raise _Refused("DirectedRouter needs at least one address")
+        for target in targets:
+            if _is_poisoned(target):
+                self._poisoned = True
+            elif not isinstance(target, (SockAddrInet, SockAddrInet6)) or isinstance(target, SockAddrInetRange):
+                raise _Refused("DirectedRouter: %s is not an address of a server" % _shown(target),
+                               "dest_addr=SockAddrInet('172.16.20.254', 25)")
+        self.dest_addr = targets
+
+    def _document(self):
+        return dict({"type": "directed", "targets": [[t.ip_s, t.port] for t in self.dest_addr]}, **self._common())
+
+
+class InbandRouter(AbstractRouter):
+    """To where the protocol says."""
+
+    _not_yet = "InbandRouter"
+
+    def __init__(self, forge_addr=FALSE, forge_port=Z_PORT_ANY):
+        super().__init__(forge_addr, forge_port)
+
+
+def not_yet(router):
+    """Why no service can use this router; None when it can."""
+    if type(router).routeConnection is not AbstractRouter.routeConnection:
+        return "a router with a routeConnection() of the policy's own"
+    return router._not_yet

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Zones: names for sets of addresses, in an administrative tree."""
+
+import struct
+import types
+from socket import htonl, ntohl
+from traceback import print_exc
+
+from sallyport import problems as _problems
+from sallyport.declare import (Declaration as _Declaration, is_poisoned as _is_poisoned,
+                               name_argument as _name_argument, sequence as _sequence)
+from sallyport.problems import Refused as _Refused
+from Zorp.Exceptions import ZoneException
+from Zorp.Subnet import Inet6Subnet, InetSubnet, Subnet, checked_subnet as _checked_subnet
+
+ZONES_MAX = 16384
+DEPTH_MAX = 31
+
+
+class BaseZone(_Declaration):
+    """For isinstance()."""
+
+
+class Zone(BaseZone):
+    """Zone(name, addrs=(), hostnames=(), admin_parent=None)."""
+
+    zones = {}          # name -> Zone
+    _all = []           # every zone once, in the order of definition
+    _owners = {}        # Subnet -> Zone
+
+    def __init__(self, name, addrs=(), hostnames=(), admin_parent=None, inbound_services=None,
+                 outbound_services=None):
+        self.name = _name_argument("the zone's name", name)
+        if inbound_services is not None or outbound_services is not None:
+            raise _Refused("zone '%s': zones no longer say which services may be used" % name,
+                           "use rules, and Service(limit_target_zones_to=...)")
+        hosts = _sequence(hostnames)
+        if hosts:
+            raise _Refused("zone '%s': hostnames in zones are not yet part of Sallyport" % name,
+                           "give addresses")
+        self.hostnames = ()
+        self.admin_children = []
+        self.subnets = [_checked_subnet("zone '%s'" % name, a) for a in _sequence(addrs)]
+        self.admin_parent = self._find_parent(admin_parent)
+        if self.getDepth() >= DEPTH_MAX:
+            raise _Refused("zone '%s': the tree is deeper than %d zones" % (name, DEPTH_MAX))
+        self._index = self._find_index()
+
+    def _find_parent(self, parent):
+        if parent is None:
+            return None
+        if isinstance(parent, Zone):
+            if _is_poisoned(parent):
+                return None
+            raise _Refused("zone '%s': admin_parent is given by its name" % self.name, "write '%s'" % parent.name)
+        if parent not in Zone.zones:
+            raise _Refused("zone '%s': there is no zone '%s' to be its admin_parent" % (self.name, parent),
+                           _problems.did_you_mean(parent, Zone.zones) or "define the parent first")
+        found = Zone.zones[parent]
+        return None if _is_poisoned(found) else found
+
+    def _find_index(self):
+        """A new place among all zones; or that of the same zone, declared by another instance."""
+        before = Zone.zones.get(self.name)
+        if before is not None and not _is_poisoned(before):
+            if before._instance != _current_instance() and before._same(self):
+                return before._index
+            raise _Refused("zone '%s' is already defined in %s, line %d"
+                           % (self.name, _problems.relative(before._place[0]), before._place[1]))
+        for subnet in self.subnets:
+            if subnet in Zone._owners:
+                owner = Zone._owners[subnet]
+                raise _Refused("zone '%s': %s already belongs to zone '%s'" % (self.name, subnet, owner.name),
+                               "a subnet belongs to one zone" if owner is not self else None)
+            if self.subnets.count(subnet) > 1:
+                raise _Refused("zone '%s': %s is listed twice" % (self.name, subnet))
+        if len(Zone._all) >= ZONES_MAX:
+            raise _Refused("there are more than %d zones" % ZONES_MAX)
+        self._instance = _current_instance()
+        self._place = _problems.here()
+        for subnet in self.subnets:
+            Zone._owners[subnet] = self
+        Zone.zones[self.name] = self
+        Zone._all.append(self)
+        return len(Zone._all) - 1
+
+    def _same(self, other):
+        parents = [z.name if z else None for z in (self.admin_parent, other.admin_parent)]
+        return set(self.subnets) == set(other.subnets) and parents[0] == parents[1]
+
+    @classmethod
+    def _remember_refused(cls, name, made):
+        made.name = name
+        Zone.zones.setdefault(name, made)
+
+    def getName(self):
+        return self.name
+
+    def getDepth(self):
+        """0 for a root."""
+        return 0 if self.admin_parent is None else self.admin_parent.getDepth() + 1
+
+    def __str__(self):
+        return "Zone(%s)" % self.name
+
+    @classmethod
+    def lookup(cls, addr):
+        return cls.lookupByStaticAddress(addr)
+
+    @classmethod
+    def lookupByStaticAddress(cls, addr):
+        """The zone with the longest prefix that contains the address or subnet; or None."""
+        best = None
+        for subnet, zone in cls._owners.items():
+            if subnet.contains(addr) and (best is None or subnet.netmask_bits() > best[0]):
+                best = (subnet.netmask_bits(), zone)
+        return None if best is None else best[1]
+
+    @classmethod
+    def lookupByStaticAddressExactly(cls, addr):
+        for subnet, zone in cls._owners.items():
+            if subnet.netmask_bits() == subnet._bits and subnet.contains(addr):
+                return zone
+        return None
+
+    @classmethod
+    def lookupByName(cls, name):
+        return cls.zones.get(name)
+
+    @classmethod
+    def lookupByHostname(cls, host):
+        """None: zones have no host names yet."""
+        return None
+
+
+InetZone = Zone
+
+
+def _current_instance():
+    from Zorp import Globals
+    return Globals.instance_name

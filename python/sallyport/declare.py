@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base of everything a policy declares (zones, services, rules, routers ...).
+
+A constructor that refuses its arguments is reported at the policy's line and yields a poisoned
+object: it looks like one of its class, absorbs whatever is done with it, and whoever uses it later
+keeps silent, so that one mistake is one problem.
+"""
+
+from sallyport import problems
+from sallyport.problems import Refused
+
+
+class Poison:
+    """The value of any attribute of a poisoned object."""
+
+    _poisoned = True
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __call__(self, *args, **kwargs):
+        return self
+
+    def __iter__(self):
+        return iter(())
+
+    def __len__(self):
+        return 0
+
+    def __str__(self):
+        return "(refused)"
+
+
+POISON = Poison()
+
+
+def is_poisoned(value):
+    if isinstance(value, (list, tuple)):
+        return any(is_poisoned(v) for v in value)
+    return getattr(value, "_poisoned", False) is True
+
+
+class DeclarationMeta(type):
+    def __call__(cls, *args, **kwargs):
+        place = problems.here()
+        try:
+            made = super().__call__(*args, **kwargs)
+        except Refused as refused:
+            if not problems.loading():
+                raise
+            problems.report(refused.message, refused.hint, place)
+            return cls._poison(place, args, kwargs)
+        except TypeError as error:
+            wrong = _wrong_arguments(cls, args, kwargs, error)
+            if wrong is None or not problems.loading():
+                raise
+            problems.report(wrong[0], wrong[1], place)
+            return cls._poison(place, args, kwargs)
+        if "_place" not in made.__dict__:
+            made._place = place
+        return made
+
+    def _poison(cls, place, args=(), kwargs=None):
+        made = cls.__new__(cls)
+        made.__dict__.update(_poisoned=True, _place=place)
+        name = (kwargs or {}).get("name", args[0] if args else None)
+        if isinstance(name, str):
+            cls._remember_refused(name, made)
+        return made
+
+
+class Declaration(metaclass=DeclarationMeta):
+    """Attributes: _place, the policy line that made it; _poisoned."""
+
+    _poisoned = False
+
+    @classmethod
+    def _remember_refused(cls, name, made):
+        """A refused object still has its name, so that its users are not wrong as well."""
+
+    def __getattr__(self, name):
+        if self.__dict__.get("_poisoned") and not name.startswith("__"):
+            return POISON
+        raise AttributeError("%s has no attribute '%s'" % (type(self).__name__, name))
+
+
+def _wrong_arguments(cls, args, kwargs, error):
+    """(message, hint) if the call does not fit the constructor; None if it failed inside."""
+    import inspect
+    if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+        inner = error.__traceback__.tb_next
+        if inner.tb_next is not None or inner.tb_frame.f_code is getattr(cls.__init__, "__code__", None):
+            return None
+    try:
+        signature = inspect.signature(cls.__init__)
+        signature.bind(None, *args, **kwargs)
+    except TypeError:
+        pass
+    else:
+        return None
+    known = [p for p in list(signature.parameters)[1:]]
+    for name in kwargs:
+        if name not in known:
+            return ("%s has no parameter '%s'" % (cls.__name__, name),
+                    problems.did_you_mean(name, known) or "its parameters are " + problems.plural(known))
+    text = str(error).replace("__init__() ", "").replace(cls.__name__ + ".", "")
+    return ("%s: %s" % (cls.__name__, text), "its parameters are " + problems.plural(known))
+
+
+def text_argument(what, value, empty=False):
+    """A str argument, or Refused."""
+    if not isinstance(value, str):
+        raise Refused("%s must be a string, not %s" % (what, problems.shown(value)))
+    if not value and not empty:
+        raise Refused("%s must not be empty" % what)
+    return value
+
+
+def name_argument(what, value):
+    """The name of a policy object: appears in logs and in the document."""
+    text_argument(what, value)
+    if len(value.encode("utf-8", "surrogateescape")) > 1023:
+        raise Refused("%s is longer than 1023 octets" % what)
+    if any(ord(c) < 0x20 or ord(c) == 0x7f for c in value):
+        raise Refused("%s %s contains a control character" % (what, problems.shown(value)))
+    return value
+
+
+def int_argument(what, value, low, high):
+    if not isinstance(value, int):
+        raise Refused("%s must be a number, not %s" % (what, problems.shown(value)))
+    if not low <= value <= high:
+        raise Refused("%s is %d; it must be from %d to %d" % (what, value, low, high))
+    return int(value)
+
+
+def flag_argument(what, value):
+    if value is None or not isinstance(value, int) or value not in (0, 1):
+        raise Refused("%s must be TRUE or FALSE, not %s" % (what, problems.shown(value)))
+    return bool(value)
+
+
+def sequence(value):
+    """One value or any sequence of values, as a list. A string is one value."""
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return list(value)
+    return [value]

@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the policy document (docs/policy-document.md) from what a load declared."""
+
+import os
+
+from sallyport import instance, problems, registry, schema
+from sallyport.compiled import Callback, PolicyClass
+from sallyport.declare import is_poisoned
+from sallyport.octets import to_wire
+from sallyport.watch import watching
+
+
+class _Numbers:
+    """Stands in for the Compiled of an instance that is described at load: every callable gets a
+    number, in the order they are met."""
+
+    def __init__(self, first):
+        self.first = first
+        self.where = {}
+        self.numbers = self
+        self.callbacks = ()
+
+    def get(self, where):
+        return self.where.setdefault(where, self.first + len(self.where))
+
+
+class Writer:
+    def __init__(self, load, compiled):
+        self._load = load
+        self._compiled = compiled
+        self._files = {load.policy: 0}
+        self._configs = []
+        self._by_class = {}         # (class, instance name) -> index of its CONFIG; None = refused
+        self._attributes_read = set()
+        for source in load.sources.values():
+            self._attributes_read |= source.attributes_read()
+
+    def write(self):
+        from Zorp import Globals
+        from Zorp.Zone import Zone
+        load, compiled = self._load, self._compiled
+        services = [s for s in Globals.services.values()]
+        instances = {i.name: i for i in load.instances}
+        numbers = {}
+        rows = []
+        for service in services:
+            row = self._service(service, self._instance_of(service, instances))
+            if row is not None:
+                numbers[service.name] = len(rows)
+                rows.append(row)
+        rules = self._rules(numbers)
+        compiled.zones = dict(Zone.zones)
+        compiled.services = dict(Globals.services)
+        compiled.document = {
+            "format": "sallyport-policy", "version": 1,
+            "files": [],
+            "options": self._options(),
+            "instances": [i.name for i in load.instances],
+            "zones": [self._zone(z) for z in Zone._all],
+            "configs": self._configs,
+            "services": rows,
+            "rules": rules,
+            "callbacks": len(compiled.callbacks),
+        }
+        compiled.document["files"] = [_octets_of_path(p) for p in self._files]
+
+    def _instance_of(self, service, instances):
+        """The instance whose named objects the service's config() sees."""
+        name = service.__dict__.get("_instance", "")
+        if name in instances:
+            return instances[name]
+        return self._load.instances[0] if self._load.instances else None
+
+    def _at(self, place):
+        if place[0] not in self._files:
+            self._files[place[0]] = len(self._files)
+        return [self._files[place[0]], place[1]]
+
+    @staticmethod
+    def _options():
+        from Zorp.Config import options
+        return {"timeout_server_connect": options.timeout_server_connect, "language": options.language}
+
+    def _zone(self, zone):
+        return {"name": to_wire(zone.name), "addrs": [str(s) for s in zone.subnets], "hostnames": [],
+                "parent": None if zone.admin_parent is None else zone.admin_parent._index, "at": self._at(zone._place)}
+
+    def _service(self, service, owner):
+        from Zorp.Service import DenyService, PFService, Service
+        if is_poisoned(service):
+            if isinstance(getattr(service, "__dict__", {}).get("proxy_class"), type):
+                self._config(service, owner)    # for its problems
+            return None
+        row = {"name": to_wire(service.name), "at": self._at(service._place)}
+        if isinstance(service, DenyService):
+            row.update(kind="deny", logging=service.logging, ipv4_setting=service.ipv4_setting,
+                       ipv6_setting=service.ipv6_setting)
+        elif isinstance(service, PFService):
+            row.update(kind="pf", router=service.router._document())
+        elif isinstance(service, Service):
+            config = self._config(service, owner)
+            if config is None:
+                return None
+            row.update(kind="proxy", config=config, router=service.router._document(),
+                       chainer=service.chainer._document(), max_instances=service.max_instances,
+                       keepalive=service.keepalive,
+                       limit_target_zones_to=[registry.zones()[z]._index for z in service.limit_target_zones_to])
+        return row
+
+    def _config(self, service, owner):
+        cls = service.proxy_class
+        if owner is None or is_poisoned(cls) or not isinstance(cls, type):
+            return None
+        key = (cls, owner.name)
+        if key not in self._by_class:
+            self._by_class[key] = self._make_config(cls, owner, service)
+        return self._by_class[key]
+
+    def _make_config(self, cls, owner, service):
+        """The index of the CONFIG of a class, or None and a problem."""
+        proxy = schema.proxy(cls.name)
+        if proxy is None:
+            problems.not_yet("service '%s': the %s proxy" % (service.name, cls.name), service._place)
+            return None
+        self._check_overrides(cls, proxy)
+        made = instance.make(cls, proxy)
+        state = instance.state_of(made)
+        place = cls.__dict__.get("_place", service._place)
+        errors = self._load.problems.errors
+        self._check_assignments(cls, proxy)
+        with watching() as seen:
+            good = self._load._guarded(self._configure, place, made, owner.scope)
+        per_session = state.per_session or bool(cls.config_per_session)
+        if not per_session:
+            for where, what in seen:
+                problems.warn("config() asks for %s; it runs once, when the policy is loaded" % what,
+                              "config_per_session = TRUE in the class runs it for each session", where)
+        self._check_own_names(cls, proxy, state)
+        if not good or self._load.problems.errors > errors:
+            return None
+        return self._describe(cls, proxy, owner, state, per_session, place)
+
+    @staticmethod
+    def _configure(made, scope):
+        try:
+            instance.run_configuration(made, scope, instance.SessionAtLoad(instance.state_of(made)))
+        except instance.NeedsSession:
+            pass
+
+    def _describe(self, cls, proxy, owner, state, per_session, place):
+        compiled = self._compiled
+        number = len(compiled.classes)
+        numbers = _Numbers(len(compiled.callbacks))
+        state.compiled = numbers
+        state.policy_class = PolicyClass(number, cls, proxy, owner.scope, per_session)
+        members = {"attributes": {}, "tables": {}, "hooks": {}} if per_session else state.configuration()
+        if not self._natives_exist(members, proxy, place):
+            return None
+        needs_host = per_session or bool(numbers.where)
+        row = {"proxy": cls.name, "class": to_wire(cls.__name__), "class_number": number if needs_host else -1,
+               "per_session": per_session, "at": self._at(place)}
+        row.update(members)
+        if not needs_host and row in self._configs:
+            return self._configs.index(row)
+        if needs_host:
+            compiled.classes.append(state.policy_class)
+            for where, callback in numbers.where.items():
+                compiled.callbacks.append(Callback(*where))
+                compiled.numbers[where] = callback
+        self._configs.append(row)
+        return len(self._configs) - 1
+
+    def _natives_exist(self, members, proxy, place):
+        """What the standard class leaves to the engine must be there."""
+        names = {"%s.%s" % (proxy.name, _snake(h.name)) for h in proxy.hooks.values() if h.native}
+        good = True
+        for table, rows in members["tables"].items():
+            for row in rows:
+                native = row.get("call", {}).get("native")
+                if native is not None and native not in names:
+                    problems.not_yet("%s in %s" % (native, table), place)
+                    good = False
+        return good
+
+    def _check_overrides(self, cls, proxy):
+        """A method that the policy overrides must be one that something will call."""
+        from Zorp.Proxy import Proxy
+        for base in cls.__mro__:
+            if base.__module__.startswith("Zorp.") or base in (object,):
+                continue
+            for name, value in base.__dict__.items():
+                original = self._standard_method(cls, base, name)
+                if original is None or not callable(value) or name in proxy.hooks or name == "__init__":
+                    continue
+                if getattr(original, "_at_load", False):
+                    continue
+                if not issubclass(cls, Proxy) or name in ("__new__", "__setattr__", "__getattr__"):
+                    problems.report("a proxy class can't override %s()" % name, None, _place_of(value, base))
+                    continue
+                problems.not_yet("overriding %s()" % name, _place_of(value, base))
+
+    @staticmethod
+    def _standard_method(cls, base, name):
+        for above in base.__mro__[1:]:
+            found = above.__dict__.get(name)
+            if found is not None and above.__module__.startswith("Zorp.") and callable(found):
+                return found
+        return None
+
+    def _known_names(self, cls, proxy):
+        return set(proxy.names()) | set(instance.CORE_ATTRIBUTES)
+
+    def _is_own_business(self, cls, proxy, name):
+        return (name.startswith("_") or name in self._known_names(cls, proxy) or hasattr(cls, name)
+                or name in self._attributes_read)
+
+    def _unknown_attribute(self, cls, proxy, name, place):
+        problems.report("%s has no attribute '%s', and the policy never reads it" % (cls.__name__, name),
+                        problems.did_you_mean(name, proxy.names())
+                        or "an attribute of the policy's own may begin with _", place)
+
+    def _check_own_names(self, cls, proxy, state):
+        for name, place in state.own.items():
+            if not self._is_own_business(cls, proxy, name):
+                self._unknown_attribute(cls, proxy, name, place)
+
+    def _check_assignments(self, cls, proxy):
+        """self.name = ... anywhere in the class, also in callbacks, which do not run at load."""
+        for base in cls.__mro__:
+            place = base.__dict__.get("_place")
+            if place is None or place[0] not in self._load.sources:
+                continue
+            for name, line in self._load.sources[place[0]].attributes_assigned(place[1]):
+                if not self._is_own_business(cls, proxy, name):
+                    self._unknown_attribute(cls, proxy, name, (place[0], line))
+            for name in base.__dict__.get("_places", ()):
+                found = problems.nearest(name, proxy.names(), 0.85)
+                if found and name != found and name not in proxy.names() and name not in self._attributes_read \
+                        and not callable(base.__dict__.get(name)):
+                    problems.report("%s has no attribute '%s', and the policy never reads it" % (cls.__name__, name),
+                                    "did you mean '%s'?" % found, base._places[name])
+
+    def _rules(self, numbers):
+        rows = []
+        seen = {}
+        for index, run in enumerate(self._load.instances):
+            for rule in sorted(run.rules, key=lambda r: r.rule_id):
+                if is_poisoned(rule):
+                    continue
+                self._check_twin(rule, seen)
+                if rule.service.name not in numbers:
+                    continue
+                rows.append(self._rule(rule, index, numbers[rule.service.name]))
+        return rows
+
+    def _check_twin(self, rule, seen):
+        conditions = tuple(sorted((n, tuple(sorted(map(str, v)))) for n, v in rule.conditions.items() if v))
+        if conditions in seen:
+            before = seen[conditions]
+            problems.warn("the conditions of this rule are those of rule %d in %s, line %d" % (
+                before.rule_id, problems.relative(before._place[0]), before._place[1]),
+                "the rule with the lower id gets the connections", rule._place)
+        else:
+            seen[conditions] = rule
+
+    def _rule(self, rule, index, service):
+        zones = registry.zones()
+        row = {"id": rule.rule_id, "instance": index, "service": service, "at": self._at(rule._place)}
+        for name, values in rule.conditions.items():
+            if not values:
+                continue
+            if name in ("src_zone", "dst_zone"):
+                values = [zones[v]._index for v in values]
+            elif name in ("iface", "dst_iface"):
+                values = [to_wire(v) for v in values]
+            row[name] = values
+        return row
+
+
+def _place_of(function, cls):
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        return (code.co_filename, code.co_firstlineno)
+    return cls.__dict__.get("_place", ("", 0))
+
+
+def _snake(name):
+    return "".join("_" + c.lower() if c.isupper() else c for c in name)
+
+
+def _octets_of_path(path):
+    return os.fsencode(path).decode("latin-1")
