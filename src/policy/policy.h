@@ -127,6 +127,10 @@ struct proxy_registry {
 int policy_build(struct slice document, const struct proxy_registry *registry, struct arena *arena,
 		 struct policy_problems *problems, const struct policy **out) MUST_CHECK;
 
+/* Adds an error for each thing that the policy says rightly but this version can't do yet. Called
+ * by whoever is going to run it, and by `check`. */
+void policy_check_runnable(const struct policy *policy, struct policy_problems *problems);
+
 /* Longest prefix; NULL = in no zone. */
 const struct zone *policy_zone_of(const struct policy *policy, const struct ip_addr *ip);
 const struct zone *policy_zone_named(const struct policy *policy, struct slice name);	/* NULL: none */

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a policy may say but this version can't do yet. Such a policy is refused before it runs,
+ * with the reason, instead of leaving a gap that nobody sees.
+ */
+#include "policy/policy.h"
+
+#define PROTO_TCP 6
+#define PROTO_UDP 17
+
+static bool lists(const struct rule *r, uint8_t protocol)
+{
+	for (size_t i = 0; i < r->n_protocols; i++)
+		if (r->protocols[i] == protocol)
+			return true;
+	return false;
+}
+
+static void check_rule(const struct rule *r, struct policy_problems *problems)
+{
+	if (r->service->kind == SERVICE_PF)
+		problems_add(problems, PROBLEM_ERROR, r->place, "leave it out, or use a Service with PlugProxy",
+			     "rule %u: PFService '%s': forwarding in the kernel is not there yet", r->id,
+			     r->service->name);
+	if (r->service->kind != SERVICE_PROXY || r->n_protocols == 0)
+		return;
+	if (lists(r, PROTO_UDP))
+		problems_add(problems, PROBLEM_ERROR, r->place, "proto=6",
+			     "rule %u: proto 17: proxies do not serve UDP yet (Service '%s')", r->id,
+			     r->service->name);
+	else if (!lists(r, PROTO_TCP))
+		problems_add(problems, PROBLEM_WARNING, r->place, "proto=6",
+			     "rule %u: proto %u: a Service only serves TCP, so what this rule matches is dropped",
+			     r->id, r->protocols[0]);
+}
+
+void policy_check_runnable(const struct policy *policy, struct policy_problems *problems)
+{
+	for (size_t i = 0; i < policy->n_zones; i++)
+		if (policy->zones[i].n_hostnames > 0)
+			problems_add(problems, PROBLEM_ERROR, policy->zones[i].place, "list the addresses",
+				     "zone '%s': zones by host name are not there yet", policy->zones[i].name);
+	for (size_t i = 0; i < policy->n_rules; i++)
+		check_rule(&policy->rules[i], problems);
+}
