@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/leader.h"
+#include "server/problems_text.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PROBLEMS_ARENA_MAX (4u << 20)
+#define PROBLEMS_TEXT_MAX (1u << 20)
+
+/* ---- to the supervisor ---- */
+
+void leader_tell_supervisor(struct leader *l, const struct message *m)
+{
+	/* The supervisor reads what its children say; if it does not, it is gone. */
+	if (message_send(l->setup->supervisor, m) != 0)
+		exit(1);
+}
+
+/* Everybody did what was asked (or is not there any more). */
+void leader_check_awaited(struct leader *l)
+{
+	const struct message m = { .type = l->awaited };
+
+	if (l->awaited == 0 || !leader_workers_answered(l))
+		return;
+	l->awaited = 0;
+	if (l->phase == LEADER_FORKED)
+		l->phase = LEADER_IDLE;
+	leader_tell_supervisor(l, &m);
+}
+
+static int fail(struct leader *l, struct policy_problems *problems, int err)
+{
+	struct message m = { .type = MSG_FAILED, .number = err == -EINVAL ? 1 : 3, .n_fds = 1 };
+	struct buffer text = BUFFER_INIT(PROBLEMS_TEXT_MAX);
+
+	problems_text(problems, &text);
+	if (err != -EINVAL)
+		buffer_printf(&text, "%s: error: the policy cannot be loaded: %s\n", l->setup->options->policy,
+			      strerror(-err));
+	m.fds[0] = message_file(buffer_slice(&text));
+	if (m.fds[0] < 0)
+		m.n_fds = 0;
+	leader_tell_supervisor(l, &m);
+	buffer_release(&text);
+	return 1;
+}
+
+/* ---- what the supervisor says ---- */
+
+static void take_listeners(struct leader *l, struct message *m)
+{
+	size_t n = m->n_fds;
+	struct listener_record *records;
+	int *fds;
+
+	if (m->body.len != n * sizeof(*records))
+		return;
+	records = realloc(l->listeners, (l->n_listeners + n + 1) * sizeof(*records));
+	if (records != NULL)
+		l->listeners = records;
+	fds = realloc(l->listener_fds, (l->n_listeners + n + 1) * sizeof(*fds));
+	if (fds != NULL)
+		l->listener_fds = fds;
+	if (records == NULL || fds == NULL)
+		exit(1);
+	memcpy(l->listeners + l->n_listeners, m->body.ptr, m->body.len);
+	memcpy(l->listener_fds + l->n_listeners, m->fds, n * sizeof(*fds));
+	l->n_listeners += n;
+	m->n_fds = 0;
+}
+
+static void fork_workers(struct leader *l, bool can_forge)
+{
+	l->can_forge = can_forge;
+	l->phase = LEADER_FORKED;
+	l->awaited = MSG_READY;
+	for (unsigned i = 0; i < l->setup->options->workers; i++)
+		if (leader_worker_start(&l->workers[i]) != 0)
+			exit(1);
+}
+
+static void inherit(struct leader *l, struct message *m)
+{
+	struct stats from;
+
+	if (m->n_fds != 1 || m->slot >= l->setup->options->workers)
+		return;
+	if (l->workers[m->slot].pid != 0 && message_send(l->workers[m->slot].sock, m) != 0)
+		kill(l->workers[m->slot].pid, SIGKILL);
+	/* A worker that is not running just now finds the numbers in its file. */
+	if (l->workers[m->slot].pid == 0 && stats_open(&from, m->fds[0]) == 0) {
+		m->n_fds = 0;
+		stats_inherit(&l->workers[m->slot].stats, &from);
+		stats_close(&from);
+	}
+}
+
+static void ask_workers(struct leader *l, const struct message *m, enum message_type answer)
+{
+	leader_workers_tell(l, m);
+	l->awaited = answer;
+	leader_check_awaited(l);
+}
+
+static void drain(struct leader *l, const struct message *m)
+{
+	l->phase = LEADER_DRAINING;
+	l->awaited = 0;
+	for (size_t i = 0; i < l->n_listeners; i++)
+		close(l->listener_fds[i]);
+	l->n_listeners = 0;
+	leader_workers_tell(l, m);
+}
+
+static void set_log(struct leader *l, const struct message *m)
+{
+	char spec[1024];
+
+	if (slice_to_cstr(m->body, spec, sizeof(spec)) == 0)
+		(void)log_set_spec((int)m->number, spec, NULL);
+	if (l->workers != NULL)
+		leader_workers_tell(l, m);
+}
+
+static void obey(struct leader *l, struct message *m)
+{
+	switch (m->type) {
+	case MSG_LISTENERS:
+		take_listeners(l, m);
+		break;
+	case MSG_FORK:
+		fork_workers(l, m->number == 1);
+		break;
+	case MSG_INHERIT:
+		inherit(l, m);
+		break;
+	case MSG_ACCEPT:
+		l->phase = LEADER_ACCEPTING;
+		ask_workers(l, m, MSG_ACCEPTING);
+		break;
+	case MSG_PAUSE:
+		l->phase = LEADER_IDLE;
+		ask_workers(l, m, MSG_PAUSED);
+		break;
+	case MSG_DRAIN:
+		drain(l, m);
+		break;
+	case MSG_STOP_SESSION:
+		leader_workers_tell(l, m);
+		break;
+	case MSG_LOG:
+		set_log(l, m);
+		break;
+	case MSG_QUIT:
+		exit(0);	/* the workers die with us */
+	default:
+		break;
+	}
+}
+
+static void on_supervisor(void *arg, int fd, short revents)
+{
+	struct leader *l = arg;
+	struct message m;
+	int n = message_receive(fd, &m, &l->room);
+
+	if (n == -EAGAIN)
+		return;
+	if (n <= 0)
+		exit(1);
+	obey(l, &m);
+	message_close_fds(&m);
+}
+
+/* ---- children ---- */
+
+static void child_ended(struct leader *l, pid_t pid, int status)
+{
+	for (unsigned i = 0; l->workers != NULL && i < l->setup->options->workers; i++) {
+		struct leader_worker *w = &l->workers[i];
+
+		if (w->pid != pid)
+			continue;
+		leader_worker_ended(w, status);
+		if (l->phase == LEADER_FORKED)	/* one that can't even start: this generation is no good */
+			exit(1);
+		leader_check_awaited(l);
+		return;
+	}
+	leader_host_child_ended(l, pid, status);
+}
+
+static void on_signal(void *arg, int fd, short revents)
+{
+	struct leader *l = arg;
+	struct signalfd_siginfo info;
+	pid_t pid;
+	int status;
+
+	while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		continue;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		child_ended(l, pid, status);
+}
+
+static int watch(struct leader *l)
+{
+	sigset_t set;
+	int err;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	(void)sigprocmask(SIG_SETMASK, &set, NULL);
+	l->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (l->signals < 0)
+		return -errno;
+	err = poller_add(&l->poller, l->signals, POLLIN, on_signal, l);
+	return err != 0 ? err : poller_add(&l->poller, l->setup->supervisor, POLLIN, on_supervisor, l);
+}
+
+/* ---- start ---- */
+
+static int load(struct leader *l, struct policy_problems *problems)
+{
+	struct message m = { .type = MSG_PLAN, .n_fds = 1 };
+	int err = leader_read_policy(l, problems);
+
+	if (err != 0)
+		return err;
+	m.fds[0] = leader_plan(l, problems);
+	if (m.fds[0] < 0)
+		return m.fds[0];
+	problems_log_warnings(problems);
+	leader_tell_supervisor(l, &m);
+	close(m.fds[0]);
+	return leader_workers_create(l);
+}
+
+int leader_run(const struct leader_setup *setup)
+{
+	struct leader *l = calloc(1, sizeof(*l));
+	struct arena *arena = arena_create(PROBLEMS_ARENA_MAX, 0);
+	struct policy_problems problems;
+	int err;
+
+	if (l == NULL || arena == NULL)
+		return 1;
+	l->setup = setup;
+	poller_init(&l->poller);
+	problems_init(&problems, arena);
+	err = load(l, &problems);
+	if (err == 0)
+		err = watch(l);
+	if (err != 0)
+		return fail(l, &problems, err);
+	arena_free(&arena);
+	while (l->phase != LEADER_DRAINING || leader_workers_running(l) > 0)
+		poller_turn(&l->poller);
+	return 0;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The leader of a generation: reads the policy once, builds it, forks the workers, which share
+ * it copy-on-write, and starts those again that die. Unprivileged; the supervisor does for it
+ * what needs a privilege.
+ */
+#ifndef SALLYPORT_SERVER_LEADER_H
+#define SALLYPORT_SERVER_LEADER_H
+
+#include "policy/policy.h"
+#include "server/message.h"
+#include "server/poller.h"
+#include "server/run_options.h"
+#include "server/statistics.h"
+
+struct leader_setup {
+	const struct run_options *options;
+	int supervisor;			/* message socket */
+	uint32_t generation;
+	bool kernel;			/* with kernel rules; else ordinary listeners */
+	int verbosity;			/* as they are now; options has what they were at the start */
+	const char *logspec;
+};
+
+/* Runs until told to end. Returns the process's exit status. */
+int leader_run(const struct leader_setup *setup);
+
+/* ---- inside the leader ---- */
+
+enum leader_phase {
+	LEADER_LOADED,			/* the plan is with the supervisor */
+	LEADER_FORKED,			/* workers get ready */
+	LEADER_IDLE,			/* workers are ready, or paused */
+	LEADER_ACCEPTING,
+	LEADER_DRAINING,
+};
+
+struct leader;
+
+struct leader_worker {
+	struct leader *leader;
+	uint32_t slot;
+	pid_t pid;			/* 0 = not running */
+	int sock;			/* -1 = none */
+	int log;			/* write end; stays over restarts */
+	struct stats stats;
+	bool answered;			/* what leader->awaited asks for */
+	int64_t started_ms, backoff_ms;
+	struct poller_timer restart;
+};
+
+struct leader_host;			/* the policy host: leader_host.c */
+
+struct leader {
+	const struct leader_setup *setup;
+	struct poller poller;
+	struct arena *arena;
+	const struct policy *policy;
+	enum leader_phase phase;
+	uint32_t awaited;		/* message type that every worker owes; 0 = none */
+	bool can_forge;
+	unsigned keep;			/* KEEP_* capabilities of workers */
+	struct listener_record *listeners;
+	int *listener_fds;
+	size_t n_listeners;
+	struct leader_worker *workers;	/* setup->options->workers */
+	uint32_t *service_sessions;
+	int signals;
+	struct leader_host *host;	/* NULL: the policy needs none */
+	struct message_room room;
+};
+
+/* The policy of setup, built, on leader->arena; also says what ports and rights it wants. What
+ * is wrong goes to problems. 0; -EINVAL with errors in problems; -ENOMEM. (leader_policy.c) */
+int leader_read_policy(struct leader *l, struct policy_problems *problems) MUST_CHECK;
+/* The plan of the policy, as MSG_PLAN wants it: fd of a message file. */
+int leader_plan(struct leader *l, struct policy_problems *problems);
+
+/* Workers (leader_workers.c). */
+int leader_workers_create(struct leader *l) MUST_CHECK;		/* channels and statistics; tells the supervisor */
+int leader_worker_start(struct leader_worker *w) MUST_CHECK;
+void leader_worker_ended(struct leader_worker *w, int status);
+bool leader_workers_answered(const struct leader *l);
+unsigned leader_workers_running(const struct leader *l);
+void leader_workers_tell(struct leader *l, const struct message *m);
+
+/* The policy host: starts servers for workers, kills stuck ones, notes that it died itself
+ * (leader_host.c). */
+struct policy_source;
+int leader_host_start(struct leader *l, struct policy_source *source) MUST_CHECK;
+void leader_host_wanted(struct leader_worker *w, bool kill_old);	/* MSG_HOST_WANTED */
+void leader_host_child_ended(struct leader *l, pid_t pid, int status);
+
+void leader_tell_supervisor(struct leader *l, const struct message *m);
+void leader_check_awaited(struct leader *l);
+
+#endif

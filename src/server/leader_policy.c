@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From POLICY to a compiled policy, and to what its generation needs of the supervisor. */
+#include "server/leader.h"
+#include "kernel/plan.h"
+#include "proxy/registry.h"
+#include "server/interfaces.h"
+#include "server/policy_source.h"
+#include "server/privileges.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define POLICY_ARENA_MAX (4ull << 30)	/* octets of a compiled policy */
+#define PLAN_ARENA_MAX (512u << 20)
+#define PLAN_OCTETS_MAX (64u << 20)
+#define LOCAL_ADDRESSES_MAX 4096u
+
+int leader_read_policy(struct leader *l, struct policy_problems *problems)
+{
+	const struct run_options *o = l->setup->options;
+	struct policy_source source;
+	int err;
+
+	l->arena = arena_create(POLICY_ARENA_MAX, 0);
+	if (l->arena == NULL)
+		return -ENOMEM;
+	err = policy_source_read(o->policy, o->instances, o->n_instances, problems, &source);
+	if (err != 0)
+		return err;
+	err = policy_build(slice_of(source.document, source.len), &proxy_registry_all, l->arena, problems, &l->policy);
+	if (err == 0)
+		err = leader_host_start(l, &source);
+	policy_source_release(&source);
+	malloc_trim(0);
+	if (err != 0)
+		return err;
+	policy_check_runnable(l->policy, problems);
+	return problems->n_errors > 0 ? -EINVAL : 0;
+}
+
+/* Which rights the source addresses and ports of its services ask for. */
+static void wanted_rights(const struct policy *policy, struct plan_head *head)
+{
+	for (size_t i = 0; i < policy->n_services; i++) {
+		const struct service *s = &policy->services[i];
+
+		if (s->kind != SERVICE_PROXY)
+			continue;
+		if (s->router.forge_addr)
+			head->wants_forging = 1;
+		if (s->router.forge_port != FORGE_PORT_ANY && s->router.forge_port < 1024)
+			head->wants_low_ports = 1;
+	}
+}
+
+static int make_plan(struct leader *l, struct arena *arena, struct policy_problems *problems,
+		     struct kernel_plan *plan)
+{
+	struct ip_addr *local;
+	int n;
+
+	memset(plan, 0, sizeof(*plan));
+	if (l->setup->kernel)
+		return kernel_plan_make(l->policy, arena, plan);
+	local = arena_array(arena, LOCAL_ADDRESSES_MAX, sizeof(*local));
+	if (local == NULL)
+		return -ENOMEM;
+	n = interfaces_local_addresses(local, LOCAL_ADDRESSES_MAX);
+	if (n < 0)
+		return n;
+	return kernel_plan_listens(l->policy, local, (size_t)n, arena, problems, plan);
+}
+
+static int pack(struct leader *l, const struct kernel_plan *plan)
+{
+	struct plan_head head = {
+		.n_services = (uint32_t)l->policy->n_services,
+		.n_rules = (uint32_t)l->policy->n_rules,
+		.n_callbacks = l->policy->n_callbacks,
+	};
+	struct buffer packed = BUFFER_INIT(PLAN_OCTETS_MAX), whole = BUFFER_INIT(PLAN_OCTETS_MAX + sizeof(head));
+	int fd = kernel_plan_pack(plan, &packed);
+
+	if (fd == 0) {
+		wanted_rights(l->policy, &head);
+		l->keep = (head.wants_forging ? KEEP_NET_RAW : 0u) | (head.wants_low_ports ? KEEP_NET_BIND_SERVICE : 0u);
+		head.plan_octets = packed.len;
+		snprintf(head.fingerprint, sizeof(head.fingerprint), "%s", l->policy->fingerprint);
+		buffer_append(&whole, slice_of(&head, sizeof(head)));
+		buffer_append(&whole, buffer_slice(&packed));
+		fd = whole.broken ? -ENOMEM : message_file(buffer_slice(&whole));
+	}
+	buffer_release(&packed);
+	buffer_release(&whole);
+	return fd;
+}
+
+int leader_plan(struct leader *l, struct policy_problems *problems)
+{
+	struct arena *arena = arena_create(PLAN_ARENA_MAX, 0);
+	struct kernel_plan plan;
+	int fd;
+
+	if (arena == NULL)
+		return -ENOMEM;
+	fd = make_plan(l, arena, problems, &plan);
+	if (fd == 0)
+		fd = pack(l, &plan);
+	arena_free(&arena);
+	return fd;
+}

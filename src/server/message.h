@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What our processes say to each other: records over SOCK_SEQPACKET pairs, with descriptors.
+ * Each side was started by the other or by the same parent; all the same the supervisor, which
+ * is the privileged one, checks types, lengths and ranges of everything that comes in.
+ */
+#ifndef SALLYPORT_SERVER_MESSAGE_H
+#define SALLYPORT_SERVER_MESSAGE_H
+
+#include "base/addr.h"
+#include "base/attributes.h"
+
+#define MESSAGE_BODY_MAX 8192u	/* octets */
+#define MESSAGE_FDS_MAX 128u
+
+enum message_type {
+	/* Supervisor to leader; those marked with W go on to every worker. */
+	MSG_LISTENERS = 1,	/* body: struct listener_record[], as many fds; number: how many are still to come */
+	MSG_FORK,		/* all listeners are there: start the workers. number: 1 = sources can be forged */
+	MSG_INHERIT,		/* slot, fd: the statistics of that slot in the generation before */
+	MSG_ACCEPT,		/* W: accept connections */
+	MSG_PAUSE,		/* W: stop accepting */
+	MSG_DRAIN,		/* W: finish the sessions. value: at most so many ms; number: 1 = ask them to end */
+	MSG_QUIT,		/* W: end at once */
+	MSG_STOP_SESSION,	/* W: body: the session's id; number: the request */
+	MSG_LOG,		/* W: number: verbosity; body: specification */
+	/* Leader (or worker, marked W) to supervisor. */
+	MSG_FAILED,		/* number: exit status; fd: text of what is wrong with the policy */
+	MSG_PLAN,		/* fd: struct plan_head, then the packed kernel plan, then warnings as text */
+	MSG_CHANNEL,		/* slot, fds: read end of its log, its statistics */
+	MSG_WORKER,		/* slot; number: pid, 0 = it died; value: wait status */
+	MSG_READY,		/* W: could accept */
+	MSG_ACCEPTING,		/* W */
+	MSG_PAUSED,		/* W */
+	/* Between worker and leader, about the worker's server of the policy host. */
+	MSG_HOST_WANTED,	/* worker: value: 1 = kill the one before */
+	MSG_HOST_FDS,		/* leader: its connections; the first one is the control connection */
+	MSG_SESSION_STOPPED,	/* W: number: the request; value: 1 = there was such a session */
+	/* Between the supervisor and the control process; number: the request. */
+	MSG_CONTROL_REQUEST,	/* body: struct control_request */
+	MSG_CONTROL_REPLY,	/* value: 0 fine, else enum cli_status; body: text */
+	MSG_STATUS,		/* body: struct status_record */
+	MSG_TYPE_COUNT
+};
+
+struct listener_record {
+	struct endpoint at;
+	bool transparent;	/* delivered by the kernel's rules: the local address is the original destination */
+};
+
+/* What a generation needs of the supervisor, before the packed plan. */
+struct plan_head {
+	uint64_t plan_octets, warning_octets;
+	uint32_t n_services, n_rules, n_callbacks;
+	uint8_t wants_forging, wants_low_ports;
+	char fingerprint[65];
+};
+
+struct message {
+	uint32_t type;
+	uint32_t slot;
+	uint32_t number;
+	int64_t value;
+	struct slice body;		/* received: in the room that was given */
+	unsigned n_fds;
+	int fds[MESSAGE_FDS_MAX];
+};
+
+/* Room for a received body; part of the process's struct, since stacks are small. */
+struct message_room {
+	_Alignas(16) uint8_t octets[MESSAGE_BODY_MAX];
+};
+
+/* A pair for two of our processes: close-on-exec and non-blocking. 0 or -errno. */
+int message_pair(int fds[2]) MUST_CHECK;
+
+/* 0; -EAGAIN when the other side does not read; -EPIPE. The descriptors stay the caller's. */
+int message_send(int sock, const struct message *m) MUST_CHECK;
+/* Without body and descriptors. */
+int message_send_simple(int sock, enum message_type type, uint32_t slot, uint32_t number, int64_t value) MUST_CHECK;
+
+/* 1 = received, the descriptors in it are the caller's; 0 = the other side is gone; -EAGAIN;
+ * -EBADMSG (not one of our records). */
+int message_receive(int sock, struct message *m, struct message_room *room) MUST_CHECK;
+void message_close_fds(struct message *m);
+
+/* A memory file with that content, sealed, for what is larger than a body. fd or -errno. */
+int message_file(struct slice content);
+/* Its content, up to max octets; malloc'ed. 0 or -errno. */
+int message_file_read(int fd, size_t max, uint8_t **out, size_t *len) MUST_CHECK;
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What `sallyport run` was told. */
+#ifndef SALLYPORT_SERVER_RUN_OPTIONS_H
+#define SALLYPORT_SERVER_RUN_OPTIONS_H
+
+#include "base/log.h"
+
+#define WORKERS_MAX 256u
+
+struct run_options {
+	const char *policy;		/* absolute path: a policy or a document */
+	const char *const *instances;
+	size_t n_instances;
+	unsigned workers;		/* 1..WORKERS_MAX */
+	bool no_kernel;
+	const char *control;		/* path of the control socket; NULL = the usual one */
+	const char *user;		/* NULL = the usual one */
+	int ready_fd;			/* -1 = none */
+	int verbosity;
+	const char *logspec;
+	enum log_format log_format;
+};
+
+#endif

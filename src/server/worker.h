@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A worker: one thread, one event loop, the sessions of one slot of a generation. */
+#ifndef SALLYPORT_SERVER_WORKER_H
+#define SALLYPORT_SERVER_WORKER_H
+
+#include "policy/policy.h"
+#include "server/message.h"
+#include "server/statistics.h"
+
+/* What the leader hands to a worker that it forks. */
+struct worker_setup {
+	const struct policy *policy;
+	uint32_t slot, generation;
+	int leader;				/* message socket */
+	struct stats stats;			/* mapped; this worker is its one writer from now on */
+	uint32_t *service_sessions;		/* shared by the workers, for max_instances */
+	const struct listener_record *listeners;
+	const int *listener_fds;
+	size_t n_listeners;
+	bool can_forge;
+};
+
+/* Runs until told to end. Returns the process's exit status. */
+int worker_run(const struct worker_setup *setup);
+
+#endif
