@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Command lines and their arguments: what is accepted, and how it is written out again. */
+#include "proxy/smtp/command.h"
+#include "proxy/smtp/extension.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+struct line_case {
+	struct slice line;
+	int result;
+	const char *name, *param;
+	enum smtp_verb_id verb;		/* SMTP_VERB_COUNT: unknown */
+};
+
+static const struct line_case lines[] = {
+	{ SLICE_INIT("NOOP"), 0, "NOOP", "", SMTP_NOOP },
+	{ SLICE_INIT("noop  x y "), 0, "NOOP", "x y ", SMTP_NOOP },
+	{ SLICE_INIT("mAiL From:<>"), 0, "MAIL", "From:<>", SMTP_MAIL },
+	{ SLICE_INIT("XFOO-1 a"), 0, "XFOO-1", "a", SMTP_VERB_COUNT },
+	{ SLICE_INIT("Null"), 0, "NULL", "", SMTP_VERB_COUNT },
+	{ SLICE_INIT("abcdefghijklmnopqrstuvwxyzabcdef"), 0, "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF", "", SMTP_VERB_COUNT },
+	{ SLICE_INIT("abcdefghijklmnopqrstuvwxyzabcdefg"), -EBADMSG, NULL, NULL, 0 },
+	{ SLICE_INIT(""), -EBADMSG, NULL, NULL, 0 },
+	{ SLICE_INIT(" NOOP"), -EBADMSG, NULL, NULL, 0 },
+	{ SLICE_INIT("D.A,T1A"), -EBADMSG, NULL, NULL, 0 },
+	{ SLICE_INIT("1NOOP"), -EBADMSG, NULL, NULL, 0 },
+	{ SLICE_INIT("-NOOP"), -EBADMSG, NULL, NULL, 0 },
+	{ SLICE_INIT("NOOP\tx"), -EBADMSG, NULL, NULL, 0 },
+	{ SLICE_INIT("NOOP x\ty"), -EBADMSG, NULL, NULL, 0 },
+	{ SLICE_INIT("NOOP \x01"), -EBADMSG, NULL, NULL, 0 },
+	{ SLICE_INIT("NOOP \x7f"), -EBADMSG, NULL, NULL, 0 },
+	{ SLICE_INIT("NOOP \x80"), -EBADMSG, NULL, NULL, 0 },
+};
+
+static void test_lines(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+		struct smtp_command c;
+		const struct smtp_verb *verb = lines[i].verb == SMTP_VERB_COUNT ? &smtp_unknown_verb : &smtp_verbs[lines[i].verb];
+
+		assert_int_equal(smtp_command_parse(lines[i].line, &c), lines[i].result);
+		if (lines[i].result < 0)
+			continue;
+		assert_true(slice_is(smtp_command_name(&c), lines[i].name));
+		assert_true(slice_is(c.param, lines[i].param));
+		assert_ptr_equal(c.verb, verb);
+	}
+}
+
+struct argument_case {
+	enum smtp_verb_id verb;
+	const char *param;
+	unsigned extensions;
+	int result;
+	const char *text;
+};
+
+static const struct argument_case arguments[] = {
+	{ SMTP_HELO, "client.example", 0, 0, "client.example" },
+	{ SMTP_HELO, "[10.0.0.1]", 0, 0, "[10.0.0.1]" },
+	{ SMTP_HELO, "", 0, -EBADMSG, NULL },
+	{ SMTP_HELO, "a b", 0, -EBADMSG, NULL },
+	{ SMTP_HELO, "a ", 0, -EBADMSG, NULL },
+	{ SMTP_MAIL, "from: <u@d>", 0, 0, "From:<u@d>" },
+	{ SMTP_MAIL, "FROM:<>", 0, 0, "From:<>" },
+	{ SMTP_MAIL, "From:<@a:u@d>", 0, 0, "From:<u@d>" },
+	{ SMTP_MAIL, "From :<u@d>", 0, -EBADMSG, NULL },
+	{ SMTP_MAIL, "To:<u@d>", 0, -EBADMSG, NULL },
+	{ SMTP_MAIL, "", 0, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:", 0, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:<u@d> size=0100", SMTP_EXT_SIZE, 0, "From:<u@d> SIZE=100" },
+	{ SMTP_MAIL, "From:<u@d>  BODY=8bitmime   SIZE=5 ", SMTP_EXT_SIZE | SMTP_EXT_8BITMIME, 0, "From:<u@d> SIZE=5 BODY=8BITMIME" },
+	{ SMTP_MAIL, "From:<u@d> BODY=7BIT", SMTP_EXT_8BITMIME, 0, "From:<u@d> BODY=7BIT" },
+	{ SMTP_MAIL, "From:<u@d> SIZE=5", 0, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:<u@d> SIZE=", SMTP_EXT_SIZE, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:<u@d> SIZE", SMTP_EXT_SIZE, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:<u@d> SIZE=-1", SMTP_EXT_SIZE, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:<u@d> SIZE=1 SIZE=2", SMTP_EXT_SIZE, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:<u@d> SIZE=99999999999999999999", SMTP_EXT_SIZE, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:<u@d> SIZE=18446744073709551615", SMTP_EXT_SIZE, 0, "From:<u@d> SIZE=18446744073709551615" },
+	{ SMTP_MAIL, "From:<u@d>SIZE=1", SMTP_EXT_SIZE, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:<u@d> BODY=BINARYMIME", SMTP_EXT_8BITMIME, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:<u@d> BODY=8BITMIME", 0, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:<u@d> AUTH=<>", 0xff, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:<u@d> RET=FULL", 0xff, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:<u@d> SMTPUTF8", 0xff, -EBADMSG, NULL },
+	{ SMTP_RCPT, "to:   <u@d>", 0, 0, "To:<u@d>" },
+	{ SMTP_RCPT, "To:<postMaster>", 0, 0, "To:<postMaster>" },
+	{ SMTP_RCPT, "To:<>", 0, -EBADMSG, NULL },
+	{ SMTP_RCPT, "To:<u@d> ", 0, -EBADMSG, NULL },
+	{ SMTP_RCPT, "To:<u@d> NOTIFY=NEVER", 0xff, -EBADMSG, NULL },
+	{ SMTP_RCPT, "From:<u@d>", 0, -EBADMSG, NULL },
+	{ SMTP_DATA, "", 0, 0, "" },
+	{ SMTP_DATA, "x", 0, -EBADMSG, NULL },
+	{ SMTP_RSET, "x", 0, -EBADMSG, NULL },
+	{ SMTP_QUIT, " ", 0, -EBADMSG, NULL },
+	{ SMTP_ETRN, "example.com", SMTP_EXT_ETRN, 0, "example.com" },
+	{ SMTP_ETRN, "@example.com", SMTP_EXT_ETRN, 0, "@example.com" },
+	{ SMTP_ETRN, "#queue-1._", SMTP_EXT_ETRN, 0, "#queue-1._" },
+	{ SMTP_ETRN, "#q/1", SMTP_EXT_ETRN, -EBADMSG, NULL },
+	{ SMTP_ETRN, "#", SMTP_EXT_ETRN, -EBADMSG, NULL },
+	{ SMTP_ETRN, "", SMTP_EXT_ETRN, -EBADMSG, NULL },
+	{ SMTP_ETRN, "example.com", 0, -EBADMSG, NULL },
+};
+
+static void test_arguments(void **state)
+{
+	struct arena *arena = arena_create(1 << 20, 0);
+
+	for (size_t i = 0; i < ARRAY_LEN(arguments); i++) {
+		const struct argument_case *c = &arguments[i];
+		struct smtp_syntax syntax = { .active_extensions = c->extensions };
+		struct smtp_argument out = { .has_path = false };
+		struct smtp_flaw flaw = { 0 };
+		int result = smtp_verbs[c->verb].parse(&syntax, slice_cstr(c->param), arena, &out, &flaw);
+
+		if (result != c->result || (result == 0 && !slice_is(out.text, c->text)))
+			fail_msg("%s %s: %d %.*s", smtp_verbs[c->verb].name, c->param, result, SLICE_ARG(out.text));
+		if (result < 0)
+			assert_true(flaw.text != NULL && flaw.key != NULL);
+	}
+	arena_free(&arena);
+}
+
+static void test_codes(void **state)
+{
+	assert_true(smtp_verb_takes(&smtp_verbs[SMTP_MAIL], 250));
+	assert_true(smtp_verb_takes(&smtp_verbs[SMTP_MAIL], 421));
+	assert_false(smtp_verb_takes(&smtp_verbs[SMTP_MAIL], 354));
+	assert_true(smtp_verb_takes(&smtp_verbs[SMTP_DATA], 354));
+	assert_false(smtp_verb_takes(&smtp_verbs[SMTP_DATA], 250));
+	assert_false(smtp_verb_takes(&smtp_verbs[SMTP_DATA], 334));
+	assert_false(smtp_verb_takes(&smtp_verbs[SMTP_BODY], 354));
+	assert_false(smtp_verb_takes(&smtp_unknown_verb, 334));
+}
+
+static void test_keywords(void **state)
+{
+	static const struct { const char *line, *keyword; } cases[] = {
+		{ "size 1000", "SIZE" }, { "AUTH=LOGIN", "AUTH" }, { "X-FOO a", "X-FOO" }, { "8BITMIME", "8BITMIME" },
+		{ "", "" }, { "-A", "" }, { "A_B", "" }, { " SIZE", "" }, { "SI\tZE", "" },
+	};
+	char buf[SMTP_KEYWORD_MAX];
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		assert_true(slice_is(smtp_extension_keyword(slice_cstr(cases[i].line), buf), cases[i].keyword));
+	assert_true(smtp_extension_named(SLICE("SIZE"))->spoken);
+	assert_false(smtp_extension_named(SLICE("CHUNKING"))->spoken);
+	assert_null(smtp_extension_named(SLICE("X-FOO")));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_arguments),
+		cmocka_unit_test(test_codes),
+		cmocka_unit_test(test_keywords),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
