@@ -10,8 +10,6 @@
 #include "base/attributes.h"
 #include "base/clock.h"
 
-#include <stdbool.h>
-
 struct stream;
 struct loop;
 

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The checks of the standard policy class, in C: who may send, and to whom. They judge the
+ * canonical mailbox, which is the one that is forwarded.
+ */
+#include "proxy/smtp/smtp_priv.h"
+
+#include <errno.h>
+
+static int verdict(struct call_value *result, int64_t number)
+{
+	*result = (struct call_value){ .kind = CALL_INT, .number = number };
+	return 0;
+}
+
+static int refuse(struct proxy *proxy, struct call_value *result, const char *code, const char *text,
+		  const char *summary, struct slice email)
+{
+	smtp_set_error(smtp_of(proxy), code, text);
+	proxy_log(proxy, LOG_SMTP_POLICY, 3, summary, F_OCTETS("email", email));
+	return verdict(result, SMTP_REQ_REJECT);
+}
+
+static int parse_path(struct proxy *proxy, struct slice text, struct smtp_path *out)
+{
+	struct smtp *s = smtp_of(proxy);
+	unsigned flags = SMTP_PATH_MAY_BE_EMPTY | SMTP_PATH_POSTMASTER;
+	enum smtp_address_flaw flaw;
+
+	if (s->config->permit_omission_of_angle_brackets)
+		flags |= SMTP_PATH_BARE;
+	flaw = smtp_path_parse(text, flags, s->config->append_domain, proxy->arena, out);
+	return flaw == SMTP_ADDRESS_OK ? 0 : flaw == SMTP_ADDRESS_NO_MEMORY ? -ENOMEM : -EBADMSG;
+}
+
+/* The path of a "From:<...>" or "To:<...>". What is being decided was parsed already. */
+static int path_of(struct proxy *proxy, const struct call_value *args, size_t n_args, struct smtp_path *out)
+{
+	struct smtp *s = smtp_of(proxy);
+	struct slice param;
+
+	if (n_args != 2 || args[1].kind != CALL_OCTETS)
+		return -EBADMSG;
+	param = args[1].octets;
+	if (s->deciding != NULL && s->deciding->has_path && slice_equal(s->deciding->text, param)) {
+		*out = s->deciding->path;
+		return 0;
+	}
+	return parse_path(proxy, slice_skip(param, slice_index(param, ':') + 1), out);
+}
+
+/* 1 yes, 0 no, negative: it can't tell. */
+static co_waits int ask_matcher(struct proxy *proxy, const struct policy_call *matcher, struct slice text)
+{
+	const struct call_value arg = { .kind = CALL_OCTETS, .octets = text };
+	struct policy_call call = *matcher;
+	struct call_value result = { .kind = CALL_NONE };
+	int err = proxy_call(proxy, &call, &arg, 1, &result);
+
+	smtp_of(proxy)->config = proxy->config;
+	if (err < 0)
+		return err;
+	return result.kind == CALL_INT ? result.number != 0 : result.kind == CALL_OCTETS ? result.octets.len > 0 : 0;
+}
+
+static int refuse_for_now(struct proxy *proxy, struct call_value *result, struct slice email, int err)
+{
+	if (err == -ECANCELED || err == -ENOMEM)
+		return err;
+	return refuse(proxy, result, "450", "4.3.0 Temporary local problem, please try again later",
+		      "Address could not be checked, refusing for now", email);
+}
+
+co_waits int smtp_check_sender(struct proxy *proxy, const struct call_value *args, size_t n_args,
+			       struct call_value *result)
+{
+	const struct smtp_config *c = smtp_of(proxy)->config;
+	struct smtp_path path;
+	int err = path_of(proxy, args, n_args, &path);
+
+	if (err < 0)
+		return err;
+	if (policy_call_is_set(&c->sender_matcher)) {
+		err = ask_matcher(proxy, &c->sender_matcher, path.mailbox);
+		if (err < 0)
+			return refuse_for_now(proxy, result, path.mailbox, err);
+		if (err > 0 && c->error_soft)
+			return refuse(proxy, result, "450", "4.7.1 Sender address refused, try again later", "Sender address prohibited",
+				      path.mailbox);
+		if (err > 0)
+			return refuse(proxy, result, "550", "5.7.1 Sender address refused", "Sender address prohibited", path.mailbox);
+	}
+	proxy_log(proxy, LOG_SMTP_DEBUG, 6, "Sender check passed", F_OCTETS("email", path.mailbox));
+	return verdict(result, SMTP_REQ_ACCEPT);
+}
+
+static bool is_named(const struct string_list *list, struct slice name)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (slice_equal(list->items[i], name))
+			return true;
+	return false;
+}
+
+/* The zone or one of its administrative parents, by name. */
+static bool zone_may_relay(const struct smtp_config *c, const struct zone *zone)
+{
+	for (; zone != NULL; zone = zone->parent)
+		if (is_named(&c->relay_zones, slice_cstr(zone->name)))
+			return true;
+	return false;
+}
+
+co_waits int smtp_zone_check(struct proxy *proxy, const struct call_value *args, size_t n_args,
+			     struct call_value *result)
+{
+	const struct zone *zone = NULL;
+
+	if (n_args != 1)
+		return -EBADMSG;
+	if (args[0].kind == CALL_OCTETS)
+		zone = policy_zone_named(proxy_policy(proxy), args[0].octets);
+	return verdict(result, zone_may_relay(smtp_of(proxy)->config, zone));
+}
+
+/* zoneCheck as the policy has it. 1, 0 or negative. */
+static co_waits int check_zone(struct proxy *proxy)
+{
+	const struct smtp_config *c = smtp_of(proxy)->config;
+	const struct zone *zone = proxy_client_zone(proxy);
+
+	if (is_named(&c->relay_zones, SLICE("*")))
+		return 1;
+	if (zone == NULL)
+		return 0;
+	if (c->zone_check_hook.callback >= 0)
+		return ask_matcher(proxy, &c->zone_check_hook, slice_cstr(zone->name));
+	return zone_may_relay(c, zone);
+}
+
+/* ".example.com": its subdomains. "example.com": exactly it. */
+static bool domain_fits(const struct string_list *domains, struct slice domain)
+{
+	for (size_t i = 0; i < domains->count; i++) {
+		struct slice d = domains->items[i];
+
+		if (d.len > 0 && d.ptr[0] == '.' ? domain.len > d.len && slice_ends_with_nocase(domain, d) :
+						   slice_equal_nocase(domain, d))
+			return true;
+	}
+	return false;
+}
+
+/* The domain that relaying is decided on. A quoted "@" makes it unclear: then there is none. */
+static struct slice domain_of(struct slice email)
+{
+	size_t at = slice_index(email, '@');
+	struct slice domain = slice_skip(email, at + 1);
+
+	return slice_index(domain, '@') < domain.len ? slice_of(NULL, 0) : domain;
+}
+
+co_waits int smtp_relay_check(struct proxy *proxy, const struct call_value *args, size_t n_args,
+			      struct call_value *result)
+{
+	const struct zone *zone = proxy_client_zone(proxy);
+	const struct smtp_config *c;
+	struct slice domain;
+	int err;
+
+	if (n_args != 1 || args[0].kind != CALL_OCTETS)
+		return -EBADMSG;
+	domain = domain_of(args[0].octets);
+	proxy_log(proxy, LOG_SMTP_DEBUG, 7, "Relay check", F_TEXT("client_zone", zone != NULL ? zone->name : "None"),
+		  F_OCTETS("email", args[0].octets), F_OCTETS("domain", domain));
+	err = check_zone(proxy);
+	if (err != 0)
+		return err < 0 ? err : verdict(result, 1);
+	c = smtp_of(proxy)->config;
+	if (domain.len == 0)
+		return verdict(result, 0);
+	if (domain_fits(&c->relay_domains, domain))
+		return verdict(result, 1);
+	if (!policy_call_is_set(&c->relay_domains_matcher))
+		return verdict(result, 0);
+	err = ask_matcher(proxy, &c->relay_domains_matcher, domain);
+	if (err == -ECANCELED || err == -ENOMEM)
+		return err;
+	return verdict(result, err > 0);	/* a matcher that can't tell does not open the gate */
+}
+
+/* relayCheck as the policy has it. 1, 0 or negative. */
+static co_waits int check_relay(struct proxy *proxy, struct slice email)
+{
+	const struct smtp_config *c = smtp_of(proxy)->config;
+	const struct call_value arg = { .kind = CALL_OCTETS, .octets = email };
+	struct call_value result = { .kind = CALL_NONE };
+	int err;
+
+	if (c->relay_check_hook.callback >= 0)
+		return ask_matcher(proxy, &c->relay_check_hook, email);
+	err = smtp_relay_check(proxy, &arg, 1, &result);
+	return err < 0 ? err : result.number != 0;
+}
+
+static bool has_octet(struct slice s, uint8_t octet)
+{
+	return slice_index(s, octet) < s.len;
+}
+
+co_waits int smtp_check_recipient(struct proxy *proxy, const struct call_value *args, size_t n_args,
+				  struct call_value *result)
+{
+	const struct smtp_config *c = smtp_of(proxy)->config;
+	struct smtp_path path;
+	int err = path_of(proxy, args, n_args, &path);
+
+	if (err < 0)
+		return err;
+	if (!c->permit_percent_hack && has_octet(path.local, '%'))
+		return refuse(proxy, result, "501", "5.1.3 Malformed address", "Percent sign in the local part prohibited", path.mailbox);
+	if (!c->permit_exclamation_mark && has_octet(path.local, '!'))
+		return refuse(proxy, result, "501", "5.1.3 Malformed address", "Exclamation mark in the local part prohibited",
+			      path.mailbox);
+	if (c->relay_check) {
+		err = check_relay(proxy, path.mailbox);
+		if (err < 0)
+			return refuse_for_now(proxy, result, path.mailbox, err);
+		if (err == 0)
+			return refuse(proxy, result, "554", "5.7.1 Relaying denied", "Relaying denied", path.mailbox);
+	}
+	c = smtp_of(proxy)->config;
+	if (policy_call_is_set(&c->recipient_matcher)) {
+		err = ask_matcher(proxy, &c->recipient_matcher, path.mailbox);
+		if (err < 0)
+			return refuse_for_now(proxy, result, path.mailbox, err);
+		if (err > 0 && c->error_soft)
+			return refuse(proxy, result, "450", "4.1.1 Recipient address refused, try again later",
+				      "Recipient address prohibited", path.mailbox);
+		if (err > 0)
+			return refuse(proxy, result, "554", "5.1.1 Recipient address refused", "Recipient address prohibited",
+				      path.mailbox);
+	}
+	proxy_log(proxy, LOG_SMTP_DEBUG, 6, "Recipient check passed", F_OCTETS("email", path.mailbox));
+	return verdict(result, SMTP_REQ_ACCEPT);
+}
+
+/* Text behind the path is ignored, as policies know it. */
+int smtp_sanitize_address(struct proxy *proxy, const struct call_value *args, size_t n_args, struct call_value *result)
+{
+	struct smtp_path path;
+	int err;
+
+	if (n_args != 1 || args[0].kind != CALL_OCTETS)
+		return -EBADMSG;
+	err = parse_path(proxy, args[0].octets, &path);
+	if (err < 0)
+		return err;
+	*result = (struct call_value){ .kind = CALL_OCTETS, .octets = path.mailbox };
+	return 0;
+}

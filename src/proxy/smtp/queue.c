@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The queue of replies that the client is owed, in the order of its commands: those that the
+ * server will give, and refusals of our own in their place among them (RFC 2920, 3.2).
+ */
+#include "proxy/smtp/smtp_priv.h"
+
+#include <errno.h>
+
+static struct arena *batch_arena(struct smtp *s)
+{
+	if (s->batch == NULL)
+		s->batch = arena_child(s->proxy->arena, SMTP_QUEUE_OCTETS, 0);
+	return s->batch;
+}
+
+struct smtp_pending *smtp_queue_add(struct smtp *s, const struct smtp_verb *verb)
+{
+	struct arena *arena = batch_arena(s);
+	struct smtp_pending *p = arena != NULL ? ARENA_NEW(arena, struct smtp_pending) : NULL;
+
+	if (p == NULL)
+		return NULL;
+	p->verb = verb;
+	p->name = slice_cstr(verb->name);
+	if (s->head == NULL) {
+		s->tail = &s->head;
+		s->server_due = smtp_due(s);
+	}
+	*s->tail = p;
+	s->tail = &p->next;
+	s->n_pending++;
+	return p;
+}
+
+int smtp_queue_reply(struct smtp *s, const struct smtp_verb *verb, unsigned code, struct slice text)
+{
+	struct smtp_pending *p = smtp_queue_add(s, verb);
+
+	if (p == NULL)
+		return -ENOMEM;
+	p->local = true;
+	p->code = code;
+	p->text = arena_copy(s->batch, text);
+	return p->text.ptr == NULL ? -ENOMEM : 0;
+}
+
+int smtp_queue_goodbye(struct smtp *s, unsigned code, const char *text, enum fault fault, const char *reason)
+{
+	struct smtp_pending *p = smtp_queue_add(s, &smtp_unknown_verb);
+
+	if (p == NULL)
+		return -ENOMEM;
+	p->local = true;
+	p->code = code;
+	p->text = slice_cstr(text);
+	p->closes = true;
+	p->fault = fault;
+	p->reason = reason;
+	s->blocked = true;
+	return 0;
+}
+
+/* The memory of the batch goes when the last reply is given: run-time attributes that pointed
+ * into it end with it. */
+void smtp_queue_pop(struct smtp *s)
+{
+	s->pending_octets -= s->head->octets;
+	s->head = s->head->next;
+	s->n_pending--;
+	if (s->head != NULL)
+		return;
+	s->tail = &s->head;
+	s->blocked = false;
+	s->assumed = s->state;
+	s->client_due = smtp_due(s);
+	s->request_cmd = s->request_param = s->response_code = s->response_param = slice_of(NULL, 0);
+	arena_reset(s->batch);
+}

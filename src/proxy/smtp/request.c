@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the client's octets to commands that the server gets: each line is taken apart, checked
+ * against the state, its argument parsed, the policy asked, and the canonical form written.
+ *
+ * Commands that the client sends in a group go on in a group as long as nothing that comes back
+ * could change what becomes of them; what can't go on yet stays in the client's buffer.
+ */
+#include "proxy/smtp/line.h"
+#include "proxy/smtp/smtp_priv.h"
+
+#include <errno.h>
+
+#define NOT_HERE_TEXT "5.5.1 Bad sequence of commands"
+#define NOT_SPOKEN_TEXT "5.5.1 Command not implemented"
+#define SYNTAX_TEXT "5.5.2 Syntax error, command not accepted"
+
+/* What happens to a line. */
+enum step {
+	STEP_DONE,		/* consumed */
+	STEP_WAIT,		/* not before the replies owed are there */
+};
+
+static void violation(struct smtp *s, const char *summary, const char *key, struct slice value)
+{
+	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, summary, F_OCTETS(key, value));
+}
+
+/*
+ * May the command go on before the replies owed are there? All of them must be replies that
+ * policy can't turn, and the command must be one that it decides at once.
+ */
+static bool may_join(const struct smtp *s, const struct smtp_verb *verb)
+{
+	if (s->head == NULL)
+		return true;
+	return s->pipelining && verb->group != SMTP_GROUP_ALONE && smtp_is_batchable(s, verb);
+}
+
+static int refuse_syntax(struct smtp *s, const struct smtp_command *c, const struct smtp_flaw *flaw)
+{
+	if (flaw->text != NULL)
+		violation(s, flaw->text, flaw->key, c->param);
+	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Invalid command", F_OCTETS("request", smtp_command_name(c)),
+		  F_OCTETS("param", c->param));
+	return smtp_queue_reply(s, c->verb, flaw->code != 0 ? flaw->code : 500,
+				slice_cstr(flaw->reply != NULL ? flaw->reply : SYNTAX_TEXT));
+}
+
+/* The name of the client, also of one that is refused: policy code may ask for it. */
+static void remember_helo(struct smtp *s, const struct smtp_command *c)
+{
+	struct slice name = slice_take(c->param, SMTP_HELO_MAX);
+
+	if (name.len > 0)
+		memcpy(s->helo, name.ptr, name.len);
+	s->helo_string = slice_of(s->helo, name.len);
+	s->protocol = c->verb == &smtp_verbs[SMTP_EHLO] ? SLICE("ESMTP") : SLICE("SMTP");
+}
+
+/* What the state will be if the server accepts. */
+static unsigned state_after(unsigned state, const struct smtp_verb *verb)
+{
+	if (verb == &smtp_verbs[SMTP_MAIL])
+		return SMTP_STATE_MAIL;
+	if (verb == &smtp_verbs[SMTP_RCPT])
+		return SMTP_STATE_RCPT;
+	if (verb == &smtp_verbs[SMTP_RSET] && state != SMTP_STATE_INITIAL)
+		return SMTP_STATE_EHLO;
+	return state;
+}
+
+static co_waits int write_command(struct smtp *s, struct slice name, struct slice param)
+{
+	struct stream *server = s->proxy->server;
+	int err = stream_write(server, name, smtp_due(s));
+
+	if (err == 0 && param.len > 0)
+		err = stream_write(server, SLICE(" "), smtp_due(s));
+	if (err == 0 && param.len > 0)
+		err = stream_write(server, param, smtp_due(s));
+	return err == 0 ? stream_write(server, SLICE("\r\n"), smtp_due(s)) : err;
+}
+
+static co_waits int forward(struct smtp *s, const struct smtp_verb *verb, struct slice name,
+			    const struct smtp_argument *argument)
+{
+	struct smtp_pending *p = smtp_queue_add(s, verb);
+	int err;
+
+	if (p == NULL)
+		return -ENOMEM;
+	p->name = verb == &smtp_unknown_verb || !slice_is(name, verb->name) ? arena_copy(s->batch, name) : slice_cstr(verb->name);
+	p->param = argument->text.len > 0 ? arena_copy(s->batch, argument->text) : slice_of("", 0);
+	p->mailbox = argument->path.mailbox.len > 0 ? arena_copy(s->batch, argument->path.mailbox) : slice_of("", 0);
+	if (p->name.ptr == NULL || p->param.ptr == NULL || p->mailbox.ptr == NULL)
+		return -ENOMEM;
+	p->octets = p->name.len + 1 + p->param.len + 2;
+	s->pending_octets += p->octets;
+	s->assumed = state_after(s->assumed, verb);
+	if (verb->group != SMTP_GROUP_ANY || !s->pipelining || !smtp_is_batchable(s, verb))
+		s->blocked = true;
+	proxy_log(s->proxy, LOG_SMTP_DEBUG, 6, "Copying request to the server", F_OCTETS("request", p->name),
+		  F_OCTETS("param", p->param));
+	err = write_command(s, p->name, p->param);
+	return err < 0 && err != -ECANCELED ? smtp_fail(s, FAULT_SERVER, "server-closed", err) : err;
+}
+
+static int refuse_by_policy(struct smtp *s, const struct smtp_verb *verb, enum smtp_decision decision)
+{
+	struct slice text;
+	unsigned code;
+
+	if (decision == SMTP_ABORT)
+		return smtp_queue_goodbye(s, 421, "4.3.0 Service not available, closing transmission channel", FAULT_POLICY,
+					  "policy-abort");
+	code = smtp_error_reply(s, &text);
+	if (smtp_queue_reply(s, verb, code, text) < 0)
+		return -ENOMEM;
+	if (s->error_abort) {
+		struct smtp_pending *p = s->head;
+
+		while (p->next != NULL)
+			p = p->next;
+		p->closes = true;
+		p->fault = FAULT_POLICY;
+		p->reason = "policy-abort";
+		s->blocked = true;
+	}
+	return 0;
+}
+
+/* Without a server (spec: unconnected mode) every command that is right gets the same answer. */
+static int answer_unconnected(struct smtp *s, const struct smtp_verb *verb)
+{
+	if (verb == &smtp_verbs[SMTP_QUIT])
+		return smtp_queue_goodbye(s, 221, "2.0.0 Closing transmission channel", FAULT_NONE, "quit");
+	return smtp_queue_reply(s, verb, 503, SLICE("5.5.1 Server not available"));
+}
+
+static int check_recipients_limit(struct smtp *s, bool *over)
+{
+	unsigned under_way = 0;
+
+	for (const struct smtp_pending *p = s->head; p != NULL; p = p->next)
+		under_way += p->verb == &smtp_verbs[SMTP_RCPT] && !p->local;
+	*over = s->n_recipients + under_way >= (uint64_t)s->config->max_recipients;
+	if (!*over)
+		return 0;
+	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 3, "Too many recipients", F_INT("max", s->config->max_recipients));
+	return smtp_queue_reply(s, &smtp_verbs[SMTP_RCPT], 452, SLICE("4.5.3 Too many recipients"));
+}
+
+static co_waits int decide_and_forward(struct smtp *s, const struct smtp_command *c, struct smtp_argument *argument)
+{
+	struct slice name = smtp_command_name(c);
+	enum smtp_decision decision;
+	bool over = false;
+	int err = smtp_decide_request(s, c->verb, &name, argument, &decision);
+
+	if (err < 0)
+		return err;
+	if (decision != SMTP_PASS)
+		return refuse_by_policy(s, c->verb, decision);
+	if (!s->connected)
+		return answer_unconnected(s, c->verb);
+	if (c->verb == &smtp_verbs[SMTP_RCPT]) {
+		err = check_recipients_limit(s, &over);
+		if (err < 0 || over)
+			return err;
+	}
+	if (name.len + 1 + argument->text.len > (uint64_t)s->config->max_request_length) {
+		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Request too long once rewritten",
+			  F_INT("length", name.len + 1 + argument->text.len), F_INT("max", s->config->max_request_length));
+		return smtp_queue_reply(s, c->verb, 500, slice_cstr(SYNTAX_TEXT));
+	}
+	return forward(s, c->verb, name, argument);
+}
+
+/* Wrong in this state. If replies are owed the state may still change: wait and look again. */
+static int refuse_state(struct smtp *s, const struct smtp_command *c, enum step *step)
+{
+	bool after_reset = s->reset_by_us && s->state == SMTP_STATE_EHLO &&
+			   (c->verb == &smtp_verbs[SMTP_RCPT] || c->verb == &smtp_verbs[SMTP_DATA]);
+
+	if (s->head != NULL) {
+		*step = STEP_WAIT;
+		return 0;
+	}
+	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 4, "Command not permitted in this state",
+		  F_OCTETS("request", smtp_command_name(c)), F_INT("state", s->state));
+	if (after_reset)
+		return smtp_queue_reply(s, c->verb, 451, SLICE("4.3.0 Transaction was reset, please start again"));
+	return smtp_queue_reply(s, c->verb, 503, SLICE(NOT_HERE_TEXT));
+}
+
+/* One whole line. */
+static co_waits int take_command(struct smtp *s, struct slice line, enum step *step)
+{
+	struct smtp_syntax syntax = { (unsigned)s->active_extensions, s->config->permit_omission_of_angle_brackets,
+				      s->config->append_domain };
+	struct smtp_argument argument = { .text = { NULL, 0 } };
+	struct smtp_flaw flaw = { 0 };
+	struct smtp_command c;
+	int err;
+
+	*step = STEP_DONE;
+	if (line.len > (uint64_t)s->config->max_request_length) {
+		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Request too long", F_INT("length", line.len),
+			  F_INT("max", s->config->max_request_length));
+		return smtp_queue_reply(s, &smtp_unknown_verb, 500, SLICE("5.5.2 Line too long"));
+	}
+	if (smtp_command_parse(line, &c) < 0) {
+		violation(s, "Invalid command line", "line", line);
+		return smtp_queue_reply(s, &smtp_unknown_verb, 500, SLICE(SYNTAX_TEXT));
+	}
+	if (!may_join(s, c.verb)) {
+		*step = STEP_WAIT;
+		return 0;
+	}
+	if ((c.verb->states & s->assumed) == 0)
+		return refuse_state(s, &c, step);
+	proxy_log(s->proxy, LOG_SMTP_REQUEST, 7, "Request parsed", F_OCTETS("request", smtp_command_name(&c)),
+		  F_OCTETS("param", c.verb->refused ? SLICE("(not shown)") : c.param));
+	if (c.verb->refused) {
+		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Command not implemented", F_OCTETS("request", smtp_command_name(&c)));
+		return smtp_queue_reply(s, c.verb, 502, SLICE(NOT_SPOKEN_TEXT));
+	}
+	if (c.verb->on_reply == smtp_on_hello)
+		remember_helo(s, &c);
+	if (s->batch == NULL)
+		s->batch = arena_child(s->proxy->arena, SMTP_QUEUE_OCTETS, 0);
+	if (s->batch == NULL)
+		return -ENOMEM;
+	argument.text = c.param;
+	if (c.verb->parse != NULL) {
+		err = c.verb->parse(&syntax, c.param, s->batch, &argument, &flaw);
+		if (err == -EBADMSG)
+			return refuse_syntax(s, &c, &flaw);
+		if (err < 0)
+			return err;
+	}
+	/* Policy code that decides on MAIL sees the sender already. */
+	if (argument.has_path && c.verb == &smtp_verbs[SMTP_MAIL] && s->head == NULL)
+		s->sender = argument.path.mailbox;
+	err = decide_and_forward(s, &c, &argument);
+	/* These pointed into the line, which is about to go. */
+	s->request_cmd = s->request_param = slice_of(NULL, 0);
+	if (s->transaction == NULL)
+		s->sender = slice_of(NULL, 0);
+	return err;
+}
+
+/* A line that ends the session: it can't be told where it ends, or it is an attack. */
+static int refuse_line(struct smtp *s, enum smtp_line flaw)
+{
+	struct slice start = slice_take(stream_peek(s->proxy->client), 64);
+
+	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Line of the client is no SMTP line", F_TEXT("reason", smtp_line_names[flaw]),
+		  F_OCTETS("line", start));
+	stream_consume(s->proxy->client, stream_peek(s->proxy->client).len);
+	s->linger = true;
+	if (flaw == SMTP_LINE_TOO_LONG)
+		return smtp_queue_goodbye(s, 421, "4.7.0 Line too long, closing transmission channel", FAULT_CLIENT,
+					  smtp_line_names[flaw]);
+	return smtp_queue_goodbye(s, 500, "5.5.2 Lines end with CRLF, closing transmission channel", FAULT_CLIENT,
+				  smtp_line_names[flaw]);
+}
+
+co_waits int smtp_take_commands(struct smtp *s)
+{
+	while (!s->blocked && !s->ending && s->n_pending < SMTP_BATCH_COMMANDS && s->pending_octets < SMTP_BATCH_OCTETS) {
+		struct slice buffered = stream_peek(s->proxy->client), line = { NULL, 0 };
+		enum smtp_line result;
+		enum step step;
+		size_t used = 0;
+		int err;
+
+		if (buffered.len == 0)
+			return 0;
+		result = smtp_line_take(buffered, s->config->require_crlf, (size_t)s->config->max_line_length, &line, &used);
+		if (result == SMTP_LINE_MORE)
+			return 0;
+		if (result != SMTP_LINE_OK)
+			return refuse_line(s, result);
+		err = take_command(s, line, &step);
+		if (err < 0)
+			return err;
+		if (step == STEP_WAIT) {
+			s->blocked = true;
+			return 0;
+		}
+		s->data_by_lf = used == line.len + 1;
+		stream_consume(s->proxy->client, used);
+	}
+	return 0;
+}

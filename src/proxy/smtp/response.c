@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the server's octets to replies that the client gets: parsed, judged by what may answer
+ * that command, by the policy, and by what the client was already told.
+ *
+ * Where the policy refuses what the server accepted, the two sides would be in different
+ * transactions. Before the go-ahead for a message the server is reset; after it, its connection
+ * is closed without the final dot.
+ */
+#include "proxy/smtp/line.h"
+#include "proxy/smtp/smtp_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+struct smtp_reply_limits smtp_reply_limits_of(const struct smtp *s)
+{
+	return (struct smtp_reply_limits){
+		.line_max = (size_t)s->config->max_response_length,
+		.buffer_line_max = (size_t)s->config->max_line_length,
+		.cut_long_lines = s->config->permit_long_responses,
+		.require_crlf = s->config->require_crlf,
+	};
+}
+
+static co_waits int client_write(struct smtp *s, struct slice octets)
+{
+	int err = stream_write(s->proxy->client, octets, smtp_due(s));
+
+	if (err < 0 && err != -ECANCELED) {
+		s->client_gone = true;
+		return smtp_end(s, FAULT_CLIENT, err == -ETIMEDOUT ? "timeout" : "client-closed", err);
+	}
+	return err;
+}
+
+static co_waits int write_line(struct smtp *s, unsigned code, char separator, struct slice text)
+{
+	char digits[4], start[4];
+	int err;
+
+	memcpy(start, smtp_code_text(code, digits).ptr, 3);
+	start[3] = separator;
+	err = client_write(s, slice_of(start, text.len == 0 && separator == ' ' ? 3 : 4));
+	if (err == 0 && text.len > 0)
+		err = client_write(s, text);
+	return err == 0 ? client_write(s, SLICE("\r\n")) : err;
+}
+
+co_waits int smtp_write_reply(struct smtp *s, unsigned code, struct slice text)
+{
+	return write_line(s, code, ' ', text);
+}
+
+/* What the client gets of the server's lines of EHLO: the extensions that are permitted. */
+static bool keep_extension(struct smtp *s, struct slice line)
+{
+	char buf[SMTP_KEYWORD_MAX];
+	struct slice keyword = smtp_extension_keyword(line, buf);
+	const struct smtp_extension *extension = smtp_extension_named(keyword);
+
+	if (slice_is(keyword, "PIPELINING"))
+		s->pipelining = true;
+	if (!smtp_extension_permitted(s, keyword))
+		return false;
+	if (extension != NULL)
+		s->active_extensions |= extension->bit;
+	return true;
+}
+
+/* The next line that goes out; filter: of an EHLO reply. */
+static bool next_line(struct smtp *s, const struct smtp_reply *reply, const struct smtp_reply_limits *limits, bool filter,
+		      size_t *pos, struct slice *text)
+{
+	bool last, first = *pos == 0;
+
+	while (smtp_reply_next_line(reply, limits, pos, text, &last)) {
+		if (first || !filter || keep_extension(s, *text))
+			return true;
+	}
+	return false;
+}
+
+/* Line by line in canonical form, one line behind, since only the last one has no hyphen. */
+static co_waits int write_lines(struct smtp *s, const struct smtp_reply *reply, unsigned code, struct slice first, bool filter)
+{
+	struct smtp_reply_limits limits = smtp_reply_limits_of(s);
+	struct slice line, ahead;
+	size_t pos = 0;
+	int err = 0;
+
+	if (!next_line(s, reply, &limits, filter, &pos, &line))
+		return 0;
+	line = first;
+	while (err == 0) {
+		bool more = next_line(s, reply, &limits, filter, &pos, &ahead);
+
+		err = write_line(s, code, more ? '-' : ' ', line);
+		if (!more)
+			break;
+		line = ahead;
+	}
+	return err;
+}
+
+/* The server took what the client was told it did not take. */
+static void diverge(struct smtp *s)
+{
+	s->diverged = true;
+	s->state = SMTP_STATE_EHLO;
+	s->reset_by_us = true;
+	smtp_end_transaction(s);
+}
+
+/* Once no reply is owed: make the server forget. */
+static co_waits int reset_server(struct smtp *s)
+{
+	struct smtp_pending *p = smtp_queue_add(s, &smtp_verbs[SMTP_RSET]);
+	int err;
+
+	if (p == NULL)
+		return -ENOMEM;
+	p->silent = true;
+	s->blocked = true;
+	err = stream_write(s->proxy->server, SLICE("RSET\r\n"), smtp_due(s));
+	return err < 0 && err != -ECANCELED ? smtp_fail(s, FAULT_SERVER, "server-closed", err) : err;
+}
+
+static co_waits int pop(struct smtp *s)
+{
+	smtp_queue_pop(s);
+	if (s->head != NULL)
+		return 0;
+	return s->diverged && !s->ending ? reset_server(s) : 0;
+}
+
+static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const struct smtp_reply *reply, enum smtp_decision decision)
+{
+	bool final = p->verb == &smtp_verbs[SMTP_BODY];
+	struct slice text;
+	unsigned code;
+	int err;
+
+	if (final)
+		smtp_account_message(s, reply->code, reply->text, false);
+	if (reply->code == 354)
+		proxy_drop_server(s->proxy);
+	if (decision == SMTP_ABORT)
+		return smtp_fail(s, FAULT_POLICY, "policy-abort", 0);
+	/* The server has the message; the usual 500 would be a permanent lie about it. */
+	if (final && slice_is(s->error_code, "500"))
+		return smtp_fail(s, FAULT_POLICY, "final-reply-refused", 0);
+	code = smtp_error_reply(s, &text);
+	if (smtp_code_is_positive(reply->code) && (p->verb == &smtp_verbs[SMTP_MAIL] || p->verb == &smtp_verbs[SMTP_RCPT]))
+		diverge(s);
+	if (final) {
+		smtp_end_transaction(s);
+		s->state = SMTP_STATE_EHLO;
+	}
+	err = smtp_write_reply(s, code, text);
+	if (err < 0)
+		return err;
+	if (reply->code == 354 || reply->code == 421 || s->error_abort)
+		return smtp_end(s, reply->code == 421 ? FAULT_SERVER : FAULT_POLICY,
+				reply->code == 421 ? "server-closing" : "policy-abort", 0);
+	return pop(s);
+}
+
+/* Replies of a group whose transaction the policy ended in the middle: what the server accepts
+ * now it must forget, so the client is told no. */
+static co_waits int answer_diverged(struct smtp *s, struct smtp_pending *p, unsigned code)
+{
+	int err;
+
+	if (code == 354) {
+		proxy_drop_server(s->proxy);
+		return smtp_fail(s, FAULT_POLICY, "diverged", 0);
+	}
+	if (p->verb == &smtp_verbs[SMTP_RSET]) {
+		s->diverged = false;
+		return 0;
+	}
+	if (p->verb != &smtp_verbs[SMTP_RCPT] && p->verb != &smtp_verbs[SMTP_MAIL])
+		return 0;
+	err = smtp_write_reply(s, 451, SLICE("4.3.0 Transaction was reset, please start again"));
+	return err < 0 ? err : 1;
+}
+
+/* Nothing may be waiting that answers no command: it would be taken for the next one's reply. */
+static int check_no_extra(struct smtp *s)
+{
+	if (s->head != NULL || s->proxy->server == NULL || stream_peek(s->proxy->server).len == 0)
+		return 0;
+	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The server sends more than replies",
+		  F_OCTETS("line", slice_take(stream_peek(s->proxy->server), 64)));
+	return smtp_fail(s, FAULT_SERVER, "unexpected-reply", 0);
+}
+
+/* A client that talks before it is its turn: its octets could be meant for somebody else. */
+static co_waits int check_client_is_silent(struct smtp *s)
+{
+	ssize_t n;
+	int err;
+
+	if (s->config->permit_early_input)
+		return 0;
+	n = stream_fill_now(s->proxy->client);
+	if (n < 0 && stream_peek(s->proxy->client).len == 0) {
+		s->client_gone = true;
+		if (s->head->verb == &smtp_verbs[SMTP_DATA])
+			proxy_drop_server(s->proxy);
+		return smtp_end(s, FAULT_CLIENT, "client-closed", n == -EPIPE ? 0 : (int)n);
+	}
+	if (stream_peek(s->proxy->client).len == 0)
+		return 0;
+	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The client sent before it was its turn",
+		  F_OCTETS("line", slice_take(stream_peek(s->proxy->client), 64)));
+	if (s->head->verb == &smtp_verbs[SMTP_DATA])
+		proxy_drop_server(s->proxy);
+	s->linger = true;
+	err = smtp_write_reply(s, 554, SLICE("5.5.0 SMTP synchronization error, closing transmission channel"));
+	return err < 0 ? err : smtp_end(s, FAULT_CLIENT, "early-input", 0);
+}
+
+/* The server said yes or no to a whole message. */
+static void finish_message(struct smtp *s, const struct smtp_reply *reply)
+{
+	char digits[4];
+
+	if (!smtp_code_is_positive(reply->code))
+		proxy_log(s->proxy, LOG_SMTP_RESPONSE, 4, "The server refused the message",
+			  F_OCTETS("response", smtp_code_text(reply->code, digits)), F_OCTETS("response_param", reply->text));
+	smtp_account_message(s, reply->code, reply->text, smtp_code_is_positive(reply->code));
+	smtp_end_transaction(s);
+}
+
+static co_waits int relay_reply(struct smtp *s, struct smtp_pending *p, const struct smtp_reply *reply, unsigned code,
+				struct slice text)
+{
+	bool filter = p->verb == &smtp_verbs[SMTP_EHLO] && smtp_code_is_positive(reply->code);
+	int err;
+
+	if (p->verb == &smtp_verbs[SMTP_GREETING] || reply->code == 354) {
+		err = check_client_is_silent(s);
+		if (err < 0)
+			return err;
+	}
+	if (filter)
+		s->pipelining = false;
+	if (p->verb->on_reply != NULL)
+		p->verb->on_reply(s, p, code);
+	if (p->verb == &smtp_verbs[SMTP_BODY])
+		finish_message(s, reply);
+	if (s->ending)		/* no memory for it */
+		return -ECONNABORTED;
+	if (reply->canonical && !filter && code == reply->code && slice_equal(text, reply->text))
+		err = client_write(s, reply->raw);
+	else
+		err = write_lines(s, reply, code, text, filter);
+	if (err < 0)
+		return err;
+	if (p->verb == &smtp_verbs[SMTP_QUIT])
+		return smtp_end(s, FAULT_NONE, "quit", 0);
+	if (reply->code == 421)
+		return smtp_end(s, FAULT_SERVER, "server-closing", 0);
+	/* Turned from yes to no by policy code, which answered "accept". */
+	if (smtp_code_is_positive(reply->code) && !smtp_code_is_positive(code) &&
+	    (p->verb == &smtp_verbs[SMTP_MAIL] || p->verb == &smtp_verbs[SMTP_RCPT]))
+		diverge(s);
+	return pop(s);
+}
+
+static void account_reply(struct smtp *s, const struct smtp_pending *p, const struct smtp_reply *reply)
+{
+	char digits[4];
+
+	proxy_log(s->proxy, LOG_SMTP_RESPONSE, 7, "Response parsed",
+		  F_OCTETS("response", smtp_code_text(reply->code, digits)), F_OCTETS("param", reply->text));
+	if (p->verb == &smtp_verbs[SMTP_MAIL])
+		smtp_account_sender(s, p, reply);
+	else if (p->verb == &smtp_verbs[SMTP_RCPT])
+		smtp_account_recipient(s, p, reply);
+}
+
+/* The reply to the head of the queue is whole. */
+static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
+{
+	struct smtp_pending *p = s->head;
+	struct slice text = reply->text;
+	unsigned code = reply->code;
+	enum smtp_decision decision;
+	int err;
+
+	if (!smtp_verb_takes(p->verb, reply->code)) {
+		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The reply does not fit the command", F_OCTETS("request", p->name),
+			  F_INT("response", reply->code));
+		return smtp_fail(s, FAULT_SERVER, "reply-class", 0);
+	}
+	account_reply(s, p, reply);
+	if (p->silent) {
+		if (!smtp_code_is_positive(reply->code))
+			return smtp_fail(s, FAULT_SERVER, "reset-refused", 0);
+		s->diverged = false;
+		return pop(s);
+	}
+	if (s->diverged && (smtp_code_is_positive(reply->code) || reply->code == 354)) {
+		err = answer_diverged(s, p, reply->code);
+		if (err != 0)
+			return err < 0 ? err : pop(s);
+	}
+	s->response_code = smtp_code_text(reply->code, s->code_text);
+	s->response_param = text;
+	s->request_cmd = p->name;
+	s->request_param = p->param;
+	err = smtp_decide_response(s, p, &code, &text, &decision);
+	if (err < 0)
+		return err;
+	if (decision == SMTP_PASS && p->verb == &smtp_verbs[SMTP_HELO] && reply->n_lines > 1) {
+		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Response refused", F_OCTETS("request", p->name), F_INT("response", code));
+		decision = SMTP_REFUSE;
+	}
+	return decision == SMTP_PASS ? relay_reply(s, p, reply, code, text) : refuse_reply(s, p, reply, decision);
+}
+
+static co_waits int answer_locally(struct smtp *s)
+{
+	struct smtp_pending *p = s->head;
+	int err = smtp_write_reply(s, p->code, p->text);
+
+	if (err < 0)
+		return err;
+	return p->closes ? smtp_end(s, p->fault, p->reason, 0) : pop(s);
+}
+
+static co_waits int answer_from_server(struct smtp *s, bool *done)
+{
+	struct smtp_reply_limits limits = smtp_reply_limits_of(s);
+	struct stream *server = s->proxy->server;
+	struct smtp_reply reply = { .code = 0 };
+	enum smtp_reply_result result;
+	int err;
+
+	*done = true;
+	if (stream_peek(server).len == 0)
+		return 0;
+	result = smtp_reply_parse(&s->parser, stream_peek(server), &limits, &reply);
+	if (result == SMTP_REPLY_MORE)
+		return 0;
+	*done = false;
+	if (result != SMTP_REPLY_OK) {
+		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Invalid reply of the server",
+			  F_TEXT("reason", smtp_reply_reasons[result]), F_OCTETS("line", slice_take(reply.bad_line, 128)));
+		return smtp_fail(s, FAULT_SERVER, smtp_reply_reasons[result], 0);
+	}
+	if (reply.cut)
+		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 3, "Reply line cut", F_INT("max_response_length", limits.line_max));
+	s->parser = (struct smtp_reply_parser){ 0 };
+	err = handle_reply(s, &reply);
+	/* What the reply pointed to ends here; the server may be gone. */
+	s->response_code = s->response_param = slice_of(NULL, 0);
+	if (s->proxy->server != NULL)
+		stream_consume(s->proxy->server, reply.raw.len);
+	return err;
+}
+
+co_waits int smtp_answer(struct smtp *s)
+{
+	bool done = false;
+	int err = 0;
+
+	while (err == 0 && !done && s->head != NULL && !s->ending && !s->transfer)
+		err = s->head->local ? answer_locally(s) : answer_from_server(s, &done);
+	if (err == 0 && !s->ending && !s->transfer)
+		err = check_no_extra(s);
+	if (err == 0 && s->transfer && stream_peek(s->proxy->server).len > 0)
+		err = smtp_fail(s, FAULT_SERVER, "unexpected-reply", 0);
+	return err;
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One SMTP conversation, from greeting to close, on its coroutine.
+ *
+ * The loop gives the client what replies are there, takes what commands may go on, sends, and
+ * waits for whichever side is next. Between the two stands a queue of replies owed (queue.c);
+ * everything else follows from it: a group of pipelined commands is a longer queue, a refusal
+ * of our own is an entry that needs no server.
+ */
+#include "io/loop.h"
+#include "proxy/smtp/smtp_priv.h"
+
+#include <errno.h>
+
+deadline_t smtp_due(const struct smtp *s)
+{
+	return deadline_in(s->config->timeout_ms);
+}
+
+struct slice smtp_code_text(unsigned code, char buf[4])
+{
+	buf[0] = (char)('0' + code / 100 % 10);
+	buf[1] = (char)('0' + code / 10 % 10);
+	buf[2] = (char)('0' + code % 10);
+	buf[3] = '\0';
+	return slice_of(buf, 3);
+}
+
+void smtp_end_transaction(struct smtp *s)
+{
+	s->sender = s->recipients = slice_of(NULL, 0);
+	s->recipients_text = NULL;
+	s->recipients_room = 0;
+	s->n_recipients = 0;
+	s->body_octets = 0;
+	arena_free(&s->transaction);
+}
+
+int smtp_end(struct smtp *s, enum fault fault, const char *reason, int err)
+{
+	if (s->final_owed)
+		smtp_account_message(s, 421, SLICE("No final reply"), false);
+	if (!s->ending)
+		proxy_end(s->proxy, fault, reason, err);
+	s->ending = true;
+	/* A server that waits for a message must not take what it has for one. */
+	if (s->in_message)
+		proxy_drop_server(s->proxy);
+	s->in_message = false;
+	return -ECONNABORTED;
+}
+
+int smtp_fail(struct smtp *s, enum fault fault, const char *reason, int err)
+{
+	bool first = !s->ending;
+
+	smtp_end(s, fault, reason, err);
+	if (first && !s->client_gone &&
+	    stream_write(s->proxy->client, SLICE("421 4.3.0 Service not available, closing transmission channel\r\n"),
+			 smtp_due(s)) < 0)
+		s->client_gone = true;
+	return -ECONNABORTED;
+}
+
+void smtp_on_hello(struct smtp *s, struct smtp_pending *p, unsigned code)
+{
+	if (!smtp_code_is_positive(code))
+		return;
+	s->active_extensions = 0;
+	s->pipelining = false;
+	s->reset_by_us = false;
+	s->state = SMTP_STATE_EHLO;
+	smtp_end_transaction(s);
+}
+
+static int no_memory(struct smtp *s)
+{
+	return smtp_fail(s, FAULT_RESOURCE, "no-memory", -ENOMEM);
+}
+
+void smtp_on_mail(struct smtp *s, struct smtp_pending *p, unsigned code)
+{
+	if (!smtp_code_is_positive(code))
+		return;
+	smtp_end_transaction(s);
+	s->reset_by_us = false;
+	s->state = SMTP_STATE_MAIL;
+	s->transaction = arena_child(s->proxy->arena, SMTP_TRANSACTION_OCTETS, 0);
+	if (s->transaction != NULL)
+		s->sender = arena_copy(s->transaction, p->mailbox);
+	if (s->sender.ptr == NULL)
+		(void)no_memory(s);
+}
+
+/* recipients: one string, joined by a space; room doubles. */
+static bool add_recipient(struct smtp *s, struct slice mailbox)
+{
+	size_t need = s->recipients.len + 1 + mailbox.len;
+	uint8_t *text = s->recipients_text;
+
+	/* Policy code may have put a string of its own there. */
+	if (need > s->recipients_room || s->recipients.ptr != text) {
+		size_t room = need * 2 < 128 ? 128 : need * 2;
+
+		text = arena_alloc(s->transaction, room);
+		if (text == NULL)
+			return false;
+		if (s->recipients.len > 0)
+			memcpy(text, s->recipients.ptr, s->recipients.len);
+		s->recipients_text = text;
+		s->recipients_room = room;
+	}
+	if (s->recipients.len > 0)
+		text[s->recipients.len++] = ' ';
+	memcpy(text + s->recipients.len, mailbox.ptr, mailbox.len);
+	s->recipients = slice_of(text, s->recipients.len + mailbox.len);
+	s->n_recipients++;
+	return true;
+}
+
+void smtp_on_rcpt(struct smtp *s, struct smtp_pending *p, unsigned code)
+{
+	if (!smtp_code_is_positive(code) || s->transaction == NULL)
+		return;
+	s->state = SMTP_STATE_RCPT;
+	if (!add_recipient(s, p->mailbox))
+		(void)no_memory(s);
+}
+
+void smtp_on_data(struct smtp *s, struct smtp_pending *p, unsigned code)
+{
+	if (code != 354)
+		return;
+	s->in_message = true;
+	s->transfer = true;
+}
+
+void smtp_on_body(struct smtp *s, struct smtp_pending *p, unsigned code)
+{
+	s->state = SMTP_STATE_EHLO;
+}
+
+void smtp_on_rset(struct smtp *s, struct smtp_pending *p, unsigned code)
+{
+	if (!smtp_code_is_positive(code))
+		return;
+	if (s->state != SMTP_STATE_INITIAL)
+		s->state = SMTP_STATE_EHLO;
+	s->reset_by_us = false;
+	smtp_end_transaction(s);
+}
+
+void smtp_on_quit(struct smtp *s, struct smtp_pending *p, unsigned code)
+{
+}
+
+/* The server's greeting is owed to the client like any other reply. */
+static int expect_greeting(struct smtp *s)
+{
+	struct smtp_pending *p = smtp_queue_add(s, &smtp_verbs[SMTP_GREETING]);
+
+	if (p == NULL)
+		return -ENOMEM;
+	s->blocked = true;
+	s->connected = true;
+	return 0;
+}
+
+static co_waits int smtp_start(struct smtp *s)
+{
+	int err = proxy_connect_server(s->proxy);
+
+	if (err == 0)
+		return expect_greeting(s);
+	if (err == -ECANCELED)
+		return err;
+	return smtp_queue_reply(s, &smtp_verbs[SMTP_GREETING], (unsigned)s->config->unconnected_response_code,
+				SLICE("Server not available"));
+}
+
+static int read_client(struct smtp *s)
+{
+	ssize_t n = stream_fill_now(s->proxy->client);
+
+	if (n >= 0)
+		s->client_due = n > 0 ? smtp_due(s) : s->client_due;
+	else
+		s->client_eof = true;
+	s->client_gone = n < 0 && n != -EPIPE;
+	return n == -EPIPE || n >= 0 ? 0 : (int)n;
+}
+
+/* End of file behind whole replies is noticed when they were given. */
+static int read_server(struct smtp *s)
+{
+	ssize_t n = stream_fill_now(s->proxy->server);
+
+	if (n > 0) {
+		s->server_due = smtp_due(s);
+		return 0;
+	}
+	if (n == 0)
+		return 0;
+	return smtp_fail(s, FAULT_SERVER, s->parser.done > 0 || stream_peek(s->proxy->server).len > 0 ? "reply-cut" :
+			 "server-closed", n == -EPIPE ? 0 : (int)n);
+}
+
+static int send_what_is_queued(struct smtp *s)
+{
+	int err = stream_push(s->proxy->client);
+
+	if (err < 0) {
+		s->client_gone = true;
+		return smtp_end(s, FAULT_CLIENT, "client-closed", err);
+	}
+	err = s->proxy->server != NULL ? stream_push(s->proxy->server) : 0;
+	return err < 0 ? smtp_fail(s, FAULT_SERVER, "server-closed", err) : 0;
+}
+
+static int timed_out(struct smtp *s)
+{
+	proxy_log(s->proxy, LOG_CORE_ERROR, 3, "Timeout", F_TEXT("side", s->head != NULL ? "server" : "client"));
+	return smtp_fail(s, s->head != NULL ? FAULT_SERVER : FAULT_CLIENT, "timeout", -ETIMEDOUT);
+}
+
+/* Wait for whichever side is next: replies owed are the server's business, else it is the client's turn. */
+static co_waits int wait_for_more(struct smtp *s)
+{
+	struct stream_wait set[2] = { { .stream = s->proxy->client }, { .stream = s->proxy->server, .want = LOOP_READ } };
+	int err = send_what_is_queued(s);
+
+	if (err < 0)
+		return err;
+	s->proxy->doing = s->head != NULL ? "waiting for the server's reply" : "waiting for a command";
+	if (!s->blocked && !s->client_eof && s->n_pending < SMTP_BATCH_COMMANDS && s->pending_octets < SMTP_BATCH_OCTETS)
+		set[0].want |= LOOP_READ;
+	if (stream_unsent(s->proxy->client) > 0)
+		set[0].want |= LOOP_WRITE;
+	if (s->proxy->server != NULL && stream_unsent(s->proxy->server) > 0)
+		set[1].want |= LOOP_WRITE;
+	if (set[0].want == 0)
+		set[0].stream = NULL;
+	err = streams_wait(set, ARRAY_LEN(set), s->head != NULL ? s->server_due : s->client_due);
+	if (err == -ETIMEDOUT)
+		return timed_out(s);
+	if (err < 0)
+		return err;
+	if (set[0].stream != NULL && (set[0].got & LOOP_READ) != 0)
+		err = read_client(s);
+	if (err >= 0 && s->proxy->server != NULL && (set[1].got & LOOP_READ) != 0)
+		err = read_server(s);
+	return err < 0 ? err : 0;
+}
+
+/* The client is gone, and owed nothing any more. */
+static int check_client(struct smtp *s)
+{
+	if (!s->client_eof || s->head != NULL)
+		return 0;
+	return smtp_end(s, FAULT_CLIENT, stream_peek(s->proxy->client).len > 0 ? "command-cut" : "client-closed", 0);
+}
+
+static co_waits int converse(struct smtp *s)
+{
+	int err = smtp_start(s);
+
+	while (err == 0 && !s->ending) {
+		if (s->head == NULL && proxy_should_stop(s->proxy))
+			return smtp_fail(s, FAULT_ADMIN, "stopped", 0);
+		err = smtp_answer(s);
+		if (err == 0 && s->transfer)
+			err = smtp_transfer(s);
+		else if (err == 0)
+			err = smtp_take_commands(s);
+		if (err < 0 || (s->head != NULL && s->head->local))
+			continue;
+		err = check_client(s);
+		if (err == 0)
+			err = wait_for_more(s);
+	}
+	return err;
+}
+
+/*
+ * The last reply must reach the client. A close while its octets are still coming in would make
+ * the kernel answer with RST, which can overtake the reply; so they are read and dropped first.
+ */
+static co_waits void say_goodbye(struct smtp *s)
+{
+	struct stream *client = s->proxy->client;
+	deadline_t until = co_now() + SMTP_GOODBYE_MS;
+	size_t dropped = 0;
+
+	s->proxy->doing = "closing";
+	if (s->client_gone || stream_flush(client, until) < 0 || !s->linger || stream_shutdown_write(client, until) < 0)
+		return;
+	while (dropped < SMTP_LINGER_OCTETS) {
+		size_t buffered = stream_peek(client).len;
+
+		stream_consume(client, buffered);
+		dropped += buffered;
+		if (stream_fill(client, until) <= 0)
+			return;
+	}
+}
+
+co_waits void smtp_run(struct proxy *proxy)
+{
+	struct smtp *s = smtp_of(proxy);
+	int err;
+
+	s->proxy = proxy;
+	s->config = proxy->config;
+	s->state = s->assumed = SMTP_STATE_INITIAL;
+	s->client_due = smtp_due(s);
+	err = converse(s);
+	co_shield_begin();
+	if (err == -ECANCELED)
+		smtp_fail(s, FAULT_ADMIN, "stopped", 0);
+	else if (err < 0 && !s->ending)
+		smtp_fail(s, err == -ENOMEM ? FAULT_RESOURCE : s->client_eof ? FAULT_CLIENT : FAULT_OWN,
+			  err == -ENOMEM ? "no-memory" : s->client_eof ? "client-closed" : "internal", err);
+	say_goodbye(s);
+	co_shield_end();
+	smtp_end_transaction(s);
+	arena_free(&s->batch);
+}

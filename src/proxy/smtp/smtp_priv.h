@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the SMTP proxy share: its configuration, the state of one conversation, and
+ * the queue of commands whose replies are still owed.
+ */
+#ifndef SALLYPORT_PROXY_SMTP_SMTP_PRIV_H
+#define SALLYPORT_PROXY_SMTP_SMTP_PRIV_H
+
+#include "proxy/smtp/command.h"
+#include "proxy/smtp/extension.h"
+#include "proxy/smtp/smtp.h"
+
+/* Actions of the policy tables, as the policy language numbers them. */
+enum { SMTP_REQ_ACCEPT = 1, SMTP_REQ_REJECT = 3, SMTP_REQ_ABORT = 4, SMTP_REQ_POLICY = 6 };
+enum { SMTP_RSP_ACCEPT = 1, SMTP_RSP_REJECT = 3, SMTP_RSP_ABORT = 4, SMTP_RSP_POLICY = 6 };
+enum { SMTP_EXT_ACCEPT = 1, SMTP_EXT_DROP = 5 };
+
+/* Ceilings of one session. */
+#define SMTP_BATCH_COMMANDS 64			/* replies owed at a time */
+#define SMTP_BATCH_OCTETS (16u * 1024u)		/* of commands whose replies are owed */
+#define SMTP_HELO_MAX 255
+#define SMTP_TRANSACTION_OCTETS (512u * 1024u)	/* sender and recipients */
+#define SMTP_QUEUE_OCTETS (128u * 1024u)	/* the batch, as parsed */
+#define SMTP_GOODBYE_MS 2000			/* to get the last reply out */
+#define SMTP_LINGER_OCTETS (256u * 1024u)	/* read and dropped behind a refused end */
+#define SMTP_LINE_BUFFER_MAX 8192		/* of a command line; two fit a stream's buffer */
+
+struct smtp_config {
+	int64_t timeout_ms, interval_transfer_noop_ms, unconnected_response_code;
+	int64_t max_request_length, max_auth_request_length, max_response_length, max_line_length;
+	int64_t max_recipients, permit_extensions;
+	bool require_crlf, permit_unknown_command, permit_long_responses, permit_omission_of_angle_brackets;
+	bool add_received_header, tls_passthrough, permit_early_input;
+	struct slice append_domain;
+	/* Of the standard policy class. */
+	bool resolve_host, relay_check, permit_percent_hack, permit_exclamation_mark, error_soft;
+	struct slice domain_name, autodetect_domain_from;
+	struct string_list relay_zones, relay_domains;
+	struct policy_call relay_domains_matcher, sender_matcher, recipient_matcher;
+	struct policy_call request_stack;
+	struct policy_call relay_check_hook, zone_check_hook, generate_received_hook, request_stack_hook;
+	struct compiled_table *request, *response, *extensions;
+	/* Derived by prepare. */
+	uint32_t batchable;			/* bit: smtp_verb_id whose commands need not wait for earlier replies */
+	struct slice own_name;			/* the "by" of the trace header */
+};
+
+/* A command whose reply the client is owed, in the order of the commands. */
+struct smtp_pending {
+	struct smtp_pending *next;
+	const struct smtp_verb *verb;
+	struct slice name, param;		/* as forwarded */
+	struct slice mailbox;			/* of MAIL and RCPT */
+	size_t octets;				/* forwarded */
+	bool local;				/* the reply is ours: */
+	unsigned code;
+	struct slice text;
+	bool closes;				/* and the session ends with it */
+	enum fault fault;
+	const char *reason;
+	bool silent;				/* a RSET of our own: the client must not see the reply */
+};
+
+/* One conversation: proxy->run. */
+struct smtp {
+	/* Run-time attributes. */
+	struct slice request_cmd, request_param, response_code, response_param;
+	struct slice sender, recipients, error_code, error_info, helo_string, protocol;
+	int64_t active_extensions;		/* offered to the client */
+	bool error_abort;
+
+	struct proxy *proxy;
+	const struct smtp_config *config;	/* proxy->config; read again after each call of policy code */
+	unsigned state;				/* what the replies so far made it */
+	unsigned assumed;			/* what it will be if the commands under way are accepted */
+	struct smtp_pending *head, **tail;	/* replies owed */
+	unsigned n_pending;
+	size_t pending_octets;
+	struct arena *batch;			/* of the queue; reset when it is empty */
+	struct arena *transaction;		/* sender and recipients; NULL: none */
+	struct smtp_reply_parser parser;
+	const struct smtp_argument *deciding;	/* of the request that policy decides on now */
+	uint8_t *recipients_text;		/* what recipients points to, unless policy code wrote it */
+	size_t recipients_room;
+	unsigned n_recipients;
+	uint64_t body_octets;			/* of the message, dot line included */
+	deadline_t client_due, server_due;
+	bool pipelining;			/* the server takes groups of commands */
+	bool connected;
+	bool blocked;				/* no further command before the replies owed */
+	bool diverged;				/* the server is in a transaction that the client was refused */
+	bool reset_by_us;			/* the client's transaction ended with our RSET */
+	bool data_by_lf;			/* the DATA command ended with bare LF */
+	bool transfer;				/* 354 was given: the body comes */
+	bool in_message;			/* the server is waiting for body octets */
+	bool final_owed;			/* the server has the message but did not say what becomes of it */
+	bool client_eof, client_gone;
+	bool linger;				/* the client may be writing still when it is told off */
+	bool ending;
+	char code_text[4];			/* what response_code points to */
+	char helo[SMTP_HELO_MAX];
+};
+
+static inline struct smtp *smtp_of(struct proxy *proxy)
+{
+	return proxy->run;
+}
+
+/* session.c: the conversation. WAITS. */
+co_waits void smtp_run(struct proxy *proxy);
+/* Ends the conversation, telling the client 421 if it is still there. Returns -ECONNABORTED. */
+int smtp_fail(struct smtp *s, enum fault fault, const char *reason, int err);
+/* The same without a reply of its own. */
+int smtp_end(struct smtp *s, enum fault fault, const char *reason, int err);
+struct slice smtp_code_text(unsigned code, char buf[4]);
+deadline_t smtp_due(const struct smtp *s);
+void smtp_end_transaction(struct smtp *s);
+
+/* queue.c: replies owed. */
+struct smtp_pending *smtp_queue_add(struct smtp *s, const struct smtp_verb *verb);
+int smtp_queue_reply(struct smtp *s, const struct smtp_verb *verb, unsigned code, struct slice text);
+int smtp_queue_goodbye(struct smtp *s, unsigned code, const char *text, enum fault fault, const char *reason);
+void smtp_queue_pop(struct smtp *s);
+
+/* request.c: takes the client's commands as far as they may go on now. WAITS (policy code). */
+co_waits int smtp_take_commands(struct smtp *s) MUST_CHECK;
+
+/* response.c: gives the client the replies that are there. WAITS (policy code). */
+co_waits int smtp_answer(struct smtp *s) MUST_CHECK;
+co_waits int smtp_write_reply(struct smtp *s, unsigned code, struct slice text) MUST_CHECK;
+struct smtp_reply_limits smtp_reply_limits_of(const struct smtp *s);
+
+/* transfer.c: the message, from 354 to the lone dot. WAITS. */
+co_waits int smtp_transfer(struct smtp *s) MUST_CHECK;
+
+/* policy.c */
+enum smtp_decision { SMTP_PASS, SMTP_REFUSE, SMTP_ABORT };
+/* s->error_code and error_info say how it is refused. Negative: -ECANCELED, -ENOMEM. WAITS. */
+co_waits int smtp_decide_request(struct smtp *s, const struct smtp_verb *verb, struct slice *name,
+				 struct smtp_argument *argument, enum smtp_decision *decision) MUST_CHECK;
+co_waits int smtp_decide_response(struct smtp *s, const struct smtp_pending *p, unsigned *code, struct slice *text,
+				  enum smtp_decision *decision) MUST_CHECK;
+bool smtp_extension_permitted(struct smtp *s, struct slice keyword);
+bool smtp_is_batchable(const struct smtp *s, const struct smtp_verb *verb);
+void smtp_set_error(struct smtp *s, const char *code, const char *text);
+/* error_code and error_info, made safe to send. */
+unsigned smtp_error_reply(struct smtp *s, struct slice *text);
+extern const struct policy_table smtp_tables[];
+
+/* check.c: native forms of the standard policy class's methods. */
+co_waits int smtp_check_sender(struct proxy *, const struct call_value *, size_t, struct call_value *);
+co_waits int smtp_check_recipient(struct proxy *, const struct call_value *, size_t, struct call_value *);
+co_waits int smtp_relay_check(struct proxy *, const struct call_value *, size_t, struct call_value *);
+co_waits int smtp_zone_check(struct proxy *, const struct call_value *, size_t, struct call_value *);
+int smtp_sanitize_address(struct proxy *, const struct call_value *, size_t, struct call_value *);
+
+/* received.c */
+int smtp_generate_received(struct proxy *, const struct call_value *, size_t, struct call_value *);
+/* The trace header, whole lines fit for a message; empty if there is none. WAITS. */
+co_waits int smtp_trace_header(struct smtp *s, struct slice *out) MUST_CHECK;
+int smtp_find_own_name(const struct smtp_config *config, struct arena *arena, struct slice *out);
+
+/* accounting.c */
+void smtp_account_sender(struct smtp *s, const struct smtp_pending *p, const struct smtp_reply *reply);
+void smtp_account_recipient(struct smtp *s, const struct smtp_pending *p, const struct smtp_reply *reply);
+void smtp_account_message(struct smtp *s, unsigned code, struct slice text, bool success);
+struct slice smtp_queue_id(struct slice reply_text);
+
+#endif

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A message, from 354 to the lone dot. Its octets go on as they came, straight out of the read
+ * buffer (body.h says why that is right). Whatever goes wrong, the server never sees the end of
+ * a message that did not come to its end: its connection is closed instead.
+ */
+#include "io/loop.h"
+#include "proxy/smtp/body.h"
+#include "proxy/smtp/smtp_priv.h"
+
+#include <errno.h>
+
+#define NORMALIZED_MAX (2 * STREAM_CHUNK + 64)	/* LF becomes CRLF: at most twice the octets */
+
+struct transfer {
+	struct smtp_body_scan scan;
+	struct buffer normalized;	/* require_crlf FALSE only */
+	const char *lost;		/* why the server is gone; the rest of the message is dropped */
+	int error;
+};
+
+/* The server is gone or talks out of turn: the client learns it at the end of its message. */
+static void lose_server(struct smtp *s, struct transfer *t, const char *why, int err)
+{
+	if (t->lost != NULL)
+		return;
+	t->lost = why;
+	t->error = err;
+	proxy_log(s->proxy, LOG_SMTP_ERROR, 2, "Server lost in the middle of a message", F_TEXT("reason", why),
+		  F_TEXT("error", err < 0 ? strerror(-err) : ""));
+	proxy_drop_server(s->proxy);
+	s->in_message = false;
+}
+
+static co_waits int send_on(struct smtp *s, struct transfer *t, struct slice octets)
+{
+	int err;
+
+	if (t->lost != NULL || octets.len == 0)
+		return 0;
+	s->proxy->doing = "sending a message to the server";
+	err = stream_write_through(s->proxy->server, octets, smtp_due(s));
+	if (err == -ECANCELED)
+		return err;
+	if (err < 0)
+		lose_server(s, t, err == -ETIMEDOUT ? "timeout" : "server-closed", err);
+	return 0;
+}
+
+/* Octets of the server before the end of the message answer nothing. */
+static void hear_server(struct smtp *s, struct transfer *t)
+{
+	ssize_t n = stream_fill_now(s->proxy->server);
+
+	if (n == 0)
+		return;
+	if (n > 0)
+		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The server replied before the end of the message",
+			  F_OCTETS("line", slice_take(stream_peek(s->proxy->server), 128)));
+	lose_server(s, t, n > 0 ? "early-reply" : "server-closed", n == -EPIPE || n > 0 ? 0 : (int)n);
+}
+
+static int client_lost(struct smtp *s, const char *why, int err)
+{
+	proxy_drop_server(s->proxy);
+	s->in_message = false;
+	proxy_log(s->proxy, LOG_SMTP_ERROR, 2, "Client lost in the middle of a message", F_TEXT("reason", why));
+	smtp_account_message(s, 421, slice_of(NULL, 0), false);
+	if (err == -ETIMEDOUT)
+		return smtp_fail(s, FAULT_CLIENT, why, err);
+	s->client_gone = true;
+	return smtp_end(s, FAULT_CLIENT, why, err);
+}
+
+/* 0: there is more. */
+static co_waits int wait_for_client(struct smtp *s, struct transfer *t, deadline_t due)
+{
+	for (;;) {
+		struct stream_wait set[2] = { { .stream = s->proxy->client, .want = LOOP_READ },
+					      { .stream = s->proxy->server, .want = LOOP_READ } };
+		ssize_t n;
+		int err;
+
+		s->proxy->doing = "receiving a message from the client";
+		err = streams_wait(set, ARRAY_LEN(set), due);
+		if (err == -ETIMEDOUT)
+			return client_lost(s, "timeout", err);
+		if (err < 0)
+			return err;
+		if (set[1].got != 0 && s->proxy->server != NULL)
+			hear_server(s, t);
+		if (set[0].got == 0)
+			continue;
+		n = stream_fill_now(s->proxy->client);
+		if (n > 0)
+			return 0;
+		if (n < 0)
+			return client_lost(s, "client-closed", n == -EPIPE ? 0 : (int)n);
+	}
+}
+
+/* The octets that are there, as far as they may go on. */
+static co_waits int pass_buffered(struct smtp *s, struct transfer *t, enum smtp_body *result)
+{
+	struct slice buffered = stream_peek(s->proxy->client);
+	size_t used;
+	int err = 0;
+
+	if (s->config->require_crlf) {
+		*result = smtp_body_scan(&t->scan, buffered, &used);
+		if (*result <= SMTP_BODY_END)
+			err = send_on(s, t, slice_take(buffered, used));
+		s->body_octets += used;
+	} else {
+		*result = smtp_body_normalize(&t->scan, buffered, &used, &t->normalized);
+		if (t->normalized.broken)
+			return -ENOMEM;
+		if (*result <= SMTP_BODY_END)
+			err = send_on(s, t, buffer_slice(&t->normalized));
+		s->body_octets += t->normalized.len;
+		buffer_clear(&t->normalized);
+		if (*result == SMTP_BODY_MORE && stream_peek(s->proxy->client).len - used >= STREAM_CHUNK - 1)
+			*result = SMTP_BODY_LINE_TOO_LONG;
+	}
+	stream_consume(s->proxy->client, used);
+	return err;
+}
+
+static int refuse_body(struct smtp *s, enum smtp_body flaw)
+{
+	static const char text[] = "5.6.0 Message refused: its lines must end with CRLF, closing transmission channel";
+
+	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Message body refused", F_TEXT("reason", smtp_body_reasons[flaw]),
+		  F_INT("offset", s->body_octets));
+	if (s->proxy->server != NULL)
+		proxy_drop_server(s->proxy);
+	s->in_message = false;
+	s->linger = true;
+	smtp_account_message(s, 550, SLICE("Message body refused"), false);
+	return smtp_queue_goodbye(s, 550, text, FAULT_CLIENT, smtp_body_reasons[flaw]);
+}
+
+static int message_is_lost(struct smtp *s, const struct transfer *t)
+{
+	static const char text[] = "4.3.0 Server lost, message not accepted, closing transmission channel";
+
+	smtp_account_message(s, 421, SLICE("Server lost"), false);
+	return smtp_queue_goodbye(s, 421, text, FAULT_SERVER, t->lost);
+}
+
+/* The whole message is with the server; its reply is owed. */
+static int expect_final_reply(struct smtp *s)
+{
+	struct smtp_pending *p;
+
+	s->in_message = false;
+	s->state = s->assumed = SMTP_STATE_EHLO;
+	p = smtp_queue_add(s, &smtp_verbs[SMTP_BODY]);
+	if (p == NULL)
+		return -ENOMEM;
+	s->final_owed = true;
+	s->blocked = !s->pipelining || !smtp_is_batchable(s, p->verb);
+	return 0;
+}
+
+static co_waits int transfer(struct smtp *s, struct transfer *t)
+{
+	enum smtp_body result = SMTP_BODY_MORE;
+	struct slice header = { NULL, 0 };
+	int err = stream_flush(s->proxy->client, smtp_due(s));
+
+	if (err < 0 && err != -ECANCELED)
+		return client_lost(s, err == -ETIMEDOUT ? "timeout" : "client-closed", err);
+	if (err == 0 && s->config->add_received_header)
+		err = smtp_trace_header(s, &header);
+	if (err == 0 && header.len > 0)
+		err = stream_write(s->proxy->server, header, smtp_due(s));
+	while (err == 0) {
+		err = pass_buffered(s, t, &result);
+		if (err < 0 || result != SMTP_BODY_MORE)
+			break;
+		err = wait_for_client(s, t, smtp_due(s));
+	}
+	if (err < 0)
+		return err;
+	if (result != SMTP_BODY_END)
+		return refuse_body(s, result);
+	return t->lost != NULL ? message_is_lost(s, t) : expect_final_reply(s);
+}
+
+co_waits int smtp_transfer(struct smtp *s)
+{
+	struct transfer t = { .normalized = BUFFER_INIT(NORMALIZED_MAX) };
+	int err;
+
+	t.scan.lf_client = t.scan.last_line_lf = s->data_by_lf;
+	s->transfer = false;
+	s->body_octets = 0;
+	err = transfer(s, &t);
+	buffer_release(&t.normalized);
+	return err;
+}

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a policy may say about SMTP: attributes, tables, methods. The one source of truth. */
+#include "proxy/smtp/line.h"
+#include "proxy/smtp/smtp_priv.h"
+
+#include <errno.h>
+
+#define CONFIG(member) offsetof(struct smtp_config, member)
+#define RUN(member) offsetof(struct smtp, member)
+#define CFG_R (ATTR_CONFIG | ATTR_RUN_R)
+#define CFG_RW (ATTR_CONFIG | ATTR_RUN)
+#define RUN_R (ATTR_RUN_R | ATTR_HOME_RUN)
+#define RUN_RW (ATTR_RUN | ATTR_HOME_RUN)
+
+static const struct attribute smtp_attributes[] = {
+	{ .name = "timeout", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(timeout_ms), .min = 1, .max = INT32_MAX,
+	  .number = 600000, .doc = "Milliseconds that either side may stay silent when it is its turn." },
+	{ .name = "interval_transfer_noop", .type = ATTR_INT, .access = CFG_RW | ATTR_NO_EFFECT,
+	  .offset = CONFIG(interval_transfer_noop_ms), .min = 0, .max = INT32_MAX, .number = 60000,
+	  .doc = "Period of the NOOPs to the server while a stacked object holds back a message. Without effect until "
+		 "content can be inspected." },
+	{ .name = "unconnected_response_code", .type = ATTR_INT, .access = CFG_RW, .offset = CONFIG(unconnected_response_code),
+	  .min = 400, .max = 599, .number = 451, .doc = "Code of the greeting when there is no server." },
+	{ .name = "max_request_length", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_request_length), .min = 32,
+	  .max = SMTP_LINE_BUFFER_MAX, .number = 512, .doc = "Longest command line, its end not counted; longer ones are refused." },
+	{ .name = "max_auth_request_length", .type = ATTR_INT, .access = CFG_R | ATTR_NO_EFFECT,
+	  .offset = CONFIG(max_auth_request_length), .min = 1, .max = 65536, .number = 256,
+	  .doc = "Longest line of an AUTH exchange. Without effect until AUTH is spoken." },
+	{ .name = "max_response_length", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_response_length), .min = 32,
+	  .max = SMTP_LINE_BUFFER_MAX, .number = 512, .doc = "Longest line of a server's reply, its end not counted." },
+	{ .name = "max_line_length", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_line_length), .min = 64,
+	  .max = SMTP_LINE_BUFFER_MAX, .number = 4096,
+	  .doc = "A command or reply line over this ends the session; lines of messages may be longer." },
+	{ .name = "max_recipients", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_recipients), .min = 1, .max = 100000,
+	  .number = 1000, .doc = "Accepted recipients of one message; further ones are refused for now (452)." },
+	{ .name = "require_crlf", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(require_crlf), .number = 1,
+	  .doc = "TRUE: a line that ends with LF alone ends the session. FALSE: it is rewritten to CRLF. A CR that stands "
+		 "alone is never accepted." },
+	{ .name = "permit_unknown_command", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(permit_unknown_command),
+	  .doc = "TRUE: a verb that the proxy does not know is forwarded unless the request table says otherwise." },
+	{ .name = "permit_long_responses", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(permit_long_responses),
+	  .doc = "TRUE: reply lines over max_response_length are cut. FALSE: they end the session." },
+	{ .name = "permit_omission_of_angle_brackets", .type = ATTR_BOOL, .access = CFG_R,
+	  .offset = CONFIG(permit_omission_of_angle_brackets),
+	  .doc = "TRUE: the paths of MAIL and RCPT may lack both angle brackets; the server gets them." },
+	{ .name = "permit_early_input", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(permit_early_input),
+	  .doc = "TRUE: a client may send before the greeting, and its message before the server asked for it." },
+	{ .name = "append_domain", .type = ATTR_STRING, .access = CFG_RW | ATTR_LINE, .offset = CONFIG(append_domain), .text = "",
+	  .doc = "Domain for addresses that have none; empty: such addresses are refused." },
+	{ .name = "add_received_header", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(add_received_header),
+	  .doc = "TRUE: each message gets a trace header." },
+	{ .name = "tls_passthrough", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(tls_passthrough),
+	  .doc = "Copy octets blindly after STARTTLS. Only FALSE until TLS is spoken." },
+	{ .name = "permit_extensions", .type = ATTR_INT, .access = CFG_RW, .offset = CONFIG(permit_extensions), .min = 0,
+	  .max = SMTP_EXT_BITS, .doc = "SMTP_EXT_* bits of extensions that are permitted whatever the extensions table says." },
+
+	/* Of the standard policy class. */
+	{ .name = "request_stack", .type = ATTR_STACK, .access = CFG_R, .offset = CONFIG(request_stack),
+	  .doc = "What inspects messages." },
+	{ .name = "resolve_host", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(resolve_host),
+	  .doc = "Look up the client's name for the trace header. Only FALSE until a resolver exists." },
+	{ .name = "domain_name", .type = ATTR_STRING, .access = CFG_R | ATTR_LINE, .offset = CONFIG(domain_name), .text = "",
+	  .doc = "This host's name in trace headers; empty: autodetect_domain_from decides." },
+	{ .name = "autodetect_domain_from", .type = ATTR_STRING, .access = CFG_R | ATTR_LINE, .offset = CONFIG(autodetect_domain_from),
+	  .text = "", .doc = "'mailname' (/etc/mailname) or 'fqdn' (this host's full name), looked up when the policy is loaded." },
+	{ .name = "relay_check", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(relay_check), .number = 1,
+	  .doc = "TRUE: recipients must pass relayCheck." },
+	{ .name = "relay_zones", .type = ATTR_ZONES, .access = CFG_R, .offset = CONFIG(relay_zones),
+	  .doc = "Zones whose clients may send to anywhere; '*': all clients." },
+	{ .name = "relay_domains", .type = ATTR_STRINGS, .access = CFG_R, .offset = CONFIG(relay_domains),
+	  .doc = "Domains to which anybody may send; with a dot in front their subdomains, and only these." },
+	{ .name = "relay_domains_matcher", .type = ATTR_MATCHER, .access = CFG_R, .offset = CONFIG(relay_domains_matcher),
+	  .doc = "Recipient domains that match may be sent to by anybody." },
+	{ .name = "sender_matcher", .type = ATTR_MATCHER, .access = CFG_R, .offset = CONFIG(sender_matcher),
+	  .doc = "Senders that match are refused." },
+	{ .name = "recipient_matcher", .type = ATTR_MATCHER, .access = CFG_R, .offset = CONFIG(recipient_matcher),
+	  .doc = "Recipients that match are refused." },
+	{ .name = "permit_percent_hack", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(permit_percent_hack),
+	  .doc = "Allow '%' in the local part of recipients." },
+	{ .name = "permit_exclamation_mark", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(permit_exclamation_mark),
+	  .doc = "Allow '!' in the local part of recipients." },
+	{ .name = "error_soft", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(error_soft),
+	  .doc = "TRUE: what matchers refuse is refused for now (450)." },
+
+	/* At run time. */
+	{ .name = "active_extensions", .type = ATTR_INT, .access = RUN_R, .offset = RUN(active_extensions), .min = 0,
+	  .max = SMTP_EXT_BITS, .doc = "Extensions that the client was offered." },
+	{ .name = "helo_string", .type = ATTR_STRING, .access = RUN_R, .offset = RUN(helo_string), .text = "",
+	  .doc = "Argument of the last HELO or EHLO." },
+	{ .name = "protocol", .type = ATTR_STRING, .access = RUN_R, .offset = RUN(protocol), .text = "",
+	  .doc = "'SMTP' after HELO, 'ESMTP' after EHLO." },
+	{ .name = "request_cmd", .type = ATTR_STRING, .access = RUN_RW | ATTR_LINE, .offset = RUN(request_cmd), .text = "",
+	  .doc = "The command, in upper case." },
+	{ .name = "request_command", .alias_of = "request_cmd" },
+	{ .name = "request_param", .type = ATTR_STRING, .access = RUN_RW | ATTR_LINE, .offset = RUN(request_param), .text = "",
+	  .doc = "What follows the command, canonical for MAIL and RCPT." },
+	{ .name = "response_code", .type = ATTR_STRING, .access = RUN_RW | ATTR_LINE, .offset = RUN(response_code), .text = "",
+	  .doc = "Three digits." },
+	{ .name = "response_value", .alias_of = "response_code" },
+	{ .name = "response_param", .type = ATTR_STRING, .access = RUN_RW | ATTR_LINE, .offset = RUN(response_param), .text = "",
+	  .doc = "Text of the first line of the reply." },
+	{ .name = "sender", .type = ATTR_STRING, .access = RUN_RW | ATTR_LINE, .offset = RUN(sender), .text = "",
+	  .doc = "Mailbox of the last MAIL command." },
+	{ .name = "recipients", .type = ATTR_STRING, .access = RUN_RW | ATTR_LINE, .offset = RUN(recipients), .text = "",
+	  .doc = "Accepted recipients, joined by one space." },
+	{ .name = "error_code", .type = ATTR_STRING, .access = RUN_RW | ATTR_LINE, .offset = RUN(error_code), .text = "500",
+	  .doc = "Code of the reply when the command is refused." },
+	{ .name = "error_info", .type = ATTR_STRING, .access = RUN_RW | ATTR_LINE, .offset = RUN(error_info), .text = "",
+	  .doc = "Text of the reply when the command is refused." },
+	{ .name = "error_abort", .type = ATTR_BOOL, .access = RUN_RW, .offset = RUN(error_abort),
+	  .doc = "TRUE: the session ends behind the refusal." },
+};
+
+static const struct table_action request_actions[] = {
+	{ "ACCEPT", SMTP_REQ_ACCEPT, 0, 0, false },
+	{ "REJECT", SMTP_REQ_REJECT, 0, 2, false },
+	{ "ABORT", SMTP_REQ_ABORT, 0, 0, false },
+	{ "POLICY", SMTP_REQ_POLICY, 0, 0, true },
+};
+
+static const struct table_action response_actions[] = {
+	{ "ACCEPT", SMTP_RSP_ACCEPT, 0, 0, false },
+	{ "REJECT", SMTP_RSP_REJECT, 0, 2, false },
+	{ "ABORT", SMTP_RSP_ABORT, 0, 0, false },
+	{ "POLICY", SMTP_RSP_POLICY, 0, 0, true },
+};
+
+static const struct table_action extension_actions[] = {
+	{ "ACCEPT", SMTP_EXT_ACCEPT, 0, 0, false },
+	{ "DROP", SMTP_EXT_DROP, 0, 0, false },
+};
+
+const struct policy_table smtp_tables[] = {
+	{ .name = "request", .key_parts = 1, .lookup = TABLE_EXACT, .actions = request_actions,
+	  .n_actions = ARRAY_LEN(request_actions), .offset = CONFIG(request), .doc = "What becomes of a command, by its verb." },
+	{ .name = "response", .key_parts = 2, .lookup = TABLE_VERB_CODE, .actions = response_actions,
+	  .n_actions = ARRAY_LEN(response_actions), .offset = CONFIG(response),
+	  .doc = "What becomes of a reply, by the verb that it answers ('Null': the greeting) and the start of its code." },
+	{ .name = "extensions", .key_parts = 1, .lookup = TABLE_EXACT, .actions = extension_actions,
+	  .n_actions = ARRAY_LEN(extension_actions), .offset = CONFIG(extensions),
+	  .doc = "Which extensions of the server are offered to the client, by keyword." },
+};
+
+/* The standard class's requestStack: what request_stack says, and that can't be set yet. */
+static co_waits int request_stack_none(struct proxy *proxy, const struct call_value *args, size_t n_args,
+				       struct call_value *result)
+{
+	if (n_args != 0)
+		return -EBADMSG;
+	*result = (struct call_value){ .kind = CALL_NONE };
+	return 0;
+}
+
+#define STANDARD "SmtpProxy"
+#define ABSTRACT "AbstractSmtpProxy SmtpProxy"
+
+static const struct hook smtp_hooks[] = {
+	{ .name = "checkSender", .classes = STANDARD, .arguments = "cmd param", .native = smtp_check_sender, .offset = SIZE_MAX,
+	  .doc = "May this sender send? Called for MAIL." },
+	{ .name = "checkRecipient", .classes = STANDARD, .arguments = "cmd param", .native = smtp_check_recipient,
+	  .offset = SIZE_MAX, .doc = "May mail go to this recipient? Called for RCPT." },
+	{ .name = "relayCheck", .classes = STANDARD, .arguments = "email", .native = smtp_relay_check,
+	  .offset = CONFIG(relay_check_hook), .doc = "May this client have mail relayed to this address?" },
+	{ .name = "zoneCheck", .classes = STANDARD, .arguments = "zone", .native = smtp_zone_check,
+	  .offset = CONFIG(zone_check_hook), .doc = "Is this zone, or one that it belongs to, among relay_zones?" },
+	{ .name = "sanitizeAddress", .classes = ABSTRACT, .arguments = "path", .native = smtp_sanitize_address, .offset = SIZE_MAX,
+	  .doc = "The mailbox of a path, canonical." },
+	{ .name = "generateReceived", .classes = ABSTRACT, .arguments = "", .native = smtp_generate_received,
+	  .offset = CONFIG(generate_received_hook), .doc = "The trace header, with its line end." },
+	{ .name = "requestStack", .classes = ABSTRACT, .arguments = "", .native = request_stack_none,
+	  .offset = CONFIG(request_stack_hook), .doc = "What inspects this message, or None." },
+};
+
+static void problem(struct policy_problems *problems, const char *hint, const char *what)
+{
+	problems_add(problems, PROBLEM_ERROR, (struct policy_place){ NULL, 0 }, hint, "%s", what);
+}
+
+/* Refusals of a table: a code, and a text that fits on a reply line. */
+static bool check_refusal(void *arg, struct slice key1, struct slice key2, const struct table_entry *entry)
+{
+	struct policy_problems *problems = arg;
+	unsigned code;
+
+	if (entry->n_args > 0 && (!smtp_code_parse(entry->args[0], &code) || code / 100 == 3))
+		problems_add(problems, PROBLEM_ERROR, (struct policy_place){ NULL, 0 },
+			     "a reply code is three digits, 200 to 259 or 400 to 559",
+			     "refusal of %.*s: '%.*s' is no code of a reply", SLICE_ARG(key1), SLICE_ARG(entry->args[0]));
+	if (entry->n_args > 1 && (!smtp_is_line_safe(entry->args[1]) || entry->args[1].len > 500))
+		problems_add(problems, PROBLEM_ERROR, (struct policy_place){ NULL, 0 },
+			     "one line of at most 500 octets", "refusal of %.*s: the text does not fit on a reply line",
+			     SLICE_ARG(key1));
+	return true;
+}
+
+/*
+ * Is a request of this verb decided without waiting for policy code? Then it can be forwarded
+ * behind commands whose replies are not there yet.
+ */
+static bool request_waits(const struct smtp_config *c, const struct smtp_verb *verb)
+{
+	const struct table_entry *entry = table_find(c->request, slice_cstr(verb->name), SLICE(""));
+
+	if (entry == NULL || entry->action != SMTP_REQ_POLICY)
+		return false;
+	if (entry->call.native == smtp_check_sender)
+		return c->sender_matcher.callback >= 0;
+	if (entry->call.native == smtp_check_recipient)
+		return c->recipient_matcher.callback >= 0 || c->relay_domains_matcher.callback >= 0 ||
+		       c->relay_check_hook.callback >= 0 || c->zone_check_hook.callback >= 0;
+	return true;
+}
+
+/* Can policy turn an acceptance of the server into a refusal? Codes without an entry are no
+ * ordinary replies to the verb; they are dealt with when one comes. */
+static bool acceptance_is_open(const struct smtp_config *c, const struct smtp_verb *verb)
+{
+	for (unsigned code = 200; code <= 354; code = code == 259 ? 354 : code + 1) {
+		char text[4];
+		const struct table_entry *entry;
+
+		entry = table_find(c->response, slice_cstr(verb->name), smtp_code_text(code, text));
+		if (entry != NULL && entry->action != SMTP_RSP_ACCEPT)
+			return true;
+	}
+	return false;
+}
+
+static int smtp_prepare(void *block, const struct policy *policy, struct arena *arena, struct policy_problems *problems)
+{
+	struct smtp_config *c = block;
+
+	if (c->tls_passthrough)
+		problem(problems, "leave tls_passthrough FALSE", "tls_passthrough needs STARTTLS, which is not spoken yet");
+	if (c->request_stack_hook.callback >= 0)
+		problem(problems, "remove the method", "requestStack needs content inspection, which does not exist yet");
+	if (c->resolve_host)
+		problem(problems, "leave resolve_host FALSE", "resolve_host needs a resolver, which does not exist yet");
+	if (c->append_domain.len > 0 && !smtp_is_domain(c->append_domain))
+		problem(problems, "a name like 'example.com'", "append_domain is no domain");
+	if (c->autodetect_domain_from.len > 0 && !slice_is(c->autodetect_domain_from, "mailname") &&
+	    !slice_is(c->autodetect_domain_from, "fqdn"))
+		problem(problems, "SMTP_GETDOMAIN_MAILNAME or SMTP_GETDOMAIN_FQDN", "autodetect_domain_from is neither");
+	if (c->max_line_length < c->max_request_length)
+		problem(problems, "max_line_length bounds all lines", "max_request_length is larger than max_line_length");
+	table_each(c->request, check_refusal, problems);
+	table_each(c->response, check_refusal, problems);
+	c->batchable = 0;
+	for (unsigned i = 0; i < SMTP_VERB_COUNT; i++)
+		if (!request_waits(c, &smtp_verbs[i]) && !acceptance_is_open(c, &smtp_verbs[i]))
+			c->batchable |= 1u << i;
+	return c->add_received_header ? smtp_find_own_name(c, arena, &c->own_name) : 0;
+}
+
+const struct proxy_type smtp_type = {
+	.name = "smtp",
+	.attributes = smtp_attributes,
+	.n_attributes = ARRAY_LEN(smtp_attributes),
+	.tables = smtp_tables,
+	.n_tables = ARRAY_LEN(smtp_tables),
+	.hooks = smtp_hooks,
+	.n_hooks = ARRAY_LEN(smtp_hooks),
+	.config_size = sizeof(struct smtp_config),
+	.run_size = sizeof(struct smtp),
+	.prepare = smtp_prepare,
+	.run = smtp_run,
+};
