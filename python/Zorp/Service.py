@@ -135,14 +135,14 @@ class Service(AbstractService):
         self.limit_target_zones_to = self._checked_zones(limit_target_zones_to)
 
     def _checked_class(self, proxy_class):
-        if _is_poisoned(proxy_class):
-            self._poisoned = True
-        elif not isinstance(proxy_class, type) or not issubclass(proxy_class, _Proxy):
+        if not isinstance(proxy_class, type) or not issubclass(proxy_class, _Proxy):
             hint = "proxy_class=SmtpProxy, a class and not an object of it or its name"
             self._wrong("proxy_class: %s is not a proxy class" % _shown(proxy_class), hint)
         elif proxy_class.name is None:
             self._wrong("proxy_class: %s is no class of a protocol" % proxy_class.__name__, "like SmtpProxy or PlugProxy")
-        return proxy_class
+        else:
+            return proxy_class
+        return None
 
     def _check_chainer(self, chainer):
         if _is_poisoned(chainer):

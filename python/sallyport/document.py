@@ -88,7 +88,7 @@ class Writer:
     def _service(self, service, owner):
         from Zorp.Service import DenyService, PFService, Service
         if is_poisoned(service):
-            if isinstance(getattr(service, "__dict__", {}).get("proxy_class"), type):
+            if service.__dict__.get("proxy_class") is not None:
                 self._config(service, owner)    # for its problems
             return None
         row = {"name": to_wire(service.name), "at": self._at(service._place)}

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import sys
+import traceback
 
 from sallyport import problems, schema
 from sallyport.loader import Load
@@ -84,7 +85,14 @@ def main(argv=None):
     sys.dont_write_bytecode = True
     found = problems.Problems()
     load = Load(options.policy, options.instance, found)
-    compiled = load.run()
+    try:
+        compiled = load.run()
+    except Exception as error:
+        # A mistake of ours, not of the policy's. The traceback is for whoever mends it.
+        traceback.print_exc()
+        compiled = None
+        found.add(problems.ERROR, (load.policy, 0), "the policy host failed: " + problems.describe_exception(error),
+                  "this is a defect of Sallyport; the log has the details")
     _write(problems_fd, _problem_lines(found))
     if compiled is None:
         os.close(document_fd)

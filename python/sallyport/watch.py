@@ -11,7 +11,8 @@ _MODULES = {"time": "the time", "_datetime": "the time", "datetime": "the time",
 _POSIX = {"open": "files", "stat": "files", "lstat": "files", "listdir": "files", "scandir": "files",
           "urandom": "random numbers", "getrandom": "random numbers", "fork": "other programs",
           "system": "other programs", "posix_spawn": "other programs"}
-_TYPES = {"Random": "random numbers", "SystemRandom": "random numbers", "datetime": "the time", "date": "the time"}
+_TYPES = {"socket": "the network", "Random": "random numbers", "SystemRandom": "random numbers",
+          "datetime": "the time", "date": "the time"}
 _HARMLESS = {"strptime", "strftime", "combine", "fromtimestamp", "fromisoformat", "write", "flush", "getvalue",
              "inet_pton", "inet_ntop", "inet_aton", "inet_ntoa", "htonl", "ntohl", "htons", "ntohs"}
 
