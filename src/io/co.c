@@ -110,7 +110,7 @@ static void finish(struct co *co)
 {
 	struct loop *loop = co->loop;
 
-	assert(co->unsent == NULL);
+	streams_disown(co);
 	loop_timer_clear(loop, &co->timer);
 	VALGRIND_STACK_DEREGISTER(co->valgrind_id);
 	slab_put(&loop->stacks, co->stack);
@@ -219,15 +219,16 @@ int co_yield(void)
 	return is_canceled(self) ? -ECANCELED : 0;
 }
 
-int co_moved(size_t octets)
+void co_spend(size_t octets)
 {
-	struct co *self = current;
+	if (octets > CO_BUDGET - current->moved)
+		octets = CO_BUDGET - current->moved;
+	current->moved += (unsigned)octets;
+}
 
-	if (octets < CO_BUDGET - self->moved) {
-		self->moved += (unsigned)octets;
-		return 0;
-	}
-	return co_yield();
+int co_breathe(void)
+{
+	return current->moved < CO_BUDGET ? 0 : co_yield();
 }
 
 void co_join(struct co **cop)

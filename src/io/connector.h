@@ -10,6 +10,8 @@
 #include "base/attributes.h"
 #include "base/clock.h"
 
+#include <stdbool.h>
+
 struct stream;
 struct loop;
 

@@ -6,6 +6,7 @@
  * remove other watches, so a removed watch's event that still waits here is blanked.
  */
 #include "io/loop_priv.h"
+#include "io/stream.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -30,7 +31,7 @@ struct loop *loop_create(struct clock *clock)
 	loop->clock = clock;
 	loop->now = clock->monotonic_ms(clock);
 	slab_init(&loop->stacks, CO_STACK_SIZE, CO_GUARD_SIZE, 32, LOOP_STACKS_WARM, LOOP_STACKS_MAX);
-	slab_init(&loop->chunks, 16u * 1024u, 0, 64, LOOP_CHUNKS_WARM, LOOP_CHUNKS_MAX);
+	slab_init(&loop->chunks, STREAM_CHUNK, 0, 64, LOOP_CHUNKS_WARM, LOOP_CHUNKS_MAX);
 	signal(SIGPIPE, SIG_IGN);
 	loop_of_process = loop;
 	return loop;

@@ -71,7 +71,11 @@ extern struct loop *loop_of_process;
 void co_make_runnable(struct co *co);
 void co_run(struct co *co);		/* from the main stack, until it waits or ends */
 
-/* Count octets moved without waiting; over the budget: let others run. 0 or -ECANCELED. */
-co_waits int co_moved(size_t octets) MUST_CHECK;
+/* Count octets moved without waiting; let others run when the budget is spent. */
+void co_spend(size_t octets);
+co_waits int co_breathe(void) MUST_CHECK;	/* 0 or -ECANCELED */
+
+/* The coroutine ends: streams with octets that it queued are on their own. */
+void streams_disown(struct co *co);
 
 #endif

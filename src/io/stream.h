@@ -9,10 +9,16 @@
  * fill, consume or close.
  *
  * Writing: stream_write() queues (and writes through once a chunk is full), stream_flush()
- * waits until everything is with the kernel. Data is sent when flushed, or when the coroutine
- * would wait on reading either of a stream's pair (streams_wait flushes nothing by itself).
+ * waits until everything is with the kernel. Queued octets are sent when flushed, or when the
+ * coroutine that queued them is about to wait in stream_fill or a write, on this or on any other
+ * stream; so a proxy that waits for one side never sits on octets for the other. (streams_wait
+ * sends nothing by itself.)
  *
- * Every failure is remembered: after an error all calls return it again.
+ * A failure of the transport is remembered for its direction: later calls return it again, and
+ * what had been queued is dropped. After a failed write, reading still delivers what the peer had
+ * sent before (a server's last reply); where the file then ends, fill returns the write's error.
+ * A write that timed out or was canceled after part of its octets were taken counts as failed.
+ * Timeouts and cancels of other calls leave the stream as it was.
  */
 #ifndef SALLYPORT_IO_STREAM_H
 #define SALLYPORT_IO_STREAM_H
@@ -64,7 +70,8 @@ void stream_reset(struct stream **sp);
  */
 co_waits ssize_t stream_fill(struct stream *s, deadline_t deadline) MUST_CHECK;
 
-/* Like stream_fill, but reads only what is there: 0 = nothing now, -EPIPE = end of file. */
+/* Like stream_fill, but reads only what is there, as far as the loop's last turn could see:
+ * 0 = nothing now, -EPIPE = end of file. */
 ssize_t stream_fill_now(struct stream *s) MUST_CHECK;
 
 struct slice stream_peek(const struct stream *s);

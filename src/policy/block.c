@@ -306,7 +306,7 @@ static int read_native(struct block_reader *b, const struct json_path *path, con
 int call_read(struct block_reader *b, const struct json_path *path, const json_t *json, struct policy_call *out)
 {
 	static const char *const members[] = { "callback", "native", NULL };
-	int64_t number, limit = b->policy != NULL ? (int64_t)b->policy->n_callbacks : 0;
+	int64_t number, limit = b->policy != NULL ? (int64_t)b->policy->n_callbacks + b->n_own_callbacks : 0;
 	int err = json_want_object(&b->json, path, json, members);
 
 	if (err < 0)

@@ -20,6 +20,7 @@ struct block_reader {
 	struct json_reader json;
 	const struct proxy_type *type;
 	const struct policy *policy;		/* may be NULL */
+	uint32_t n_own_callbacks;		/* numbers above the policy's that are a session's own */
 	bool calls_host;			/* set when something read calls the policy host */
 };
 

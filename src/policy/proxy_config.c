@@ -321,6 +321,7 @@ int proxy_config_read_session(const struct proxy_config_source *source, const st
 
 	reader_init(&b, source, (struct policy_place){ NULL, 0 });
 	b.type = service->type;
+	b.n_own_callbacks = OWN_CALLBACKS_MAX;
 	err = read_block(&b, members, &block);
 	if (err < 0)
 		return err;

@@ -36,6 +36,10 @@ int proxy_config_read(const struct proxy_config_source *source, const struct jso
 int proxy_config_read_text(const struct proxy_config_source *source, struct slice json,
 			   struct proxy_config *out) MUST_CHECK;
 
+/* Callback numbers from policy->n_callbacks up mean callables that only one session has: its
+ * configuration, and changes to its tables, may name them. */
+#define OWN_CALLBACKS_MAX 65536u
+
 /*
  * What the host's config() for one session said: an object with the members "attributes",
  * "tables" and "hooks" of a CONFIG (others are ignored: it is the packet itself), for the class
@@ -79,7 +83,9 @@ const struct compiled_table *proxy_state_table(const struct proxy_state *state, 
 int proxy_state_change(struct proxy_state *state, const struct json_t *attributes, const struct json_t *tables,
 		       char *why, size_t why_size) MUST_CHECK;
 
-/* The attributes that policy code may read at run time, as a new JSON object. NULL: no memory. */
+/* The attributes that policy code may read at run time, as a new JSON object: those of the run
+ * block, and those of the config block once the session has its own; what config() said the host
+ * knows. NULL: no memory. */
 struct json_t *proxy_state_attributes(const struct proxy_state *state) MUST_CHECK;
 
 /* Octets as JSON strings: one character U+0000 to U+00FF for each. NULL: no memory; from: -EINVAL. */

@@ -227,7 +227,7 @@ int proxy_state_change(struct proxy_state *state, const struct json_t *attribute
 	struct arena *scratch = arena_child(state->arena, SIZE_MAX, 0);
 	struct change_list list = { NULL, 0 };
 	struct policy_problems problems;
-	struct block_reader b = { .type = state->type, .policy = state->policy };
+	struct block_reader b = { .type = state->type, .policy = state->policy, .n_own_callbacks = OWN_CALLBACKS_MAX };
 	int err;
 
 	if (scratch == NULL)
@@ -284,6 +284,8 @@ struct json_t *proxy_state_attributes(const struct proxy_state *state)
 		union attribute_value v;
 
 		if (!attribute_has_place(a) || (a->access & ATTR_RUN_R) == 0 || a->type == ATTR_MATCHER)
+			continue;
+		if ((a->access & ATTR_HOME_RUN) == 0 && !state->own_config)
 			continue;
 		v = attribute_load(a->access & ATTR_HOME_RUN ? state->run : state->config, a);
 		if (json_object_set_new(object, a->name, value_to_json(a, &v)) < 0) {

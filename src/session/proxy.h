@@ -48,6 +48,7 @@ struct proxy {
 	struct stream *client;		/* open from the start */
 	struct stream *server;		/* NULL until proxy_connect_server succeeded */
 	struct arena *arena;		/* the session's; a transaction makes a child */
+	void *host_state;		/* the policy host's: NULL until policy code was called */
 	const char *doing;		/* what it waits for, in words: shown by ctl sessions and in logs */
 	/* How it ended, set by proxy_end; FAULT_NONE and NULL at the start. */
 	enum fault fault;

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Accepting. The socket is level triggered, so nothing is lost by stopping early. How many are
+ * taken a turn follows the load: one while connections come singly, which saves the accept that
+ * would only say EAGAIN, doubling while there were more.
+ */
+#include "io/listener.h"
+
+#include "base/log.h"
+#include "io/loop.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define BATCH_MAX 16u
+#define PAUSE_MS 100		/* after descriptors ran out */
+
+struct listener {
+	struct loop_watch watch;
+	struct loop_timer timer;	/* set: paused */
+	struct loop *loop;
+	listener_fn on_connection;
+	void *arg;
+	unsigned batch;
+	bool armed, exhausted;
+	bool busy, freed;		/* inside on_ready; freed there */
+};
+
+static void pause_accepting(struct listener *l, int err)
+{
+	if (!l->exhausted)
+		log_event(LOG_CORE_ERROR, 1, SLICE(""), "No descriptors or memory left for connections; accepting pauses",
+			  F_TEXT("error", strerror(err)));
+	l->exhausted = true;
+	/* Without memory even for the timer, the level keeps us coming back; that only costs time. */
+	if (loop_timer_set(l->loop, &l->timer, loop_now(l->loop) + PAUSE_MS) == 0)
+		loop_watch_remove(l->loop, &l->watch);
+}
+
+/* One connection. false: no more for now. */
+static bool accept_one(struct listener *l)
+{
+	struct sockaddr_storage sa = { 0 };
+	socklen_t size = sizeof(sa);
+	struct endpoint peer = { 0 };
+	int fd = accept4(l->watch.fd, (struct sockaddr *)&sa, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			pause_accepting(l, errno);
+		/* Anything else was the connection's trouble (accept(2)), or there is none. */
+		return errno == ECONNABORTED || errno == EINTR;
+	}
+	l->exhausted = false;
+	if (endpoint_from_sockaddr(&sa, &peer) < 0)
+		peer = (struct endpoint){ 0 };
+	l->on_connection(l->arg, fd, &peer);
+	return true;
+}
+
+static void on_ready(struct loop_watch *watch)
+{
+	struct listener *l = (struct listener *)watch;
+	unsigned n = 0;
+
+	l->busy = true;
+	while (l->armed && n < l->batch && accept_one(l))
+		n++;
+	l->busy = false;
+	if (n < l->batch)
+		l->batch = l->batch > 1 ? l->batch / 2 : 1;
+	else
+		l->batch = l->batch < BATCH_MAX ? 2 * l->batch : BATCH_MAX;
+	if (l->freed)
+		free(l);
+}
+
+/* Descriptors may be there again. */
+static void on_expire(struct loop_timer *timer)
+{
+	struct listener *l = (struct listener *)((char *)timer - offsetof(struct listener, timer));
+	int err = loop_watch_listen(l->loop, &l->watch, true);
+
+	if (err < 0)
+		pause_accepting(l, -err);
+}
+
+struct listener *listener_create(struct loop *loop, int fd, listener_fn on_connection, void *arg)
+{
+	struct listener *l = calloc(1, sizeof(*l));
+
+	if (l == NULL)
+		return NULL;
+	l->watch.fd = fd;
+	l->watch.on_ready = on_ready;
+	l->timer.on_expire = on_expire;
+	l->loop = loop;
+	l->on_connection = on_connection;
+	l->arg = arg;
+	l->batch = 1;
+	return l;
+}
+
+int listener_arm(struct listener *l)
+{
+	int err;
+
+	if (l->armed)
+		return 0;
+	err = loop_watch_listen(l->loop, &l->watch, true);
+	if (err == 0)
+		l->armed = true;
+	return err;
+}
+
+void listener_disarm(struct listener *l)
+{
+	if (!l->armed)
+		return;
+	l->armed = false;
+	loop_timer_clear(l->loop, &l->timer);
+	loop_watch_remove(l->loop, &l->watch);
+}
+
+void listener_free(struct listener **lp)
+{
+	struct listener *l = *lp;
+
+	if (l == NULL)
+		return;
+	*lp = NULL;
+	listener_disarm(l);
+	if (l->busy)
+		l->freed = true;
+	else
+		free(l);
+}

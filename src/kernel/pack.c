@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A plan as octets, from the leader to the supervisor of the same program: fixed-size numbers,
+ * least significant octet first. Counts stand before what they count; reading never allocates
+ * more than the octets that are really there could fill.
+ *
+ *	"SPLAN001" widened names sets intercepts listens
+ */
+#include "kernel/plan_priv.h"
+
+#include <errno.h>
+
+static const uint8_t magic[8] = "SPLAN001";
+
+static void put(struct buffer *out, uint32_t value, size_t octets)
+{
+	uint8_t raw[4];
+
+	for (size_t i = 0; i < octets; i++)
+		raw[i] = (uint8_t)(value >> (8 * i));
+	buffer_append(out, slice_of(raw, octets));
+}
+
+static size_t address_octets(uint8_t family)
+{
+	return family == AF_INET ? 4 : 16;
+}
+
+static void put_set(struct buffer *out, const struct address_set *set)
+{
+	size_t octets = address_octets(set->family);
+
+	put(out, set->family, 1);
+	put(out, (uint32_t)set->n_ranges, 4);
+	for (size_t i = 0; i < set->n_ranges; i++) {
+		buffer_append(out, slice_of(set->ranges[i].first.octets, octets));
+		buffer_append(out, slice_of(set->ranges[i].last.octets, octets));
+	}
+}
+
+static void put_intercept(struct buffer *out, const struct intercept *c)
+{
+	put(out, c->action, 1);
+	put(out, c->family, 1);
+	put(out, c->transport, 1);
+	put(out, c->deny, 1);
+	put(out, c->log ? 1 : 0, 1);
+	put(out, (uint32_t)c->src, 4);
+	put(out, (uint32_t)c->dst, 4);
+	for (int k = 0; k < DIM_COUNT; k++) {
+		put(out, (uint32_t)c->dims[k].n, 4);
+		for (size_t i = 0; i < c->dims[k].n; i++) {
+			put(out, c->dims[k].spans[i].first, 4);
+			put(out, c->dims[k].spans[i].last, 4);
+		}
+	}
+}
+
+int kernel_plan_pack(const struct kernel_plan *plan, struct buffer *out)
+{
+	buffer_append(out, slice_of(magic, sizeof(magic)));
+	put(out, plan->widened ? 1 : 0, 1);
+	put(out, (uint32_t)plan->n_names, 4);
+	for (size_t i = 0; i < plan->n_names; i++)
+		buffer_append(out, slice_of(plan->names[i], IFNAME_MAX));
+	put(out, (uint32_t)plan->n_sets, 4);
+	for (size_t i = 0; i < plan->n_sets; i++)
+		put_set(out, &plan->sets[i]);
+	put(out, (uint32_t)plan->n_intercepts, 4);
+	for (size_t i = 0; i < plan->n_intercepts; i++)
+		put_intercept(out, &plan->intercepts[i]);
+	put(out, (uint32_t)plan->n_listens, 4);
+	for (size_t i = 0; i < plan->n_listens; i++) {
+		const struct endpoint *at = &plan->listens[i].at;
+
+		put(out, at->ip.family, 1);
+		buffer_append(out, slice_of(at->ip.octets, address_octets(at->ip.family)));
+		put(out, at->port, 2);
+	}
+	return out->broken ? -ENOMEM : 0;
+}
+
+struct reader {
+	struct slice rest;
+	struct arena *arena;
+	int err;		/* the first; everything read after it is zero */
+};
+
+static int fail(struct reader *r, int err)
+{
+	if (r->err == 0)
+		r->err = err;
+	return r->err;
+}
+
+static struct slice get_octets(struct reader *r, size_t n)
+{
+	struct slice out = slice_take(r->rest, n);
+
+	if (r->err != 0 || r->rest.len < n) {
+		fail(r, -EINVAL);
+		return slice_of(NULL, 0);
+	}
+	r->rest = slice_skip(r->rest, n);
+	return out;
+}
+
+static uint32_t get(struct reader *r, size_t octets)
+{
+	struct slice raw = get_octets(r, octets);
+	uint32_t value = 0;
+
+	for (size_t i = 0; i < raw.len; i++)
+		value |= (uint32_t)raw.ptr[i] << (8 * i);
+	return value;
+}
+
+static bool get_bool(struct reader *r)
+{
+	uint32_t value = get(r, 1);
+
+	if (value > 1)
+		fail(r, -EINVAL);
+	return value == 1;
+}
+
+/* An array of as many as the next four octets say, each taking at least that many octets. */
+static void *get_array(struct reader *r, size_t *n, size_t max, size_t octets_each, size_t size_each)
+{
+	size_t count = get(r, 4);
+	void *array;
+
+	*n = 0;
+	if (r->err == 0 && (count > max || count > r->rest.len / octets_each))
+		fail(r, -EINVAL);
+	if (r->err != 0 || count == 0)
+		return NULL;
+	array = arena_array(r->arena, count, size_each);
+	if (array == NULL) {
+		fail(r, -ENOMEM);
+		return NULL;
+	}
+	*n = count;
+	return array;
+}
+
+static uint8_t get_family(struct reader *r)
+{
+	uint32_t family = get(r, 1);
+
+	if (family != AF_INET && family != AF_INET6) {
+		fail(r, -EINVAL);
+		return AF_INET;
+	}
+	return (uint8_t)family;
+}
+
+static void get_address(struct reader *r, uint8_t family, struct ip_addr *out)
+{
+	struct slice raw = get_octets(r, address_octets(family));
+
+	*out = (struct ip_addr){ .family = family };
+	if (raw.len > 0)
+		memcpy(out->octets, raw.ptr, raw.len);
+}
+
+static void get_set(struct reader *r, struct address_set *set)
+{
+	struct address_range *ranges;
+
+	set->family = get_family(r);
+	ranges = get_array(r, &set->n_ranges, KERNEL_RANGES_MAX, 2 * address_octets(set->family), sizeof(*ranges));
+	for (size_t i = 0; r->err == 0 && i < set->n_ranges; i++) {
+		get_address(r, set->family, &ranges[i].first);
+		get_address(r, set->family, &ranges[i].last);
+	}
+	set->ranges = ranges;
+}
+
+static void get_intercept(struct reader *r, struct intercept *c)
+{
+	c->action = (uint8_t)get(r, 1);
+	c->family = get_family(r);
+	c->transport = (uint8_t)get(r, 1);
+	c->deny = (uint8_t)get(r, 1);
+	c->log = get_bool(r);
+	c->src = (int32_t)get(r, 4);
+	c->dst = (int32_t)get(r, 4);
+	for (int k = 0; k < DIM_COUNT; k++) {
+		struct span *spans = get_array(r, &c->dims[k].n, KERNEL_SPANS_MAX, 8, sizeof(*spans));
+
+		for (size_t i = 0; i < c->dims[k].n; i++) {
+			spans[i].first = get(r, 4);
+			spans[i].last = get(r, 4);
+		}
+		c->dims[k].spans = spans;
+	}
+}
+
+static void get_names(struct reader *r, struct kernel_plan *plan)
+{
+	plan->names = get_array(r, &plan->n_names, KERNEL_NAMES_MAX, IFNAME_MAX, IFNAME_MAX);
+	for (size_t i = 0; i < plan->n_names; i++) {
+		struct slice name = get_octets(r, IFNAME_MAX);
+
+		if (name.len == IFNAME_MAX)
+			memcpy(plan->names[i], name.ptr, IFNAME_MAX);
+	}
+}
+
+static void get_sets(struct reader *r, struct kernel_plan *plan)
+{
+	struct address_set *sets = get_array(r, &plan->n_sets, KERNEL_RANGES_MAX, 5, sizeof(*sets));
+
+	for (size_t i = 0; r->err == 0 && i < plan->n_sets; i++)
+		get_set(r, &sets[i]);
+	plan->sets = sets;
+}
+
+static void get_intercepts(struct reader *r, struct kernel_plan *plan)
+{
+	struct intercept *all = get_array(r, &plan->n_intercepts, KERNEL_INTERCEPTS_MAX, 13 + 4 * DIM_COUNT, sizeof(*all));
+
+	for (size_t i = 0; r->err == 0 && i < plan->n_intercepts; i++)
+		get_intercept(r, &all[i]);
+	plan->intercepts = all;
+}
+
+static void get_listens(struct reader *r, struct kernel_plan *plan)
+{
+	struct listen_address *all = get_array(r, &plan->n_listens, KERNEL_LISTENS_MAX, 7, sizeof(*all));
+
+	for (size_t i = 0; r->err == 0 && i < plan->n_listens; i++) {
+		get_address(r, get_family(r), &all[i].at.ip);
+		all[i].at.port = (uint16_t)get(r, 2);
+	}
+	plan->listens = all;
+}
+
+int kernel_plan_unpack(struct slice octets, struct arena *arena, struct kernel_plan *out)
+{
+	struct reader r = { octets, arena, 0 };
+	struct kernel_plan plan = { 0 };
+
+	if (!slice_equal(get_octets(&r, sizeof(magic)), slice_of(magic, sizeof(magic))))
+		return -EINVAL;
+	plan.widened = get_bool(&r);
+	get_names(&r, &plan);
+	get_sets(&r, &plan);
+	get_intercepts(&r, &plan);
+	get_listens(&r, &plan);
+	if (r.err == 0 && r.rest.len > 0)
+		fail(&r, -EINVAL);
+	if (r.err == 0 && kernel_plan_check(&plan) < 0)
+		fail(&r, -EINVAL);
+	if (r.err == 0)
+		*out = plan;
+	return r.err;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files that make a plan share; nobody else includes it. */
+#ifndef SALLYPORT_KERNEL_PLAN_PRIV_H
+#define SALLYPORT_KERNEL_PLAN_PRIV_H
+
+#include "base/hash.h"
+#include "kernel/plan.h"
+
+/* Content that many intercepts share is kept once and known by its number; -1 = any. */
+struct pools {
+	struct arena *arena;		/* of the plan */
+	struct arena *scratch;		/* until the plan is made */
+	struct address_set *sets;	size_t n_sets, size_sets;
+	struct spans *spans;		size_t n_spans, size_spans;
+	char (*names)[IFNAME_MAX];	size_t n_names, size_names;
+	struct hash *set_numbers, *span_numbers, *name_numbers;
+	size_t n_ranges;		/* of all sets, against KERNEL_RANGES_MAX */
+};
+
+int pools_init(struct pools *p, struct arena *arena, struct arena *scratch);
+
+/* The number of that content (>= 0), -ENOMEM or -E2BIG. The arrays are sorted in place and
+ * neighbours joined; n > 0. */
+int pools_set(struct pools *p, struct address_range *ranges, size_t n);
+int pools_spans(struct pools *p, struct span *spans, size_t n);
+int pools_name(struct pools *p, const char *name);
+/* The union of two numbers, -1 (any) swallowing all. */
+int pools_set_union(struct pools *p, const int32_t *numbers, size_t n, int32_t *out);
+int pools_spans_union(struct pools *p, const int32_t *numbers, size_t n, int32_t *out);
+
+/* An intercept while it is made: everything by number. */
+enum { KEY_SRC = DIM_COUNT, KEY_DST, KEY_COUNT };
+struct draft {
+	int32_t key[KEY_COUNT];
+};
+
+struct drafts {
+	struct draft *v;
+	size_t n, size;
+};
+
+int drafts_add(struct drafts *d, struct arena *scratch, const struct draft *draft);
+
+/* Join drafts that differ in one dimension only. 0 or an error of the pools. */
+int drafts_merge(struct drafts *d, struct pools *p);
+/* Make at most max of them, by widening; *widened says whether that was needed. */
+int drafts_limit(struct drafts *d, struct pools *p, size_t max, bool *widened);
+
+/* Which addresses are in which zone: longest prefix first, as ranges. */
+struct zone_space;
+int zone_space_make(const struct policy *policy, uint8_t family, struct arena *scratch, struct zone_space **out);
+/* Append the ranges of a zone and its administrative descendants. */
+struct range_list {
+	struct address_range *v;
+	size_t n, size;
+};
+int range_list_add(struct range_list *list, struct arena *scratch, const struct address_range *range);
+int zone_space_collect(const struct zone_space *space, const struct zone *zone, struct arena *scratch, struct range_list *list);
+
+void prefix_range(const struct ip_prefix *prefix, struct address_range *out);
+int ip_compare(const struct ip_addr *a, const struct ip_addr *b);	/* one family */
+bool ip_next(struct ip_addr *ip);	/* false: there is none */
+bool ip_previous(struct ip_addr *ip);
+bool range_is_all(const struct address_range *range);
+
+/*
+ * Who wins when both rules match: 1 a, -1 b, 0 depends on the flow. Only the best match of the
+ * policy language; see policy/ for the decision itself.
+ */
+int precedence_compare(const struct rule *a, const struct rule *b, uint8_t family);
+/* Can no flow match both? Only what is cheap to see; false when in doubt. */
+bool precedence_disjoint(const struct rule *a, const struct rule *b);
+
+#endif

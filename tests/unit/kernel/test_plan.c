@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A plan must agree with the best-match decision: no proxied flow may be refused or passed by,
+ * no denied one answered otherwise than its rule says, no unmatched one touched.
+ */
+#include "kernel_test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct arena *arena;
+
+static int set_up(void **state)
+{
+	arena = arena_create(512u << 20, 0);
+	return arena == NULL ? -1 : 0;
+}
+
+static int tear_down(void **state)
+{
+	arena_free(&arena);
+	return 0;
+}
+
+static struct kernel_plan make(const char *zones, const char *rules)
+{
+	struct kernel_plan plan;
+
+	assert_int_equal(kernel_plan_make(policy_of(arena, zones, rules), arena, &plan), 0);
+	assert_int_equal(kernel_plan_check(&plan), 0);
+	return plan;
+}
+
+static struct flow flow_of(uint8_t protocol, const char *src, const char *dst)
+{
+	struct flow f = { .protocol = protocol, .ifgroup = -1, .dst_ifgroup = -1, .reqid = -1, .icmp_type = -1, .icmp_code = -1 };
+
+	assert_int_equal(endpoint_parse(slice_cstr(src), &f.src), 0);
+	assert_int_equal(endpoint_parse(slice_cstr(dst), &f.dst), 0);
+	snprintf(f.iface, sizeof(f.iface), "eth0");
+	f.ifgroup = 0;
+	return f;
+}
+
+static void expect(const struct kernel_plan *plan, uint8_t protocol, const char *src, const char *dst, const char *fate)
+{
+	struct flow f = flow_of(protocol, src, dst);
+	const struct intercept *c = plan_fate(plan, &f);
+	char is[32] = "none";
+
+	if (c != NULL && c->action == INTERCEPT_SERVE)
+		snprintf(is, sizeof(is), "serve");
+	else if (c != NULL)
+		snprintf(is, sizeof(is), "refuse %u", c->deny);
+	if (strcmp(is, fate) != 0)
+		fail_msg("%s -> %s: is %s, should be %s", src, dst, is, fate);
+}
+
+#define DMZ "{\"name\":\"dmz\",\"addrs\":[\"172.16.40.0/24\",\"fd00:40::/64\"],\"hostnames\":[],\"parent\":null,\"at\":[0,1]}"
+#define RULE(id, service, rest) "{\"id\":" #id ",\"instance\":0,\"service\":" #service ",\"at\":[0,1]" rest "}"
+
+static void test_tutorial(void **state)
+{
+	struct kernel_plan plan = make(DMZ, RULE(1, 0, ",\"dst_port\":[[25,25]],\"src_zone\":[0],\"dst_subnet\":[\"172.16.40.1/32\"]"));
+
+	expect(&plan, 6, "172.16.40.10:1000", "172.16.40.1:25", "serve");
+	expect(&plan, 6, "172.16.41.10:1000", "172.16.40.1:25", "none");
+	expect(&plan, 6, "172.16.40.10:1000", "172.16.40.1:26", "none");
+	expect(&plan, 6, "172.16.40.10:1000", "172.16.40.2:25", "none");
+	expect(&plan, 6, "[fd00:40::1]:1000", "[fd00:40::2]:25", "none");
+	expect(&plan, 17, "172.16.40.10:1000", "172.16.40.1:25", "refuse 0");	/* best match, but not TCP */
+	expect(&plan, 1, "172.16.40.10", "172.16.40.1", "none");		/* counts as port 0 */
+}
+
+static void test_nested_zones(void **state)
+{
+	/* "inside" lies in "outside" by address but is not its child; "child" is its child elsewhere. */
+	struct kernel_plan plan = make(
+		"{\"name\":\"outside\",\"addrs\":[\"10.0.0.0/8\"],\"hostnames\":[],\"parent\":null,\"at\":[0,1]},"
+		"{\"name\":\"inside\",\"addrs\":[\"10.1.0.0/16\"],\"hostnames\":[],\"parent\":null,\"at\":[0,1]},"
+		"{\"name\":\"child\",\"addrs\":[\"10.1.2.0/24\",\"192.168.0.0/16\"],\"hostnames\":[],\"parent\":0,\"at\":[0,1]}",
+		RULE(1, 0, ",\"src_zone\":[0]"));
+
+	expect(&plan, 6, "10.0.0.1:1", "1.1.1.1:1", "serve");
+	expect(&plan, 6, "10.0.255.255:1", "1.1.1.1:1", "serve");
+	expect(&plan, 6, "10.1.0.0:1", "1.1.1.1:1", "none");
+	expect(&plan, 6, "10.1.1.255:1", "1.1.1.1:1", "none");
+	expect(&plan, 6, "10.1.2.0:1", "1.1.1.1:1", "serve");
+	expect(&plan, 6, "10.1.3.0:1", "1.1.1.1:1", "none");
+	expect(&plan, 6, "10.2.0.0:1", "1.1.1.1:1", "serve");
+	expect(&plan, 6, "10.255.255.255:1", "1.1.1.1:1", "serve");
+	expect(&plan, 6, "11.0.0.0:1", "1.1.1.1:1", "none");
+	expect(&plan, 6, "192.168.255.255:1", "1.1.1.1:1", "serve");
+	expect(&plan, 1, "10.0.0.1", "1.1.1.1", "refuse 0");
+}
+
+static void test_deny_order(void **state)
+{
+	/* The usual shape: one service, ident answered with a reset, everything else dropped. */
+	struct kernel_plan plan = make(DMZ,
+		RULE(1, 0, ",\"dst_port\":[[25,25]],\"src_zone\":[0]") "," RULE(2, 2, ",\"dst_port\":[[113,113]],\"proto\":[6]") "," RULE(3, 1, ""));
+
+	expect(&plan, 6, "172.16.40.10:1000", "1.1.1.1:25", "serve");
+	expect(&plan, 6, "172.16.40.10:1000", "1.1.1.1:113", "refuse 1");
+	expect(&plan, 6, "172.16.40.10:1000", "1.1.1.1:114", "refuse 0");
+	expect(&plan, 17, "172.16.40.10:1000", "1.1.1.1:113", "refuse 0");
+	expect(&plan, 47, "172.16.40.10", "1.1.1.1", "refuse 0");
+	/* The denying rule's port wins over the proxied rule's zone: answered without a connection. */
+	plan = make(DMZ, RULE(1, 0, ",\"src_zone\":[0]") "," RULE(2, 2, ",\"dst_port\":[[113,113]]"));
+	expect(&plan, 6, "172.16.40.10:1000", "1.1.1.1:113", "refuse 1");
+	expect(&plan, 6, "172.16.40.10:1000", "1.1.1.1:112", "serve");
+}
+
+static void test_doubtful_deny_goes_to_user_space(void **state)
+{
+	/* Which of 1 and 2 wins depends on which subnet matched. */
+	struct kernel_plan plan = make("",
+		RULE(1, 1, ",\"src_subnet\":[\"10.0.0.0/8\",\"11.1.0.0/24\"]") "," RULE(2, 2, ",\"src_subnet\":[\"10.1.0.0/16\"]"));
+
+	expect(&plan, 6, "10.1.0.1:1", "1.1.1.1:1", "serve");
+	expect(&plan, 17, "10.1.0.1:1", "1.1.1.1:1", "refuse 0");
+}
+
+static void test_other_family_is_not_any(void **state)
+{
+	struct kernel_plan plan = make(DMZ, RULE(1, 0, ",\"src_subnet\":[\"10.0.0.0/8\"]"));
+
+	expect(&plan, 6, "[::1]:1", "[::2]:2", "none");
+	plan = make("{\"name\":\"empty\",\"addrs\":[],\"hostnames\":[],\"parent\":null,\"at\":[0,1]}", RULE(1, 0, ",\"src_zone\":[0]"));
+	expect(&plan, 6, "10.0.0.1:1", "10.0.0.2:2", "none");
+	assert_int_equal(plan.n_intercepts, 0);
+}
+
+static void test_many_rules_stay_small(void **state)
+{
+	struct buffer zones = BUFFER_INIT(16u << 20), rules = BUFFER_INIT(16u << 20);
+	struct kernel_plan plan;
+
+	for (unsigned i = 0; i < 5000; i++) {
+		buffer_printf(&zones, "%s{\"name\":\"z%u\",\"addrs\":[\"10.%u.%u.0/25\"],\"hostnames\":[],\"parent\":null,\"at\":[0,1]}",
+			      i > 0 ? "," : "", i, i / 256, i % 256);
+		buffer_printf(&rules, "%s{\"id\":%u,\"instance\":0,\"service\":0,\"at\":[0,1],\"proto\":[6],\"src_zone\":[%u],\"dst_port\":[[25,25]]}",
+			      i > 0 ? "," : "", i + 1, i);
+	}
+	buffer_append_octet(&zones, 0);
+	buffer_append_octet(&rules, 0);
+	plan = make((const char *)zones.data, (const char *)rules.data);
+	assert_int_equal(plan.n_intercepts, 1);
+	assert_false(plan.widened);
+	expect(&plan, 6, "10.19.135.127:1", "1.1.1.1:25", "serve");
+	expect(&plan, 6, "10.19.135.128:1", "1.1.1.1:25", "none");
+	buffer_release(&zones);
+	buffer_release(&rules);
+}
+
+static void test_too_many_are_widened_not_lost(void **state)
+{
+	struct buffer rules = BUFFER_INIT(16u << 20);
+	struct kernel_plan plan;
+
+	for (unsigned i = 0; i < 3000; i++)
+		buffer_printf(&rules, "%s{\"id\":%u,\"instance\":0,\"service\":0,\"at\":[0,1],\"proto\":[6],\"src_subnet\":[\"10.%u.%u.0/24\"],"
+			      "\"dst_subnet\":[\"20.%u.%u.0/24\"],\"dst_port\":[[%u,%u]]}",
+			      i > 0 ? "," : "", i + 1, i / 256, i % 256, i / 256, i % 256, i + 1, i + 1);
+	buffer_append_octet(&rules, 0);
+	plan = make("", (const char *)rules.data);
+	assert_true(plan.widened);
+	assert_true(plan.n_intercepts <= KERNEL_SERVES_MAX);
+	for (unsigned i = 0; i < 3000; i += 7) {
+		char src[64], dst[64];
+
+		snprintf(src, sizeof(src), "10.%u.%u.9:7", i / 256, i % 256);
+		snprintf(dst, sizeof(dst), "20.%u.%u.9:%u", i / 256, i % 256, i + 1);
+		expect(&plan, 6, src, dst, "serve");
+	}
+	expect(&plan, 6, "11.0.0.1:7", "20.0.0.9:1", "none");
+	buffer_release(&rules);
+}
+
+/* A small, repeatable source of chance. */
+static uint32_t seed;
+
+static unsigned chance(unsigned n)
+{
+	seed = seed * 1664525u + 1013904223u;
+	return (seed >> 8) % n;
+}
+
+static void random_rule(struct buffer *out, unsigned id)
+{
+	static const char *const subnets[] = { "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "fd00::/8", "0.0.0.0/0", "11.0.0.0/9" };
+	static const char *const dims[] = { "src_subnet", "dst_subnet" };
+	static const char *const ports[] = { "[25,25]", "[1,100]", "[20,30]", "[0,65535]", "[80,80]", "[0,0]" };
+	static const char *const ifaces[] = { "eth0", "eth1" };
+
+	buffer_printf(out, "%s{\"id\":%u,\"instance\":0,\"service\":%u,\"at\":[0,1]", id > 1 ? "," : "", id, chance(4));
+	for (unsigned i = 0; i < 2; i++)
+		if (chance(3) == 0)
+			buffer_printf(out, ",\"%s\":[\"%s\",\"%s\"]", dims[i], subnets[chance(3)], subnets[3 + chance(3)]);
+	if (chance(2) == 0)
+		buffer_printf(out, ",\"src_zone\":[%u]", chance(4));
+	if (chance(4) == 0)
+		buffer_printf(out, ",\"dst_zone\":[%u]", chance(4));
+	if (chance(2) == 0)
+		buffer_printf(out, ",\"dst_port\":[%s,%s]", ports[chance(3)], ports[3 + chance(3)]);
+	if (chance(6) == 0)
+		buffer_printf(out, ",\"src_port\":[%s]", ports[chance(6)]);
+	if (chance(3) == 0)
+		buffer_printf(out, ",\"proto\":[%u]", (unsigned[]){ 6, 17, 1, 47 }[chance(4)]);
+	if (chance(6) == 0)
+		buffer_printf(out, ",\"proto_type\":[%u]", chance(3));
+	if (chance(5) == 0)
+		buffer_printf(out, ",\"iface\":[\"%s\"]", ifaces[chance(2)]);
+	if (chance(6) == 0)
+		buffer_printf(out, ",\"ifgroup\":[%u]", chance(2));
+	if (chance(8) == 0)
+		buffer_printf(out, ",\"dst_iface\":[\"%s\"]", ifaces[chance(2)]);
+	if (chance(8) == 0)
+		buffer_printf(out, ",\"dst_ifgroup\":[%u]", chance(2));
+	buffer_printf(out, "}");
+}
+
+static struct flow random_flow(void)
+{
+	static const char *const v4[] = { "10.0.0.1", "10.1.2.3", "10.1.9.9", "10.200.0.1", "11.0.0.1", "11.200.1.1", "12.0.0.1" };
+	static const char *const v6[] = { "fd00::1", "fd01::2", "2001:db8::1" };
+	static const uint8_t protocols[] = { 6, 6, 6, 17, 1, 47 };
+	static const uint16_t ports[] = { 25, 80, 21, 0, 50, 40000 };
+	uint8_t protocol = protocols[chance(6)];
+	bool six = chance(4) == 0, local = chance(3) == 0;
+	struct flow f = flow_of(six && protocol == 1 ? 58 : protocol, six ? v6[chance(3)] : v4[chance(7)], six ? v6[chance(3)] : v4[chance(7)]);
+
+	snprintf(f.iface, sizeof(f.iface), "eth%u", chance(2));
+	f.ifgroup = (int32_t)chance(2);
+	if (local) {
+		snprintf(f.dst_iface, sizeof(f.dst_iface), "%s", f.iface);
+		f.dst_ifgroup = f.ifgroup;
+	}
+	if (f.protocol == 6 || f.protocol == 17) {
+		f.src.port = ports[chance(6)];
+		f.dst.port = ports[chance(6)];
+	} else if (f.protocol != 47) {
+		f.icmp_type = (int16_t)chance(3);
+		f.icmp_code = 0;
+	}
+	return f;
+}
+
+static void compare(const struct policy *policy, const struct kernel_plan *plan, const struct flow *f)
+{
+	const struct intercept *c = plan_fate(plan, f);
+	struct decision d;
+	char src[ENDPOINT_TEXT_MAX], dst[ENDPOINT_TEXT_MAX];
+	const char *wrong = NULL;
+
+	policy_decide(policy, f, &d);
+	if (d.service == NULL && c != NULL)
+		wrong = "no rule matches, but it is touched";
+	else if (d.service != NULL && c == NULL)
+		wrong = "a rule matches, but it passes by";
+	else if (d.service != NULL && d.service->kind == SERVICE_PROXY && f->protocol == 6 && c->action != INTERCEPT_SERVE)
+		wrong = "a proxied flow is refused";
+	else if (d.service != NULL && f->protocol != 6 && c->action != INTERCEPT_REFUSE)
+		wrong = "something else than TCP is delivered";
+	else if (d.service != NULL && d.service->kind == SERVICE_DENY && f->protocol == 6 && c->action == INTERCEPT_REFUSE &&
+		 c->deny != (f->src.ip.family == AF_INET ? d.service->deny_ipv4 : d.service->deny_ipv6))
+		wrong = "refused in another way than the best rule says";
+	if (wrong != NULL)
+		fail_msg("protocol %u %s -> %s in %s: %s (rule %u)", f->protocol, endpoint_text(&f->src, src),
+			 endpoint_text(&f->dst, dst), f->iface, wrong, d.rule == NULL ? 0 : (unsigned)d.rule->id);
+}
+
+static void test_agrees_with_the_decision(void **state)
+{
+	static const char zones[] =
+		"{\"name\":\"a\",\"addrs\":[\"10.0.0.0/8\",\"fd00::/8\"],\"hostnames\":[],\"parent\":null,\"at\":[0,1]},"
+		"{\"name\":\"b\",\"addrs\":[\"10.1.0.0/16\"],\"hostnames\":[],\"parent\":null,\"at\":[0,1]},"
+		"{\"name\":\"c\",\"addrs\":[\"10.1.2.0/24\",\"fd01::/16\"],\"hostnames\":[],\"parent\":0,\"at\":[0,1]},"
+		"{\"name\":\"d\",\"addrs\":[\"0.0.0.0/0\"],\"hostnames\":[],\"parent\":1,\"at\":[0,1]}";
+
+	for (unsigned round = 0; round < 400; round++) {
+		struct buffer rules = BUFFER_INIT(1u << 20);
+		const struct policy *policy;
+		struct kernel_plan plan;
+
+		seed = 7919 * (round + 1);
+		for (unsigned id = 1, n = 1 + chance(6); id <= n; id++)
+			random_rule(&rules, id);
+		buffer_append_octet(&rules, 0);
+		policy = policy_of(arena, zones, (const char *)rules.data);
+		assert_int_equal(kernel_plan_make(policy, arena, &plan), 0);
+		assert_int_equal(kernel_plan_check(&plan), 0);
+		for (unsigned i = 0; i < 200; i++) {
+			struct flow f = random_flow();
+
+			compare(policy, &plan, &f);
+		}
+		buffer_release(&rules);
+		arena_reset(arena);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_tutorial, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_nested_zones, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_deny_order, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_doubtful_deny_goes_to_user_space, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_other_family_is_not_any, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_many_rules_stay_small, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_too_many_are_widened_not_lost, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_agrees_with_the_decision, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
