@@ -99,6 +99,7 @@ class Proxy(BuiltinProxy, metaclass=_ProxyMeta):
 
     _constant_prefixes = {}         # table name -> prefix of its action constants
     _callback_arguments = {}        # table name -> arguments of a function in it
+    _upper_case_tables = ()         # tables whose keys are looked up in upper case
 
     def __new__(cls, *args, **kwargs):
         raise TypeError("%s is started by a service, not by the policy" % cls.__name__)

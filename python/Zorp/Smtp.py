@@ -93,6 +93,7 @@ class AbstractSmtpProxy(Proxy):
     _constants_module = "Zorp.Smtp"
     _constant_prefixes = {"request": "SMTP_REQ_", "response": "SMTP_RSP_"}
     _callback_arguments = {"request": 2, "response": 4}
+    _upper_case_tables = ("request", "response", "extensions")
 
     @_at_load
     def loadSMTP(self):

@@ -190,9 +190,9 @@ class Writer:
                 continue
             for name, value in base.__dict__.items():
                 original = self._standard_method(cls, base, name)
-                if original is None or not callable(value) or name in proxy.hooks or name == "__init__":
+                if original is None or not callable(value) or name == "__init__":
                     continue
-                if getattr(original, "_at_load", False):
+                if getattr(original, "_at_load", False) or (hasattr(original, "_native") and name in proxy.hooks):
                     continue
                 if not issubclass(cls, Proxy) or name in ("__new__", "__setattr__", "__getattr__"):
                     problems.report("a proxy class can't override %s()" % name, None, _place_of(value, base))

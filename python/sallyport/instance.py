@@ -8,7 +8,7 @@ that must not be looked at. In the serving half each session has an instance of 
 from sallyport import problems, registry
 from sallyport.octets import from_wire, to_wire
 from sallyport.problems import Refused
-from sallyport.tables import Table
+from sallyport.tables import NoStack, Table
 
 MAKING, CONFIG, RUN = "making", "config", "run"
 NAME = "_sallyport"
@@ -81,8 +81,9 @@ class State:
         except Refused as refused:
             problems.report(refused.message, refused.hint)
             return True
-        made.__dict__[canonical] = checked
-        self.changed[canonical] = None
+        if attribute.type != "stack":       # nothing to stack, or it was refused
+            made.__dict__[canonical] = checked
+            self.changed[canonical] = None
         return True
 
     def _check_access(self, attribute):
@@ -123,6 +124,8 @@ class State:
                 type(made).__name__, name, "" if found is None else "; did you mean '%s'?" % found))
         if canonical in made.__dict__:
             return made.__dict__[canonical]
+        if attribute.type == "stack":
+            return NoStack(name) if name.endswith("_stack") else None
         if self.phase != RUN:
             if "config-read" in attribute.access or "config-write" in attribute.access:
                 return attribute.default
@@ -140,8 +143,10 @@ class State:
         """Tables, and what the class bodies of the policy say."""
         self.session = session
         for table in self.proxy.tables.values():
-            made.__dict__[table.name] = Table(table, type(made)._action_names(table.name),
-                                              type(made)._callback_arguments.get(table.name))
+            cls = type(made)
+            made.__dict__[table.name] = Table(table, cls._action_names(table.name),
+                                              cls._callback_arguments.get(table.name),
+                                              table.name in cls._upper_case_tables)
         for cls in reversed(type(made).__mro__):
             places = cls.__dict__.get("_places", {})
             for name, value in cls.__dict__.items():

@@ -111,7 +111,7 @@ def _check_matcher(attribute, value):
 
 
 def _check_stack(attribute, value):
-    if value is None:
+    if value is None or value == {}:
         return None
     raise Refused("%s: stacking is not yet part of Sallyport" % attribute.name)
 

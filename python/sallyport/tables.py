@@ -26,10 +26,11 @@ class Entry:
 
 
 class Table(MutableMapping):
-    def __init__(self, table_schema, constants, argument_counts):
+    def __init__(self, table_schema, constants, argument_counts, upper=False):
         self._schema = table_schema
         self._constants = constants         # action number -> "SMTP_REQ_ACCEPT"
         self._arguments = argument_counts   # how many arguments a callable gets; None = unknown
+        self._upper = upper or table_schema.upper
         self._entries = {}
         self._changed = {}                  # key -> None, in order
 
@@ -81,7 +82,7 @@ class Table(MutableMapping):
         except Refused as refused:
             problems.report(refused.message, refused.hint)
             return
-        if self._schema.upper and kept[0] != kept[0].upper() and kept[0] != "Null":
+        if self._upper and kept[0] != kept[0].upper() and kept[0] != "Null":
             problems.warn("%s: the key '%s' is not in upper case and matches nothing" % (self._schema.name, kept[0]),
                           "write '%s'" % kept[0].upper())
         self._entries[kept] = entry
@@ -145,3 +146,19 @@ class Table(MutableMapping):
             raise Refused("%s: %s() is called with %d arguments, and takes %d" % (
                 self._schema.name, getattr(function, "__name__", "the function"), self._arguments,
                 code.co_argcount - (given - self._arguments)))
+
+
+class NoStack(dict):
+    """A hash of what to stack, as long as nothing can be stacked: empty."""
+
+    def __init__(self, name):
+        super().__init__()
+        self._name = name
+
+    def __setitem__(self, key, value):
+        problems.not_yet("stacking (%s)" % self._name)
+
+    def update(self, *args, **kwargs):
+        problems.not_yet("stacking (%s)" % self._name)
+
+    setdefault = update

@@ -48,6 +48,7 @@ SMTP = {
         attribute("relay_domains_matcher", "matcher", CONFIG),
         attribute("sender_matcher", "matcher", CONFIG),
         attribute("recipient_matcher", "matcher", CONFIG),
+        attribute("request_stack", "stack", CONFIG),
         attribute("permit_percent_hack", "bool", CONFIG, False),
         attribute("error_soft", "bool", CONFIG, False),
         attribute("helo_string", "string", ["config-read", "run-read"], "", home="run"),
@@ -59,13 +60,13 @@ SMTP = {
         {"name": "request_command", "alias_of": "request_cmd"},
     ],
     "tables": [
-        {"name": "request", "key_parts": 1, "lookup": "exact", "upper_case_keys": True, "actions": ACTIONS, "doc": ""},
+        {"name": "request", "key_parts": 1, "lookup": "exact", "actions": ACTIONS, "doc": ""},
         {"name": "response", "key_parts": 2, "lookup": "verb-code", "actions": ACTIONS, "doc": ""},
         {"name": "extensions", "key_parts": 1, "lookup": "exact",
          "actions": [action("ACCEPT", 1), action("DROP", 5)], "doc": ""},
     ],
     "hooks": [hook("checkSender", "cmd param", False), hook("checkRecipient", "cmd param", False),
-              hook("relayCheck", "email"), hook("sanitizeAddress", "path", False)],
+              hook("relayCheck", "email"), hook("sanitizeAddress", "path", False), hook("requestStack", "")],
 }
 PLUG = {
     "attributes": [
@@ -74,7 +75,7 @@ PLUG = {
         attribute("copy_to_server", "bool", CONFIG, True),
         attribute("stack_proxy", "stack", CONFIG),
     ],
-    "hooks": [hook("packetStats", "client_bytes client_pkts server_bytes server_pkts", native=False)],
+    "hooks": [hook("packetStats", "client_bytes client_pkts server_bytes server_pkts"), hook("requestStack", "")],
 }
 SCHEMA = {"proxies": {"smtp": SMTP, "plug": PLUG}}
 

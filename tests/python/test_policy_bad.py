@@ -345,6 +345,9 @@ class ProxyClasses(PolicyTest):
         self.bad(instance("Service('s', Proxy)", HEAD + "from Zorp.Proxy import Proxy\n"), (4, "no class of a protocol"))
 
     def test_stacking(self):
+        self.bad_config("self.request_stack['DATA'] = (SMTP_STK_MIME, (Z_STACK_PROGRAM, 'x'))", "stacking (request_stack): not yet")
+        self.bad_config("self.request_stack = {'DATA': 1}", "stacking is not yet")
+        self.good(smtp_class("def config(self):\n    SmtpProxy.config(self)\n    self.request_stack = {}\n    self.request_stack.get('DATA')"))
         self.bad("from Zorp.Plug import *\nclass P(PlugProxy):\n    def config(self):\n        self.stack_proxy = (Z_STACK_PROGRAM, 'x')\n"
                  "def i():\n    Service('s', P)\n", (4, "stacking is not yet"))
 

@@ -346,6 +346,11 @@ class ProxyClasses(PolicyTest):
         self.assertFalse(self.config("def config(self):\n    SmtpProxy.config(self)\n    x = self.helo_string + str(self.timeout)")
                          ["per_session"])
 
+    def test_plug_hook(self):
+        text = "from Zorp.Plug import *\nclass P(PlugProxy):\n    def packetStats(self, cb, cp, sb, sp):\n        return ZV_ACCEPT\n" \
+            "def i():\n    Service('s', P)\n    Service('t', PlugProxy)\n"
+        self.assertEqual([c["hooks"] for c in self.good(text).document["configs"]], [{"packetStats": {"callback": 0}}, {}])
+
     def test_own_attributes(self):
         self.config("""
             limit = 5
