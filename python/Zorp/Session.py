@@ -49,7 +49,13 @@ class StackedSession(AbstractSession):
     @classmethod
     def from_info(cls, info, compiled):
         """session_info of docs/policy-document.md."""
-        master = MasterSession()
+        made = cls(MasterSession())
+        made.update_info(info, compiled)
+        return made
+
+    def update_info(self, info, compiled):
+        """What the engine knows now."""
+        master = self.owner
         master.session_id = master.master_session_id = info.get("id", "")
         master.instance_name = info.get("instance", "")
         master.instance_id = info.get("number", 0)
@@ -64,4 +70,3 @@ class StackedSession(AbstractSession):
         master.target_address = [_address(a) for a in info.get("target_address") or ()]
         master.target_zone = [None for _ in master.target_address]
         master.verdict = ConnectionVerdict(0)
-        return cls(master)

@@ -15,6 +15,8 @@ inside `with engine.using(...)`. Everything here may raise what policy code rais
 used by one call at a time; instances of different sessions may be used on different threads.
 """
 
+import threading
+
 
 class Callback:
     """How to find the callable of a callback number again, on any instance of its class."""
@@ -32,10 +34,38 @@ class Callback:
         return (self.kind, self.name, self.key)
 
 
+class OwnNumbers:
+    """Numbers of callables that the document does not know: a session's configuration or a change
+    of its tables brought them in. One place (table and key, hook, attribute) has one number in all
+    sessions of a class and as long as this process lives, so that a session whose instance had to
+    be made again finds its callables under the numbers that the worker knows."""
+
+    MAX = 65536  # as the engine's OWN_CALLBACKS_MAX
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._places = []
+        self._numbers = {}
+
+    def number(self, where):
+        with self._lock:
+            if where not in self._numbers:
+                if len(self._places) == self.MAX:
+                    raise LookupError("sessions of this class have made up %d places for callables" % self.MAX)
+                self._numbers[where] = len(self._places)
+                self._places.append(where)
+            return self._numbers[where]
+
+    def where(self, number):
+        if not 0 <= number < len(self._places):
+            raise LookupError("no session of this class has a callable %d" % number)
+        return self._places[number]
+
+
 class PolicyClass:
     """A proxy class that needs the host: it has callbacks, or is configured per session."""
 
-    __slots__ = ("number", "cls", "proxy", "scope", "per_session")
+    __slots__ = ("number", "cls", "proxy", "scope", "per_session", "own_numbers")
 
     def __init__(self, number, cls, proxy, scope, per_session):
         self.number = number
@@ -43,6 +73,7 @@ class PolicyClass:
         self.proxy = proxy  # schema.ProxySchema: its attributes, tables, hooks
         self.scope = scope  # the named objects that its config() sees
         self.per_session = per_session
+        self.own_numbers = OwnNumbers()
 
 
 class Compiled:
@@ -82,6 +113,6 @@ class Compiled:
         return self.state(made).function(number)
 
     def configuration(self, made):
-        """The answer to "hook" "config": the members attributes, tables, hooks of a CONFIG. New
-        callables get numbers from len(self.callbacks) up, of this session alone."""
+        """The answer to "hook" "config": the members attributes, tables, hooks of a CONFIG. Callables
+        that the document does not know get numbers from len(self.callbacks) up (OwnNumbers)."""
         return self.state(made).configuration()

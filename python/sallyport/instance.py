@@ -59,8 +59,6 @@ class State:
         self.changed = {}           # attributes assigned since the last changes(): name -> None
         self.compiled = None
         self.policy_class = None
-        self.dynamic = []           # locators of callables that only this session has
-        self.dynamic_numbers = {}
 
     # While policy code runs
 
@@ -199,14 +197,14 @@ class State:
     def function(self, number):
         """The callable behind a callback number. LookupError."""
         static = self.compiled.callbacks
-        if number < 0 or number >= len(static) + len(self.dynamic):
+        if number < 0:
             raise LookupError("there is no callback %d" % number)
         if number < len(static):
             if static[number].class_number != self.policy_class.number:
                 raise LookupError("callback %d belongs to another class" % number)
             kind, name, key = static[number].where()
         else:
-            kind, name, key = self.dynamic[number - len(static)]
+            kind, name, key = self.policy_class.own_numbers.where(number - len(static))
         if kind == "table":
             try:
                 call = self.made.__dict__[name].entry(key).call
@@ -227,11 +225,7 @@ class State:
         known = self.compiled.numbers.get((self.policy_class.number, kind, name, key))
         if known is not None:
             return known
-        where = (kind, name, key)
-        if where not in self.dynamic_numbers:
-            self.dynamic_numbers[where] = len(self.compiled.callbacks) + len(self.dynamic)
-            self.dynamic.append(where)
-        return self.dynamic_numbers[where]
+        return len(self.compiled.callbacks) + self.policy_class.own_numbers.number((kind, name, key))
 
     def configuration(self):
         """The members attributes, tables and hooks of a CONFIG (docs/policy-document.md)."""

@@ -86,6 +86,8 @@ def value_to_wire(value):
         return int(value)
     if isinstance(value, str):
         return to_wire(value)
+    if callable(getattr(value, "getName", None)):  # a zone, for a native function
+        return to_wire(value.getName())
     raise TypeError("%s, where an integer, a string or None was expected" % type(value).__name__)
 
 
