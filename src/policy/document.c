@@ -5,7 +5,7 @@
  * and range is checked here, and what is wrong is said with its place.
  */
 #include "policy/document_priv.h"
-#include "policy/fingerprint_priv.h"
+#include "policy/fingerprint.h"
 #include "policy/proxy_config.h"
 #include "policy/zone_priv.h"
 

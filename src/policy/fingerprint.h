@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A name for a document's content. Private to policy/. */
-#ifndef SALLYPORT_POLICY_FINGERPRINT_PRIV_H
-#define SALLYPORT_POLICY_FINGERPRINT_PRIV_H
+/* A name for a document's content. */
+#ifndef SALLYPORT_POLICY_FINGERPRINT_H
+#define SALLYPORT_POLICY_FINGERPRINT_H
 
 #include "base/arena.h"
 
