@@ -80,8 +80,6 @@ static void test_kernel_takes_them(void **state)
 {
 	char why[1024] = "";
 
-	if (!own_network)
-		skip();
 	for (size_t i = 0; i < ARRAY_LEN(samples); i++) {
 		struct kernel_plan plan;
 		const char *text;
@@ -107,8 +105,6 @@ static void test_load_and_clear(void **state)
 	char why[1024] = "";
 	const char *text;
 
-	if (!own_network)
-		skip();
 	assert_int_equal(kernel_plan_make(policy_of(arena, ZONES, samples[0].rules), arena, &plan), 0);
 	text = render(arena, &plan);
 	assert_int_equal(kernel_is_loaded(), 0);
@@ -132,8 +128,6 @@ static void test_conflicts(void **state)
 {
 	char why[1024] = "";
 
-	if (!own_network)
-		skip();
 	run("ip rule add pref 5353 fwmark 1 lookup 77", 0);
 	assert_int_equal(kernel_route_add(why, sizeof(why)), -EEXIST);
 	assert_non_null(strstr(why, "5353"));
@@ -150,8 +144,6 @@ static void test_host_settings(void **state)
 {
 	struct policy_problems problems;
 
-	if (!own_network)
-		skip();
 	problems_init(&problems, arena);
 	run("echo 1 > /proc/sys/net/ipv4/tcp_fwmark_accept && echo 1 > /proc/sys/net/ipv4/conf/all/src_valid_mark", 0);
 	kernel_check_host(&problems);
@@ -261,16 +253,22 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_golden, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_odd_names, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_odd_numbers, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_pack, set_up, tear_down),
+		/* From here on with a network of our own. */
 		cmocka_unit_test_setup_teardown(test_kernel_takes_them, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_load_and_clear, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_conflicts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_host_settings, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_odd_names, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_odd_numbers, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_pack, set_up, tear_down),
 	};
+	enum { N_NETWORK_TESTS = 4 };
 
 	own_network = geteuid() == 0 && access("/usr/sbin/nft", X_OK) == 0 && unshare(CLONE_NEWNET) == 0 &&
 		      system("ip link set lo up") == 0;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	/* cmocka's skip() says "not ok" in TAP; what can't run is left out instead. */
+	if (!own_network)
+		fprintf(stderr, "No root, no nft or no namespaces: %d tests left out\n", N_NETWORK_TESTS);
+	return _cmocka_run_group_tests("tests", tests, ARRAY_LEN(tests) - (own_network ? 0 : N_NETWORK_TESTS), NULL,
+				       NULL);
 }
