@@ -165,6 +165,8 @@ static unsigned ready_of(uint32_t events)
 		ready |= LOOP_WRITE;
 	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		ready |= LOOP_HUP;
+	if (events & (EPOLLHUP | EPOLLERR))
+		ready |= LOOP_GONE;
 	return ready;
 }
 

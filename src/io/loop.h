@@ -19,6 +19,7 @@ struct co;
 #define LOOP_READ 1u
 #define LOOP_WRITE 2u
 #define LOOP_HUP 4u	/* the peer will send no more, or the connection failed: reading tells; never cleared */
+#define LOOP_GONE 8u	/* the connection is over in both directions; never cleared */
 
 /* A watched descriptor; part of its owner, at a fixed address while registered. */
 struct loop_watch {

@@ -165,6 +165,9 @@ static void readiness_is_remembered(void **state)
 	assert_int_equal(shutdown(fd[1], SHUT_WR), 0);
 	loop_turn(loop, 0);
 	assert_int_equal(w.ready, LOOP_READ | LOOP_WRITE | LOOP_HUP);
+	assert_int_equal(shutdown(fd[0], SHUT_WR), 0);
+	loop_turn(loop, 0);
+	assert_int_equal(w.ready, LOOP_READ | LOOP_WRITE | LOOP_HUP | LOOP_GONE);
 	loop_watch_remove(loop, &w);
 	loop_watch_remove(loop, &w);
 	close(fd[0]);
