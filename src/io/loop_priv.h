@@ -39,9 +39,13 @@ struct co {
 	bool queued, waiting, woken, canceled, joined, done;
 };
 
+/* Pipes for splicing, borrowed like everything else. */
 struct pipe_pair {
-	int fd[2];			/* read end, write end */
+	int fd[2];			/* read end, write end; -1 = none */
 };
+
+int pipe_borrow(struct loop *loop, struct pipe_pair *out) MUST_CHECK;	/* 0, -EMFILE also over the ceiling */
+void pipe_return(struct loop *loop, struct pipe_pair *pipe, bool empty);	/* accepts none */
 
 struct loop {
 	int epoll_fd;
@@ -57,7 +61,7 @@ struct loop {
 	void *leaf_arg;
 	struct slab stacks, chunks;
 	struct pipe_pair pipes[LOOP_PIPES_WARM];
-	unsigned n_pipes_free, n_pipes;
+	unsigned n_pipes_free, n_pipes;	/* open and free; open at all */
 	void (*on_wait)(void *arg, struct co *co);
 	void *on_wait_arg;
 	/* Events being handed out; one whose watch is removed meanwhile is blanked. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Full-duplex copying between two streams: copies first, switches to splice after two full
- * buffers in a row where both transports allow it; half-close is kept.
+ * buffers in a row where both transports allow it, and back when the bulk is over; half-close is
+ * kept. A direction is read only when everything it read before has been delivered. Octets that
+ * the streams held already, read or queued, go first.
  */
 #ifndef SALLYPORT_IO_RELAY_H
 #define SALLYPORT_IO_RELAY_H
@@ -15,15 +17,19 @@
 
 struct stream;
 
+#define RELAY_DRAIN_MS 30000
+
 struct relay_counts {
-	uint64_t to_client, to_server;			/* octets delivered */
+	uint64_t to_client, to_server;			/* octets delivered, or discarded */
 	uint64_t reads_to_client, reads_to_server;
 };
 
 struct relay_options {
 	int64_t idle_ms;		/* both directions together; 0 = none */
 	int64_t total_ms;		/* 0 = none */
-	bool half_close;		/* false: end of file on either side ends both, after draining */
+	/* false: end of file on either side ends both, after what was read by then is delivered
+	 * (in RELAY_DRAIN_MS at most) */
+	bool half_close;
 	bool discard_to_client;		/* read and throw away */
 	bool discard_to_server;
 	size_t buffer_octets;		/* a direction, at most STREAM_CHUNK; 0 = that */

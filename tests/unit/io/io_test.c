@@ -3,6 +3,7 @@
 
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 static int64_t virtual_now(struct clock *clock)
@@ -41,6 +42,11 @@ unsigned open_descriptors(void)
 	return n;
 }
 
+void set_nonblocking(int fd)
+{
+	assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+}
+
 struct torture {
 	unsigned waits, cancel_at;
 	bool canceled;
@@ -56,7 +62,7 @@ static void on_wait(void *arg, struct co *co)
 	co_cancel(co);
 }
 
-unsigned cancel_at_every_wait(void (*prepare)(void *arg), co_fn fn, void (*check)(void *arg, bool canceled),
+unsigned cancel_at_every_wait(void (*prepare)(void *arg, struct loop *), co_fn fn, void (*check)(void *arg, bool canceled),
 			      void *arg)
 {
 	unsigned before = open_descriptors();
@@ -72,7 +78,7 @@ unsigned cancel_at_every_wait(void (*prepare)(void *arg), co_fn fn, void (*check
 		assert_non_null(loop);
 		t = (struct torture){ .cancel_at = n++ };
 		loop_on_wait(loop, on_wait, &t);
-		prepare(arg);
+		prepare(arg, loop);
 		assert_non_null(co_spawn(loop, fn, arg));
 		loop_run(loop);
 		assert_int_equal(loop_coroutines(loop), 0);

@@ -708,7 +708,7 @@ static void talk_run(void *arg)
 	t->complete = n == 0 && got == sizeof(much);
 }
 
-static void talk_prepare(void *arg)
+static void talk_prepare(void *arg, struct loop *torture_loop)
 {
 	memset(arg, 0, sizeof(struct talk));
 }
