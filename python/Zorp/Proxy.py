@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The base of all proxy classes."""
 
-import hashlib
-import inspect
 import os
 import re
 import string
@@ -23,6 +21,18 @@ from Zorp.Stream import Stream
 from Zorp.Subnet import Inet6Subnet, InetSubnet, Subnet
 from Zorp.Zone import BaseZone
 from Zorp.Zorp import *
+
+
+class _Later(types.ModuleType):
+    """A module that the original's star import brings along, loaded when it is used."""
+
+    def __getattr__(self, name):
+        from importlib import import_module
+        return getattr(import_module(self.__name__), name)
+
+
+hashlib = _Later("hashlib")
+inspect = _Later("inspect")
 
 
 def proxyLog(self, tag, level, format, args=None):

@@ -47,6 +47,8 @@ class PolicyFinder:
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is None or not isinstance(spec.loader, importlib.machinery.SourceFileLoader):
             return spec
+        if not any(spec.origin.startswith(d + os.sep) for d in self._directories):
+            return None
         spec.loader = PolicyLoader(spec.loader.name, spec.loader.path)
         spec.loader.load = self._load
         spec.cached = None
@@ -98,6 +100,10 @@ class Load:
         directories = [os.path.dirname(self.policy), SYSTEM_DIRECTORY]
         directories += [os.path.abspath(d) for d in os.environ.get("PYTHONPATH", "").split(os.pathsep) if d]
         directories = [d for d in dict.fromkeys(directories) if d != PACKAGES]
+        # The language is loaded before the policy's directory can offer modules of the same names;
+        # a directory called Zorp there may add modules to it.
+        import Zorp
+        Zorp.__path__ += [os.path.join(d, "Zorp") for d in directories if os.path.isdir(os.path.join(d, "Zorp"))]
         sys.path[:] = directories + [p for p in sys.path if p not in directories]
         sys.meta_path.insert(0, PolicyFinder(self, directories))
 

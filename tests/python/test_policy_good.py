@@ -156,6 +156,13 @@ Zone('office.dev', ('10.1.2.0/24', '2001:db8::/32'), admin_parent='office')
             self.assertEqual(result.document["zones"][0]["at"], [1, 1 + head.count("\n")])
             self.assertEqual([os.path.basename(f) for f in result.document["files"]], ["policy.py", "zones.py"])
 
+    def test_modules_beside_the_policy(self):
+        text = "from Zorp.Core import *\nfrom Zorp.Mine import *\nimport pack.inner\nassert pack.inner.deep == 5\n" \
+            "def one():\n    DenyService(NAME)\n"
+        result = self.good(text, files={
+            "Zorp/Mine.py": "from Zorp.Core import *\nNAME = 'mine'\n", "pack/__init__.py": "", "pack/inner.py": "deep = 5\n"})
+        self.assertEqual(result.document["services"][0]["name"], "mine")
+
     def test_several_instances(self):
         text = HEAD + """\
 def zones():
