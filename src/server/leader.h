@@ -8,7 +8,9 @@
 #define SALLYPORT_SERVER_LEADER_H
 
 #include "policy/policy.h"
+#include "server/host.h"
 #include "server/message.h"
+#include "server/policy_program.h"
 #include "server/poller.h"
 #include "server/run_options.h"
 #include "server/statistics.h"
@@ -49,8 +51,6 @@ struct leader_worker {
 	struct poller_timer restart;
 };
 
-struct leader_host;			/* the policy host: leader_host.c */
-
 struct leader {
 	const struct leader_setup *setup;
 	struct poller poller;
@@ -66,7 +66,7 @@ struct leader {
 	struct leader_worker *workers;	/* setup->options->workers */
 	uint32_t *service_sessions;
 	int signals;
-	struct leader_host *host;	/* NULL: the policy needs none */
+	struct host *host;		/* NULL: the policy needs none */
 	struct message_room room;
 };
 
@@ -85,9 +85,9 @@ unsigned leader_workers_running(const struct leader *l);
 void leader_workers_tell(struct leader *l, const struct message *m);
 
 /* The policy host: starts servers for workers, kills stuck ones, notes that it died itself
- * (leader_host.c). */
-struct policy_source;
-int leader_host_start(struct leader *l, struct policy_source *source) MUST_CHECK;
+ * (leader_host.c). program is the policy program that serves behind control; both are taken over. */
+struct policy_program_options leader_program_options(const struct leader *l, int control_fd);
+int leader_host_start(struct leader *l, pid_t program, int control) MUST_CHECK;
 void leader_host_wanted(struct leader_worker *w, bool kill_old);	/* MSG_HOST_WANTED */
 void leader_host_child_ended(struct leader *l, pid_t pid, int status);
 

@@ -4,13 +4,13 @@
 #include "kernel/plan.h"
 #include "proxy/registry.h"
 #include "server/interfaces.h"
-#include "server/policy_source.h"
 #include "server/privileges.h"
 
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define POLICY_ARENA_MAX (4ull << 30)	/* octets of a compiled policy */
@@ -18,22 +18,69 @@
 #define PLAN_OCTETS_MAX (64u << 20)
 #define LOCAL_ADDRESSES_MAX 4096u
 
+/* The policy program, or the document that the policy is. Its control connection is ours. */
+static int run_program(struct leader *l, struct arena *arena, struct policy_problems *problems,
+		       struct policy_program_output *out, int *control)
+{
+	struct policy_program_options options;
+	char why[512] = "";
+	int pair[2], err;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	options = leader_program_options(l, pair[1]);
+	err = policy_program_compile(&options, arena, problems, out, why, sizeof(why));
+	close(pair[1]);
+	if (err == 0) {
+		*control = pair[0];
+		return 0;
+	}
+	close(pair[0]);
+	if (problems->n_errors == 0)
+		problems_add(problems, PROBLEM_ERROR, (struct policy_place){ NULL, 0 }, NULL, "%s", why);
+	return err;
+}
+
+/* The program that evaluated the policy stays when there is something that only it can do. */
+static int keep_or_end(struct leader *l, const struct policy_program_output *output, int control,
+		       struct policy_problems *problems)
+{
+	if (l->policy->needs_host && output->host != 0)
+		return leader_host_start(l, output->host, control);
+	close(control);
+	if (output->host != 0)
+		policy_program_end(output->host);
+	if (!l->policy->needs_host)
+		return 0;
+	problems_add(problems, PROBLEM_ERROR, (struct policy_place){ l->setup->options->policy, 0 },
+		     "run the policy file itself", "this document calls policy code, which is not in it");
+	return -EINVAL;
+}
+
+static int build(struct leader *l, struct arena *scratch, struct policy_problems *problems)
+{
+	struct policy_program_output output = { .host = 0 };
+	int control, err = run_program(l, scratch, problems, &output, &control);
+
+	if (err != 0)
+		return err;
+	err = policy_build(output.document, &proxy_registry_all, l->arena, problems, &l->policy);
+	if (err == 0)
+		return keep_or_end(l, &output, control, problems);
+	close(control);
+	if (output.host != 0)
+		policy_program_end(output.host);
+	return err;
+}
+
 int leader_read_policy(struct leader *l, struct policy_problems *problems)
 {
-	const struct run_options *o = l->setup->options;
-	struct policy_source source;
+	struct arena *scratch = arena_create(POLICY_ARENA_MAX, 0);
 	int err;
 
 	l->arena = arena_create(POLICY_ARENA_MAX, 0);
-	if (l->arena == NULL)
-		return -ENOMEM;
-	err = policy_source_read(o->policy, o->instances, o->n_instances, problems, &source);
-	if (err != 0)
-		return err;
-	err = policy_build(slice_of(source.document, source.len), &proxy_registry_all, l->arena, problems, &l->policy);
-	if (err == 0)
-		err = leader_host_start(l, &source);
-	policy_source_release(&source);
+	err = l->arena != NULL && scratch != NULL ? build(l, scratch, problems) : -ENOMEM;
+	arena_free(&scratch);
 	malloc_trim(0);
 	if (err != 0)
 		return err;
