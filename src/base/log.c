@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A line is put together in the channel's own room (no log call waits, so there is never a
- * second one under way) and handed over with one write. What makes this hard: whoever reads
+ * second one under way) and handed over with one write, or with the other lines of a batch. What makes this hard: whoever reads
  * the log must be able to trust its lines, though half of what is in them was chosen by a peer,
  * and nobody may be able to stop the process by not reading the log.
  */
@@ -41,7 +41,8 @@ static struct {
 	uint64_t dropped, unreported;	/* lines */
 	int64_t stamp_s;		/* the second that stamp is the text of */
 	char stamp[32];
-	char rest[LOG_LINE_MAX];	/* what a stream socket or terminal left of the last line */
+	bool batch;
+	char rest[LOG_LINE_MAX];	/* lines of a batch, or what a socket or terminal left of the last line */
 	size_t rest_len;
 	char line[LOG_LINE_MAX];
 	size_t len;			/* octets of line */
@@ -182,8 +183,7 @@ static ssize_t write_now(const char *data, size_t len)
 	return n < 0 ? -errno : n;
 }
 
-/* Whether nothing of an earlier line is left to write. */
-static bool write_rest(void)
+bool log_flush(void)
 {
 	ssize_t n;
 
@@ -197,17 +197,39 @@ static bool write_rest(void)
 	return log_state.rest_len == 0;
 }
 
-static bool write_line(void)
+void log_batch(bool batch)
 {
-	ssize_t n;
+	log_state.batch = batch;
+	if (!batch)
+		(void)log_flush();	/* what does not go now goes before the next line */
+}
 
-	if (!write_rest())
+/* Put the line behind what is still to be written. */
+static void keep(size_t from)
+{
+	memcpy(log_state.rest + log_state.rest_len, log_state.line + from, log_state.len - from);
+	log_state.rest_len += log_state.len - from;
+}
+
+static bool write_line(int level)
+{
+	bool fits = log_state.len <= sizeof(log_state.rest) - log_state.rest_len;
+	ssize_t n = 0;
+
+	/* What is at stake when the process dies is level 0; that does not wait for company. */
+	if (log_state.batch && fits) {
+		keep(0);
+		if (level == 0)
+			(void)log_flush();
+		return true;
+	}
+	if (!log_flush())
 		return false;
-	n = write_now(log_state.line, log_state.len);
+	if (!log_state.batch)
+		n = write_now(log_state.line, log_state.len);
 	if (n < 0)
 		return false;
-	log_state.rest_len = log_state.len - (size_t)n;
-	memcpy(log_state.rest, log_state.line + n, log_state.rest_len);
+	keep((size_t)n);
 	return true;
 }
 
@@ -441,7 +463,7 @@ static bool report_drops(void)
 		return true;
 	compose(tag_names[LOG_CORE_ERROR], 1, SLICE(""), "Log lines were dropped, since the log was not read in time",
 		&count, 1);
-	if (!write_line())
+	if (!write_line(1))
 		return false;
 	log_state.unreported = 0;
 	return true;
@@ -457,7 +479,7 @@ void log_write(enum log_tag tag, int level, struct slice session, const char *su
 		return;
 	}
 	compose(tag_names[tag], level, session, summary, fields, n_fields);
-	if (!write_line())
+	if (!write_line(level))
 		drop();
 }
 
@@ -472,6 +494,6 @@ void log_write_name(struct slice tag, int level, struct slice session, struct sl
 	begin_line(tag, level, session);
 	put_message(message);
 	put_fields(NULL, 0);
-	if (!write_line())
+	if (!write_line(level))
 		drop();
 }

@@ -64,6 +64,15 @@ enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 int log_open(int fd, enum log_format format, int verbosity, const char *spec, const char **bad);
 int log_set_spec(int verbosity, const char *spec, const char **bad);
 void log_set_fd(int fd);
+
+/*
+ * While on, lines are held back and written together: by log_flush, by the next line that does
+ * not fit with them (a pipe takes LOG_LINE_MAX octets at once), and at once at level 0. For
+ * event loops, which flush before they wait. Off (as at the start) flushes.
+ */
+void log_batch(bool batch);
+bool log_flush(void);		/* false: something is left, there is no room now */
+
 int log_verbosity(void);
 const char *log_spec(void);
 

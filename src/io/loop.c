@@ -6,6 +6,7 @@
  * remove other watches, so a removed watch's event that still waits here is blanked.
  */
 #include "io/loop_priv.h"
+#include "base/log.h"
 #include "io/stream.h"
 
 #include <assert.h>
@@ -183,8 +184,10 @@ static void hand_out(struct loop_watch *watch, unsigned ready)
 
 static bool take_events(struct loop *loop, int timeout_ms)
 {
-	int n = epoll_wait(loop->epoll_fd, loop->events, LOOP_EVENTS, timeout_ms);
+	int n;
 
+	(void)log_flush();	/* what does not go now goes next time */
+	n = epoll_wait(loop->epoll_fd, loop->events, LOOP_EVENTS, timeout_ms);
 	loop->now = loop->clock->monotonic_ms(loop->clock);
 	loop->n_events = n < 0 ? 0 : n;
 	for (loop->next_event = 0; loop->next_event < loop->n_events;) {
@@ -288,9 +291,13 @@ static bool could_happen(const struct loop *loop)
 
 void loop_run(struct loop *loop)
 {
+	/* A session logs several lines a turn, and each would be a system call here and in whoever
+	 * reads them. */
+	log_batch(true);
 	while (!loop->stop && could_happen(loop)) {
 		if (!turn(loop, -1) && loop->clock->advance != NULL)
 			break;
 	}
+	log_batch(false);
 	loop->stop = false;
 }

@@ -258,6 +258,69 @@ static void test_full_channel_drops_and_tells(void **state)
 	assert_string_equal(take_text(), "core.info(3): (nosession): Quiet\n");
 }
 
+static void test_batch(void **state)
+{
+	char expected[100];
+
+	assert_int_equal(log_open(pipe_fds[1], LOG_FORMAT_TEXT, 3, NULL, NULL), 0);
+	log_batch(true);
+	log_event(LOG_CORE_INFO, 3, SLICE(""), "One");
+	log_event(LOG_CORE_INFO, 3, SLICE(""), "Two");
+	assert_string_equal(take(), "");
+	assert_true(log_flush());
+	assert_memory_equal(take_text(), "core.info(3): (nosession): One\n", 31);
+	assert_non_null(strstr(got, "Two\n"));
+	assert_true(log_flush());
+	assert_string_equal(take(), "");
+
+	/* Level 0 takes the others along, at once. */
+	log_event(LOG_CORE_INFO, 3, SLICE(""), "Three");
+	log_event(LOG_CORE_ERROR, 0, SLICE(""), "Four");
+	assert_non_null(strstr(take(), "Three\n"));
+	assert_non_null(strstr(got, "Four\n"));
+
+	/* A full batch goes, in order and whole. */
+	for (int i = 0; i < 200; i++)
+		log_event(LOG_CORE_INFO, 3, SLICE(""), "Line", F_INT("n", i));
+	log_batch(false);
+	take();
+	for (int i = 0, at = 0; i < 200; i++) {
+		snprintf(expected, sizeof(expected), "core.info(3): (nosession): Line; n='%d'\n", i);
+		assert_memory_equal(got + at + 16, expected, strlen(expected));
+		at += 16 + (int)strlen(expected);
+	}
+	log_event(LOG_CORE_INFO, 3, SLICE(""), "Alone");
+	assert_string_equal(take_text(), "core.info(3): (nosession): Alone\n");
+
+	/* Another channel does not get what was meant for this one: a forked worker, say. */
+	log_batch(true);
+	log_event(LOG_CORE_INFO, 3, SLICE(""), "Of the parent");
+	log_set_fd(pipe_fds[1]);
+	log_batch(false);
+	assert_string_equal(take(), "");
+}
+
+static void test_batch_on_a_full_channel(void **state)
+{
+	uint64_t before = log_dropped();
+	size_t lines = 0;
+
+	assert_int_equal(log_open(pipe_fds[1], LOG_FORMAT_TEXT, 3, NULL, NULL), 0);
+	fcntl(pipe_fds[1], F_SETPIPE_SZ, 4096);
+	log_batch(true);
+	for (int i = 0; i < 500; i++)
+		log_event(LOG_CORE_INFO, 3, SLICE(""), "Line", F_INT("n", i));
+	assert_false(log_flush());
+	for (const char *at = take(); *at != '\0'; at = strchr(at, '\n') + 1)
+		lines++;
+	assert_true(log_flush());
+	for (const char *at = take(); *at != '\0'; at = strchr(at, '\n') + 1)
+		lines++;
+	assert_int_equal(lines + (log_dropped() - before), 500);
+	assert_true(log_dropped() > before);
+	log_batch(false);
+}
+
 /* A shell's other children write to the same pipe: their writes must go on waiting. */
 static void test_pipe_stays_blocking_for_others(void **state)
 {
@@ -304,6 +367,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_long_values, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_spec, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_channel_drops_and_tells, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_batch, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_batch_on_a_full_channel, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pipe_stays_blocking_for_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_partial_writes, setup, teardown),
 	};
