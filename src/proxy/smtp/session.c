@@ -231,7 +231,7 @@ static co_waits int wait_for_more(struct smtp *s)
 
 	if (err < 0)
 		return err;
-	s->proxy->doing = s->head != NULL ? "waiting for the server's reply" : "waiting for a command";
+	s->proxy->doing = s->head != NULL ? "waiting for a reply" : "waiting for a command";
 	if (!s->blocked && !s->client_eof && s->n_pending < SMTP_BATCH_COMMANDS && s->pending_octets < SMTP_BATCH_OCTETS)
 		set[0].want |= LOOP_READ;
 	if (stream_unsent(s->proxy->client) > 0)
@@ -268,9 +268,11 @@ static co_waits int converse(struct smtp *s)
 		if (s->head == NULL && proxy_should_stop(s->proxy))
 			return smtp_fail(s, FAULT_ADMIN, "stopped", 0);
 		err = smtp_answer(s);
-		if (err == 0 && s->transfer)
+		if (err == 0 && s->transfer) {
 			err = smtp_transfer(s);
-		else if (err == 0)
+			continue;
+		}
+		if (err == 0)
 			err = smtp_take_commands(s);
 		if (err < 0 || (s->head != NULL && s->head->local))
 			continue;

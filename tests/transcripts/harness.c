@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "harness.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define SETTLED_TURNS 6		/* turns in which nothing happened: nothing will */
+#define POLICY_ARENA_MAX (16u << 20)
+#define SESSION_ARENA_MAX (4u << 20)
+
+static struct harness *of_clock(struct clock *clock)
+{
+	return (struct harness *)((char *)clock - offsetof(struct harness, clock));
+}
+
+static int64_t read_monotonic(struct clock *clock)
+{
+	return of_clock(clock)->now_ms;
+}
+
+/* 2026-01-02T03:04:05Z when the clock starts. */
+static int64_t read_wall(struct clock *clock)
+{
+	return 1767323045000 + of_clock(clock)->now_ms;
+}
+
+static int make_pair(int out[2])
+{
+	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, out) < 0 ? -errno : 0;
+}
+
+static co_waits int connect_pair(struct connector *connector, const struct connect_request *request, deadline_t deadline,
+				 struct stream **out)
+{
+	struct harness *h = (struct harness *)((char *)connector - offsetof(struct harness, connector));
+	int pair[2], err;
+
+	if (h->connect_error != 0)
+		return h->connect_error;
+	err = make_pair(pair);
+	if (err < 0)
+		return err;
+	*out = stream_open(h->loop, pair[0]);
+	if (*out == NULL) {
+		close(pair[0]);
+		close(pair[1]);
+		return -ENOMEM;
+	}
+	h->server = pair[1];
+	return 0;
+}
+
+static void log_call(int32_t callback, const struct call_value *args, size_t n_args)
+{
+	char text[1024];
+	int n = snprintf(text, sizeof(text), "callback %d(", callback);
+
+	for (size_t i = 0; i < n_args && n > 0 && (size_t)n < sizeof(text); i++)
+		n += snprintf(text + n, sizeof(text) - (size_t)n, "%s%.*s", i > 0 ? "," : "", SLICE_ARG(args[i].octets));
+	if (n > 0 && (size_t)n < sizeof(text))
+		snprintf(text + n, sizeof(text) - (size_t)n, ")");
+	log_write_name(SLICE("test.callback"), 3, slice_of(NULL, 0), slice_cstr(text));
+}
+
+static co_waits int host_call(struct policy_host *host, struct proxy *proxy, int32_t callback, const char *method,
+			      const struct call_value *args, size_t n_args, struct call_value *result, deadline_t deadline)
+{
+	struct harness *h = (struct harness *)((char *)host - offsetof(struct harness, host));
+	struct harness_callback *c;
+	char why[256];
+	int err = 0;
+
+	if (callback < 0 || callback >= HARNESS_CALLBACKS || method != NULL)
+		return -EBADMSG;
+	log_call(callback, args, n_args);
+	c = &h->callbacks[callback];
+	switch (c->does) {
+	case CALLBACK_RAISES:
+		return -EREMOTEIO;
+	case CALLBACK_DIES:
+		return -EPIPE;
+	case CALLBACK_LATE:
+		err = co_sleep(deadline);
+		return err < 0 ? err : -ETIMEDOUT;
+	case CALLBACK_RETURNS:
+		break;
+	}
+	*result = c->result;
+	if (c->attributes != NULL || c->tables != NULL)
+		err = proxy_state_change(&proxy->session->state, c->attributes, c->tables, why, sizeof(why));
+	if (err < 0)
+		log_write_name(SLICE("test.callback"), 1, slice_of(NULL, 0), slice_cstr(why));
+	return err;
+}
+
+static void host_forget(struct policy_host *host, struct proxy *proxy)
+{
+}
+
+static void session_ended(struct session_env *env, struct session *session)
+{
+	struct harness *h = env->owner;
+
+	h->ended = true;
+	h->fault = session->proxy.fault;
+	h->verdict = session->verdict;
+	snprintf(h->reason, sizeof(h->reason), "%s", session->proxy.reason != NULL ? session->proxy.reason : "");
+}
+
+static json_t *make_document(const json_t *config, const json_t *zones)
+{
+	json_error_t error;
+	json_t *document = json_pack_ex(
+		&error, 0,
+		"{s:s,s:i,s:[s],s:{},s:[s],s:o,s:[O],"
+		"s:[{s:s,s:s,s:[i,i],s:i,s:{s:s,s:[[s,i]],s:b,s:i,s:b},s:{s:s,s:i,s:i},s:i,s:i,s:[]}],"
+		"s:[{s:i,s:i,s:i,s:[i,i],s:[i]}],s:i}",
+		"format", "sallyport-policy", "version", 1, "files", "transcript", "options", "instances", "test", "zones",
+		zones != NULL ? json_deep_copy(zones) : json_array(), "configs", config,
+		"services", "name", "mail", "kind", "proxy", "at", 0, 1, "config", 0,
+		"router", "type", "directed", "targets", "10.9.9.9", 25, "forge_addr", 0, "forge_port", -1, "overrideable", 0,
+		"chainer", "type", "connect", "protocol", 0, "timeout_connect", 30000,
+		"max_instances", 0, "keepalive", 0, "limit_target_zones_to",
+		"rules", "id", 1, "instance", 0, "service", 0, "at", 0, 1, "proto", 6,
+		"callbacks", HARNESS_CALLBACKS);
+
+	if (document == NULL)
+		fprintf(stderr, "harness: %s\n", error.text);
+	return document;
+}
+
+static int build_policy(struct harness *h, const json_t *config, const json_t *zones, const struct proxy_type *type)
+{
+	const struct proxy_type *types[] = { type, NULL };
+	const struct proxy_registry registry = { types };
+	struct policy_problems problems;
+	json_t *document = make_document(config, zones);
+	char *text = document != NULL ? json_dumps(document, 0) : NULL;
+	int err = -EINVAL;
+
+	problems_init(&problems, h->arena);
+	if (text != NULL)
+		err = policy_build(slice_cstr(text), &registry, h->arena, &problems, &h->policy);
+	for (const struct policy_problem *p = problems.first; p != NULL; p = p->next)
+		if (p->severity == PROBLEM_ERROR)
+			fprintf(stderr, "policy: %s%s%s\n", p->message, p->hint != NULL ? "; " : "", p->hint != NULL ? p->hint : "");
+	free(text);
+	json_decref(document);
+	return err;
+}
+
+int harness_init(struct harness *h, const json_t *config, const json_t *zones, const struct proxy_type *type)
+{
+	memset(h, 0, sizeof(*h));
+	h->client = h->server = -1;
+	h->now_ms = 1000;
+	h->clock = (struct clock){ .monotonic_ms = read_monotonic, .wall_ms = read_wall };
+	h->connector.connect = connect_pair;
+	h->host = (struct policy_host){ host_call, host_forget };
+	h->arena = arena_create(POLICY_ARENA_MAX, 0);
+	h->loop = loop_create(&h->clock);
+	if (h->arena == NULL || h->loop == NULL)
+		return -ENOMEM;
+	for (int i = 0; i < HARNESS_CALLBACKS; i++)
+		h->callbacks[i].does = CALLBACK_RAISES;
+	h->env = (struct session_env){
+		.loop = h->loop, .connector = &h->connector, .host = &h->host, .slot = "", .next_number = h->next_number,
+		.session_arena_max = SESSION_ARENA_MAX, .callback_timeout_ms = 5000, .on_end = session_ended, .owner = h,
+	};
+	return build_policy(h, config, zones, type);
+}
+
+int harness_connect(struct harness *h, const char *client_address)
+{
+	struct flow flow = { .protocol = 6, .ifgroup = -1, .dst_ifgroup = -1, .reqid = -1, .icmp_type = -1, .icmp_code = -1 };
+	int pair[2], err;
+
+	h->env.policy = h->policy;
+	if (endpoint_parse(slice_cstr(client_address), &flow.src) < 0 || endpoint_parse(SLICE("10.9.9.1:25"), &flow.dst) < 0)
+		return -EINVAL;
+	if (flow.src.port == 0)
+		flow.src.port = 40000;
+	err = make_pair(pair);
+	if (err < 0)
+		return err;
+	h->client = pair[1];
+	h->ended = false;
+	err = session_start(&h->env, pair[0], &flow);
+	harness_settle(h);
+	return err;
+}
+
+/* What moves shows in the octets that the session has counted, in its end, or in nothing at all:
+ * then some turns more change nothing either. */
+void harness_settle(struct harness *h)
+{
+	uint64_t before[SESSION_OCTETS] = { 0 }, after[SESSION_OCTETS] = { 0 };
+
+	for (int quiet = 0; quiet < SETTLED_TURNS; quiet++) {
+		loop_turn(h->loop, 0);
+		if (h->env.sessions != NULL)
+			session_octets_now(h->env.sessions, after);
+		if (memcmp(before, after, sizeof(before)) != 0)
+			quiet = 0;
+		memcpy(before, after, sizeof(before));
+	}
+}
+
+void harness_close_client(struct harness *h)
+{
+	if (h->client >= 0)
+		close(h->client);
+	h->client = -1;
+}
+
+void harness_close_server(struct harness *h)
+{
+	if (h->server >= 0)
+		close(h->server);
+	h->server = -1;
+}
+
+void harness_release(struct harness *h)
+{
+	for (struct session *s = h->env.sessions; s != NULL; s = s->next)
+		session_stop(s, true);
+	for (int i = 0; i < 100 && h->env.n_sessions > 0; i++) {
+		h->now_ms += 10000;
+		harness_settle(h);
+	}
+	harness_close_client(h);
+	harness_close_server(h);
+	for (int i = 0; i < HARNESS_CALLBACKS; i++) {
+		json_decref(h->callbacks[i].attributes);
+		json_decref(h->callbacks[i].tables);
+	}
+	loop_free(&h->loop);
+	arena_free(&h->arena);
+}

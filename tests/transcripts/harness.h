@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A whole session in one process: the real session and proxy code on socketpairs, under a clock
+ * that stands still until it is moved, with a connector that hands out a socketpair and a policy
+ * host that does what it is told. Transcripts and the fuzzer of whole sessions run on it.
+ */
+#ifndef SALLYPORT_TESTS_HARNESS_H
+#define SALLYPORT_TESTS_HARNESS_H
+
+#include "io/loop.h"
+#include "session/session.h"
+
+#include <jansson.h>
+
+#define HARNESS_CALLBACKS 16
+
+struct harness_callback {
+	enum { CALLBACK_RETURNS, CALLBACK_RAISES, CALLBACK_LATE, CALLBACK_DIES } does;
+	struct call_value result;
+	json_t *attributes, *tables;	/* what it changes; NULL: nothing */
+};
+
+struct harness {
+	struct clock clock;
+	int64_t now_ms;
+	struct arena *arena;		/* of the policy */
+	const struct policy *policy;
+	struct loop *loop;
+	struct connector connector;
+	struct policy_host host;
+	struct session_env env;
+	uint64_t next_number[1];
+	int connect_error;		/* -errno that connecting gives; 0: a socketpair */
+	int client, server;		/* the far ends; -1: closed, or never opened */
+	struct harness_callback callbacks[HARNESS_CALLBACKS];
+	bool ended;
+	enum fault fault;
+	enum verdict verdict;
+	char reason[64];
+};
+
+/*
+ * A policy with one service for everybody: config is a CONFIG of the policy document (borrowed),
+ * zones a JSON array for it, or NULL. 0, or -EINVAL with the problems on standard error.
+ */
+int harness_init(struct harness *h, const json_t *config, const json_t *zones, const struct proxy_type *type);
+
+/* Accept a client and run until nothing moves. */
+int harness_connect(struct harness *h, const char *client_address);
+
+/* Give the session its turns until nothing is left to do. */
+void harness_settle(struct harness *h);
+
+void harness_close_client(struct harness *h);
+void harness_close_server(struct harness *h);
+
+/* Ends what still runs, and frees. */
+void harness_release(struct harness *h);
+
+#endif
