@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program's entry: finds the command's row and runs it. */
 #include "cli/cli.h"
+#include "cli/commands.h"
 
 #include <stdio.h>
 #include <string.h>
 
 static const struct cli_command commands[] = {
+	{ "run", cli_run,
+	  "run POLICY [--instance NAME]... [--workers N] [--no-kernel] [--control PATH] [--user U] [--ready-fd N] "
+	  "[--verbose N] [--logspec S] [--log-format text|json]",
+	  "runs the firewall in the foreground" },
+	{ "ctl", cli_ctl,
+	  "ctl [--control PATH] [--json] status | sessions | stats | stop-session ID | reload | log ... | stop [--open]",
+	  "asks and steers a running one" },
 	{ NULL, NULL, NULL, NULL },
 };
 

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commands' entries; rows of the table in main.c. Each returns enum cli_status. */
+#ifndef SALLYPORT_CLI_COMMANDS_H
+#define SALLYPORT_CLI_COMMANDS_H
+
+int cli_ctl(int argc, char **argv);
+int cli_run(int argc, char **argv);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the control process knows, and how it says it. */
+#ifndef SALLYPORT_SERVER_CONTROL_PRIV_H
+#define SALLYPORT_SERVER_CONTROL_PRIV_H
+
+#include "server/control.h"
+#include "server/statistics.h"
+
+#include <jansson.h>
+
+/* The statistics of one worker slot of one generation. */
+struct view_worker {
+	struct view_worker *next;
+	uint32_t generation, slot;
+	struct stats stats;
+};
+
+/* What generations that are gone left to the sums, by service name. */
+struct view_retired {
+	struct view_retired *next;
+	struct stats_service sum;
+};
+
+struct control_view {
+	struct status_record status;
+	bool have_status;
+	struct view_worker *workers;
+	struct view_retired *retired;
+	uint64_t retired_accepted, retired_refused, retired_dropped;
+};
+
+void control_view_status(struct control_view *v, struct slice record);
+void control_view_channel(struct control_view *v, struct message *m);	/* takes the descriptor over */
+
+/* The answer to one request line; or NULL: the supervisor must be asked *r. */
+json_t *control_answer(struct control_view *v, struct slice line, struct control_request *r);
+/* What the supervisor's answer means to the client. */
+json_t *control_outcome(const struct message *m);
+json_t *control_refusal(int exit_status, const char *why);
+
+#endif

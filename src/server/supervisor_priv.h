@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SALLYPORT_SERVER_SUPERVISOR_PRIV_H
+#define SALLYPORT_SERVER_SUPERVISOR_PRIV_H
+
+#include "kernel/plan.h"
+#include "server/control.h"
+#include "server/log_pump.h"
+#include "server/poller.h"
+#include "server/run_options.h"
+#include "server/supervisor.h"
+
+#define EXIT_FINE 0		/* as enum cli_status; cli is above us */
+#define EXIT_NO 1
+#define EXIT_REFUSED 3
+
+struct supervisor;
+
+struct supervisor_listener {
+	struct listener_record record;
+	int fd;
+	bool wanted;			/* by the generation that is being looked at */
+};
+
+struct generation {
+	struct supervisor *supervisor;
+	struct generation *next;
+	uint32_t number;
+	enum generation_state state;
+	pid_t pid;			/* 0 = ended */
+	int sock;			/* -1 = closed */
+	struct arena *arena;		/* of the plan */
+	struct kernel_plan plan;
+	struct plan_head head;
+	int64_t loaded_wall_ms;
+	int *stats_fds;			/* one a worker, -1 = none yet */
+	bool *seen;			/* worker k was started before */
+	struct poller_timer limit;	/* for the step it is in */
+};
+
+struct supervisor {
+	const struct run_options *options;
+	struct poller poller;
+	pid_t pid;
+	struct unprivileged user;
+	bool kernel;
+	bool can_forge;
+	int signals;
+	int lock;			/* of the network namespace, -1 = none */
+	char control_path[108];
+	int control_listener, control_sock;
+	pid_t control_pid;
+	struct poller_timer control_restart;
+	struct log_pump *pump;
+	struct supervisor_listener *listeners;
+	size_t n_listeners;
+	uint16_t port4, port6;		/* transparent listeners; 0 = none */
+	struct generation *generations;	/* newest first */
+	struct generation *current, *upcoming;	/* one that serves, one that is to replace it */
+	uint32_t next_generation;
+	bool ready_said;
+	bool stopping, stop_open;
+	bool again;			/* another reload was asked for while one was under way */
+	uint32_t reload_request;	/* of the control process; 0 = nobody waits */
+	uint32_t session_request, session_answers;	/* stop-session under way: who waits, answers to come */
+	bool session_found;
+	struct poller_timer recover;
+	int64_t recover_ms;		/* back-off */
+	int verbosity;
+	char logspec[LOGSPEC_MAX];
+	int64_t start_wall_ms, reload_wall_ms;
+	bool reload_ok;
+	char reload_error[2048];
+	uint32_t worker_restarts;
+	int exit_status;
+	bool over;
+	struct message_room room;
+};
+
+/* supervisor.c */
+int64_t wall_ms(void);
+void supervisor_stop(struct supervisor *s, bool open);
+void supervisor_check_over(struct supervisor *s);
+void supervisor_set_log(struct supervisor *s, int verbosity, const char *spec);
+pid_t supervisor_fork(struct supervisor *s, int *sock);	/* in the child 0; sock is its end of a pair */
+
+/* generation.c */
+void generation_reload(struct supervisor *s, uint32_t request);
+int generation_start(struct supervisor *s);
+void generation_ended(struct generation *g, int status);
+void generation_kill(struct generation *g);
+void generation_drain(struct generation *g, int64_t limit_ms, bool ask_to_end);
+unsigned generations_live(const struct supervisor *s);
+
+/* listeners.c */
+/* Open what the plan wants and is not open yet; marks it wanted. 0 or -errno, *which says where. */
+int listeners_open(struct supervisor *s, const struct kernel_plan *plan, struct endpoint *which) MUST_CHECK;
+int listeners_send(struct supervisor *s, int sock) MUST_CHECK;	/* the wanted ones */
+void listeners_close_unwanted(struct supervisor *s, const struct kernel_plan *plan);
+void listeners_close_all(struct supervisor *s);
+
+/* control_link.c */
+int control_link_start(struct supervisor *s) MUST_CHECK;
+void control_link_status(struct supervisor *s);
+void control_link_channel(struct supervisor *s, const struct generation *g, uint32_t slot);
+void control_link_reply(struct supervisor *s, uint32_t request, int exit_status, const char *text);
+void control_link_ended(struct supervisor *s);
+void control_link_close(struct supervisor *s);
+
+/* netns_lock.c: one supervisor with kernel rules a network namespace. fd; -EBUSY with *pid. */
+int netns_lock(pid_t *pid);
+
+#endif
