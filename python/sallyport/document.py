@@ -156,9 +156,11 @@ class Writer:
         members = {"attributes": {}, "tables": {}, "hooks": {}} if per_session else state.configuration()
         if not self._natives_exist(members, proxy, place):
             return None
-        needs_host = per_session or bool(numbers.where)
+        life = {phase: True for phase in instance.LIFE if instance.life_methods(state.made, phase)}
+        needs_host = per_session or bool(numbers.where) or bool(life)
         row = {"proxy": cls.name, "class": to_wire(cls.__name__), "class_number": number if needs_host else -1,
                "per_session": per_session, "at": self._at(place)}
+        row.update(life)
         row.update(members)
         if not needs_host and row in self._configs:
             return self._configs.index(row)
@@ -190,7 +192,7 @@ class Writer:
                 continue
             for name, value in base.__dict__.items():
                 original = self._standard_method(cls, base, name)
-                if original is None or not callable(value) or name == "__init__":
+                if original is None or not callable(value) or name == "__init__" or name in instance.LIFE_METHODS:
                     continue
                 if getattr(original, "_at_load", False) or (hasattr(original, "_native") and name in proxy.hooks):
                     continue

@@ -25,6 +25,15 @@ CORE_ATTRIBUTES = {
 }
 
 
+# The methods of a policy's class that run before and after the conversation of a session, in their
+# order; of several spellings the first that the policy defines.
+LIFE = {
+    "startup": (("__pre_startup__",), ("startup", "startUp"), ("__post_startup__",)),
+    "shutdown": (("__pre_shutdown__",), ("shutdown", "shutDown"), ("__post_shutdown__",)),
+}
+LIFE_METHODS = frozenset(name for steps in LIFE.values() for names in steps for name in names)
+
+
 class NeedsSession(BaseException):
     """config() looked at something that only a session has. No Exception: a policy's
     "except Exception" must not turn it into a decision."""
@@ -294,6 +303,12 @@ def defined_by_policy(made, name):
         if name in cls.__dict__:
             return not cls.__module__.startswith("Zorp.")
     return False
+
+
+def life_methods(made, phase):
+    """The methods of the policy that run in a phase of LIFE."""
+    chosen = (next((n for n in names if defined_by_policy(made, n)), None) for names in LIFE[phase])
+    return [getattr(made, name) for name in chosen if name is not None]
 
 
 def state_of(made):

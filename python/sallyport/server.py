@@ -18,17 +18,13 @@ import sys
 import threading
 import traceback
 
-from sallyport import engine, wire
+from sallyport import engine, instance, wire
 from sallyport.logspec import LogSpec
 from sallyport.output import Output
 
 MAX_ADOPTED = 1
 TRACEBACK_LINES = 60
 OWN_FILES = os.path.dirname(os.path.abspath(__file__)) + os.sep
-PHASES = {
-    "startup": (("__pre_startup__",), ("startup", "startUp"), ("__post_startup__",)),
-    "shutdown": (("__pre_shutdown__",), ("shutdown", "shutDown"), ("__post_shutdown__",)),
-}
 
 
 class ConversationEnded(BaseException):
@@ -216,10 +212,8 @@ class Conversation(engine.Engine):
             configuration = self._server.compiled.configuration(made)
             state.changes()
             return {"op": "done", "result": None, **configuration}
-        for alternatives in PHASES[name]:
-            method = next((m for m in (getattr(made, a, None) for a in alternatives) if callable(m)), None)
-            if method is not None:
-                method()
+        for method in instance.life_methods(made, name):
+            method()
         return {"op": "done", "result": None}
 
     # --- what policy code asks of the engine

@@ -174,7 +174,8 @@ int document_read_configs(struct document_reader *d, const json_t *json)
 		err = proxy_config_read(&source, json_array_get(json, i), config);
 		config->index = (uint32_t)i;
 		configs[i] = config;
-		d->policy->needs_host = d->policy->needs_host || config->has_callbacks || config->per_session;
+		d->policy->needs_host = d->policy->needs_host || config->has_callbacks || config->per_session ||
+					config->startup || config->shutdown;
 		result = worse(result, err);
 	}
 	d->policy->configs = configs;

@@ -31,6 +31,7 @@ struct proxy_config {
 	const char *class_name;			/* of the policy: "MySmtp" */
 	int32_t class_number;			/* in the policy host; -1 = the host is not needed */
 	bool per_session;			/* config() runs for each session, in the host */
+	bool startup, shutdown;			/* the class has methods for these, in the host */
 	bool has_callbacks;			/* some table, hook or matcher calls the host */
 	const void *block;			/* type->config_size octets */
 	uint32_t index;

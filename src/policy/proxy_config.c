@@ -257,8 +257,8 @@ static void reader_init(struct block_reader *b, const struct proxy_config_source
 
 int proxy_config_read(const struct proxy_config_source *source, const struct json_t *config, struct proxy_config *out)
 {
-	static const char *const members[] = { "proxy", "class", "class_number", "per_session", "at", "attributes",
-					       "tables", "hooks", NULL };
+	static const char *const members[] = { "proxy", "class", "class_number", "per_session", "startup", "shutdown", "at",
+					       "attributes", "tables", "hooks", NULL };
 	struct proxy_config made = { .index = 0 };
 	struct block_reader b;
 	const char *name;
@@ -278,6 +278,10 @@ int proxy_config_read(const struct proxy_config_source *source, const struct jso
 		err = json_member_int_or(&b.json, NULL, config, "class_number", -1, INT32_MAX, -1, &number);
 	if (err == 0)
 		err = json_member_bool_or(&b.json, NULL, config, "per_session", false, &made.per_session);
+	if (err == 0)
+		err = json_member_bool_or(&b.json, NULL, config, "startup", false, &made.startup);
+	if (err == 0)
+		err = json_member_bool_or(&b.json, NULL, config, "shutdown", false, &made.shutdown);
 	if (err < 0)
 		return err;
 	b.type = type_named(source->registry, name);
@@ -286,7 +290,7 @@ int proxy_config_read(const struct proxy_config_source *source, const struct jso
 	err = read_block(&b, config, &block);
 	if (err < 0)
 		return err;
-	if ((b.calls_host || made.per_session) && number < 0)
+	if ((b.calls_host || made.per_session || made.startup || made.shutdown) && number < 0)
 		return json_wrong(&b.json, NULL, "class '%s' calls policy code but has no number", made.class_name);
 	made.type = b.type;
 	made.class_number = (int32_t)number;

@@ -165,6 +165,47 @@ static co_waits int configure(struct session *s)
 	return err;
 }
 
+/* A method of the policy's class that runs before or after the conversation. */
+static co_waits int call_method(struct session *s, const char *name)
+{
+	struct policy_host *host = s->env->host;
+	struct call_value ignored = { .kind = CALL_NONE };
+	int err;
+
+	if (host == NULL)
+		return -EPIPE;
+	err = host->call(host, &s->proxy, -1, name, NULL, 0, &ignored, deadline_in(s->env->callback_timeout_ms));
+	s->proxy.config = s->state.config;
+	return err;
+}
+
+/* It runs after every conversation that was configured, also one that was cancelled. */
+static co_waits void shut_down(struct session *s)
+{
+	if (!s->service->proxy->shutdown)
+		return;
+	s->proxy.doing = "running the policy's shutdown()";
+	co_shield_begin();
+	if (call_method(s, "shutdown") < 0)
+		session_set_verdict(s, VERDICT_ABORTED_BY_POLICY_ACTION);
+	co_shield_end();
+}
+
+static co_waits int start_up(struct session *s)
+{
+	int err;
+
+	if (!s->service->proxy->startup)
+		return 0;
+	s->proxy.doing = "running the policy's startup()";
+	err = call_method(s, "startup");
+	if (err < 0) {
+		session_set_verdict(s, VERDICT_ABORTED_BY_POLICY_ACTION);
+		proxy_end(&s->proxy, FAULT_CALLBACK, "startup-failed", err);
+	}
+	return err;
+}
+
 static co_waits void run_proxy(struct session *s)
 {
 	struct proxy *p = &s->proxy;
@@ -180,8 +221,11 @@ static co_waits void run_proxy(struct session *s)
 	}
 	log_event(LOG_CORE_SESSION, 5, p->id, "Proxy starting",
 		  F_TEXT("class", s->service->proxy->class_name), F_TEXT("proxy", p->type->name));
-	p->doing = NULL;
-	p->type->run(p);
+	if (start_up(s) == 0) {
+		p->doing = NULL;
+		p->type->run(p);
+	}
+	shut_down(s);
 	if (p->reason == NULL && p->fault == FAULT_NONE && proxy_should_stop(p))
 		proxy_end(p, FAULT_ADMIN, "stopped", 0);
 	log_event(LOG_CORE_SESSION, 5, p->id, "Proxy ending",

@@ -331,8 +331,7 @@ class ProxyClasses(PolicyTest):
         self.bad(smtp_class("recipent_matcher = 'x'"), (3, "recipent_matcher", "did you mean 'recipient_matcher'?"))
 
     def test_overrides_that_nothing_calls(self):
-        for body, what in (("def startup(self):\n    pass", "startup()"), ("def shutDown(self):\n    pass", "shutDown()"),
-                           ("def requestStack(self):\n    pass", "requestStack()"), ("def connectServer(self):\n    pass", "connectServer()"),
+        for body, what in (("def requestStack(self):\n    pass", "requestStack()"), ("def connectServer(self):\n    pass", "connectServer()"),
                            ("def generateReceived(self):\n    return ''", "generateReceived()"), ("def zoneCheck(self, zone):\n    pass", "zoneCheck()"),
                            ("def __destroy__(self):\n    pass", "__destroy__()")):
             self.bad(smtp_class(body), (3, "overriding " + what))

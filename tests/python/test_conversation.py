@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy host as the engine runs it: `sallyport.host serve` with a policy, its zygote, a server
+forked from it, and the test as the worker behind the conversation."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import unittest
+
+from policy_support import ROOT, SCHEMA
+
+from sallyport import wire
+
+POLICY = """
+from Zorp.Core import *
+from Zorp.Smtp import *
+from Zorp.Matcher import *
+
+Zone("clients", ["192.0.2.0/24"])
+Zone("office", ["198.51.100.0/24"], admin_parent="clients")
+
+class DataMatcher(AbstractMatcher):
+    def checkMatch(self, text):
+        if text == "unknown":
+            raise MatcherException("the list is away")
+        return text.startswith("bad")
+
+MatcherPolicy("bad", DataMatcher())
+
+class Override(SmtpProxy):
+    seen = 0
+
+    def config(self):
+        SmtpProxy.config(self)
+        self.count = 0
+        self.recipient_matcher = "bad"
+        self.request["MAIL"] = (SMTP_REQ_POLICY, self.mail)
+        self.request["VRFY"] = (SMTP_REQ_POLICY, lambda command, param: self.remember(param))
+
+    def startup(self):
+        log(self.session.session_id, "core.policy", 3, "starting for %s", (self.session.client_address,))
+
+    def __pre_shutdown__(self):
+        self.count = 1 / 0
+
+    def relayCheck(self, email):
+        Override.seen += 1
+        return email.endswith("@open.example") or SmtpProxy.relayCheck(self, email)
+
+    def mail(self, command, param):
+        self.error_code = "553"
+        self.error_info = "no mail from %s (%s)" % (self.session.client_zone.getName(), self.request_cmd)
+        self.request["ETRN"] = (SMTP_REQ_POLICY, self.later)
+        del self.request["VRFY"]
+        return SMTP_REQ_REJECT
+
+    def later(self, command, param):
+        self.count += 1
+        return SMTP_REQ_ACCEPT
+
+    def remember(self, param):
+        self.count += 1
+        self.request_param = "%s %d" % (param, self.count)
+        return SMTP_REQ_ACCEPT
+
+class PerSession(SmtpProxy):
+    def config(self):
+        SmtpProxy.config(self)
+        if self.session.client_address.ip_s == "192.0.2.9":
+            self.relay_domains = ("nine.example",)
+            self.request["NOOP"] = (SMTP_REQ_POLICY, self.noop)
+
+    def noop(self, command, param):
+        return SMTP_REQ_ABORT
+
+class Failing(SmtpProxy):
+    def config(self):
+        SmtpProxy.config(self)
+        if self.session.client_address.port == 1:
+            raise RuntimeError("no session for port 1")
+
+def default_instance():
+    router = DirectedRouter(dest_addr=SockAddrInet("203.0.113.1", 25))
+    for number, cls in enumerate((Override, PerSession, Failing)):
+        Service("mail%d" % number, cls, router=router)
+        Rule(service="mail%d" % number, dst_port=25 + number)
+"""
+
+INFO = {"id": "svc/i/mail0:0/i/smtp", "service": "mail0", "number": 3, "rule_id": 1, "protocol": 1,
+        "client_address": ["192.0.2.9", 1025], "client_local": ["203.0.113.1", 25], "client_zone": "office",
+        "server_zone": None, "server_address": None, "server_local": None, "target_address": []}
+
+
+class Conversation(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.TemporaryDirectory()
+        policy, schema = (pathlib.Path(cls.directory.name, n) for n in ("policy.py", "schema.json"))
+        policy.write_text(textwrap.dedent(POLICY))
+        schema.write_text(json.dumps(SCHEMA))
+        cls.leader, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        cls.leader.settimeout(20)
+        document, problems = os.pipe(), os.pipe()
+        cls.host = subprocess.Popen(
+            [sys.executable, "-B", "-s", "-m", "sallyport.host", "serve", "--schema", schema, "--policy", policy,
+             "--document-fd", str(document[1]), "--problems-fd", str(problems[1]), "--control-fd", str(theirs.fileno())],
+            pass_fds=(document[1], problems[1], theirs.fileno()), env={**os.environ, "PYTHONPATH": str(ROOT / "python")})
+        theirs.close()
+        os.close(document[1])
+        os.close(problems[1])
+        with os.fdopen(problems[0]) as pipe:
+            cls.problems = pipe.read()
+        with os.fdopen(document[0]) as pipe:
+            cls.document = json.load(pipe)
+        assert wire.receive(cls.leader) == {"op": "ready"}, cls.problems
+        cls.configs = {c["class"]: c for c in cls.document["configs"]}
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.leader.close()
+        cls.host.wait(20)
+        cls.directory.cleanup()
+
+    def setUp(self):
+        ours, theirs = zip(*[socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)])
+        wire.send(self.leader, {"op": "fork", "slot": 0}, [s.fileno() for s in theirs])
+        self.control, self.talk = ours
+        self.talk.settimeout(20)
+        for sock in theirs:
+            sock.close()
+        self.assertEqual(wire.receive(self.leader)["op"], "forked")
+        self.session = 1
+
+    def tearDown(self):
+        self.control.close()
+        self.talk.close()
+        self.assertEqual(wire.receive(self.leader)["op"], "ended")
+
+    def send(self, packet):
+        wire.send(self.talk, packet)
+        return wire.receive(self.talk)
+
+    def ask(self, op, cls="Override", args=(), attributes=None, **more):
+        return self.send({"op": op, "session": self.session, "class": self.configs[cls]["class_number"],
+                          "args": list(args), "attributes": attributes or {}, "session_info": INFO, **more})
+
+    def entry(self, cls, verb):
+        rows = [r for r in self.configs[cls]["tables"]["request"] if r["key"] == [verb]]
+        return rows[0]["call"]["callback"]
+
+    def test_override_that_calls_its_base(self):
+        number = self.configs["Override"]["hooks"]["relayCheck"]["callback"]
+        self.assertEqual(self.ask("call", callback=number, args=["a@open.example"]), {"op": "done", "result": True})
+        self.assertEqual(self.ask("call", callback=number, args=["a@b"]),
+                         {"op": "up", "function": "smtp.relay_check", "args": ["a@b"]})
+        self.assertEqual(self.send({"op": "value", "result": 0}), {"op": "done", "result": 0})
+
+    def test_request_callback_changes_attributes_and_tables(self):
+        answer = self.ask("call", callback=self.entry("Override", "MAIL"), args=["MAIL", "<a@b>"],
+                          attributes={"request_cmd": "MAIL"})
+        self.assertEqual((answer["op"], answer["result"]), ("done", 3))
+        self.assertEqual(answer["attributes"], {"error_code": "553", "error_info": "no mail from office (MAIL)"})
+        changed = {row["key"][0]: row for row in answer["tables"]}
+        self.assertEqual(changed["VRFY"], {"table": "request", "key": ["VRFY"], "deleted": True})
+        own = changed["ETRN"]["call"]["callback"]
+        self.assertGreaterEqual(own, self.document["callbacks"])
+        self.assertEqual(self.ask("call", callback=own, args=["ETRN", "x"]), {"op": "done", "result": 1})
+        self.session = 2
+        gone = self.ask("call", callback=own, args=["ETRN", "x"])
+        self.assertEqual(gone["op"], "raised")      # this session's table has no such entry
+
+    def test_a_closure_over_self_belongs_to_its_session(self):
+        number = self.entry("Override", "VRFY")
+        for session, expected in ((1, "x 1"), (2, "x 1"), (1, "x 2")):
+            self.session = session
+            answer = self.ask("call", callback=number, args=["VRFY", "x"])
+            self.assertEqual(answer["attributes"], {"request_param": expected})
+
+    def test_matchers(self):
+        number = self.configs["Override"]["attributes"]["recipient_matcher"]["callback"]
+        self.assertEqual(self.ask("call", callback=number, args=["bad@x"])["result"], 1)
+        self.assertEqual(self.ask("call", callback=number, args=["good@x"])["result"], 0)
+        self.assertEqual(self.ask("call", callback=number, args=["unknown"]),
+                         {"op": "raised", "message": "Matcher error; reason='the list is away'"})
+
+    def test_startup_and_shutdown(self):
+        config = self.configs["Override"]
+        self.assertEqual((config["startup"], config["shutdown"]), (True, True))
+        self.assertNotIn("startup", self.configs["PerSession"])
+        line = self.ask("hook", name="startup")
+        self.assertEqual((line["op"], line["message"]), ("log", "starting for AF_INET(192.0.2.9:1025)"))
+        self.assertEqual(wire.receive(self.talk), {"op": "done", "result": None})
+        self.assertEqual(self.ask("hook", name="shutdown")["message"], "ZeroDivisionError: division by zero")
+
+    def test_configuration_of_a_session(self):
+        self.assertTrue(self.configs["PerSession"]["per_session"])
+        answer = self.ask("hook", "PerSession", name="config")
+        self.assertEqual(answer["attributes"]["relay_domains"], ["nine.example"])
+        noop = [r for r in answer["tables"]["request"] if r["key"] == ["NOOP"]][0]
+        number = noop["call"]["callback"]
+        self.assertEqual(self.ask("call", "PerSession", callback=number, args=["NOOP", ""])["result"], 4)
+        # Another client's session has another configuration, and not that callable.
+        self.session = 2
+        other = {**INFO, "client_address": ["192.0.2.10", 1025]}
+        answer = self.ask("hook", "PerSession", name="config", session_info=other)
+        self.assertNotIn("relay_domains", answer["attributes"])
+        self.assertEqual(self.ask("call", "PerSession", callback=number, args=["NOOP", ""])["op"], "raised")
+        # The first one's, made again after a late call, is found under the same number.
+        self.session = 3
+        self.assertEqual(self.ask("call", "PerSession", callback=number, args=["NOOP", ""])["result"], 4)
+
+    def test_configuration_that_fails(self):
+        info = {**INFO, "client_address": ["192.0.2.9", 1]}
+        answer = self.ask("hook", "Failing", name="config", session_info=info)
+        self.assertEqual((answer["op"], answer["message"]), ("raised", "RuntimeError: no session for port 1"))
+        self.assertTrue(any("policy.py" in line for line in answer["traceback"]))
+
+    def test_what_the_session_shows_is_kept_up_to_date(self):
+        self.ask("hook", name="config")
+        self.ask("hook", name="config", session_info={**INFO, "client_address": ["192.0.2.77", 5]})
+        line = self.send({"op": "hook", "session": 1, "class": self.configs["Override"]["class_number"], "name": "startup"})
+        self.assertIn("192.0.2.77", line["message"])
+        wire.receive(self.talk)
+
+
+if __name__ == "__main__":
+    unittest.main()
