@@ -224,7 +224,7 @@ void harness_close_server(struct harness *h)
 	h->server = -1;
 }
 
-void harness_release(struct harness *h)
+void harness_end(struct harness *h)
 {
 	for (struct session *s = h->env.sessions; s != NULL; s = s->next)
 		session_stop(s, true);
@@ -234,6 +234,11 @@ void harness_release(struct harness *h)
 	}
 	harness_close_client(h);
 	harness_close_server(h);
+}
+
+void harness_release(struct harness *h)
+{
+	harness_end(h);
 	for (int i = 0; i < HARNESS_CALLBACKS; i++) {
 		json_decref(h->callbacks[i].attributes);
 		json_decref(h->callbacks[i].tables);

@@ -54,7 +54,10 @@ void harness_settle(struct harness *h);
 void harness_close_client(struct harness *h);
 void harness_close_server(struct harness *h);
 
-/* Ends what still runs, and frees. */
+/* Ends what still runs and closes the far ends; another session may be connected then. */
+void harness_end(struct harness *h);
+
+/* The same, and frees. */
 void harness_release(struct harness *h);
 
 #endif

@@ -112,6 +112,23 @@ static void diverge(struct smtp *s)
 	smtp_end_transaction(s);
 }
 
+/*
+ * The server did what the client was told it did not. A sender or recipient it must forget; where
+ * it has dropped its transaction the client's is over, too.
+ */
+static void forget_transaction(struct smtp *s, const struct smtp_pending *p)
+{
+	bool reset = p->verb == &smtp_verbs[SMTP_RSET] || p->verb == &smtp_verbs[SMTP_HELO] || p->verb == &smtp_verbs[SMTP_EHLO];
+
+	if (p->verb == &smtp_verbs[SMTP_MAIL] || p->verb == &smtp_verbs[SMTP_RCPT]) {
+		diverge(s);
+	} else if (reset && s->state != SMTP_STATE_INITIAL) {
+		s->state = SMTP_STATE_EHLO;
+		s->reset_by_us = true;
+		smtp_end_transaction(s);
+	}
+}
+
 /* Once no reply is owed: make the server forget. */
 static co_waits int reset_server(struct smtp *s)
 {
@@ -151,8 +168,8 @@ static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const s
 	if (final && slice_is(s->error_code, "500"))
 		return smtp_fail(s, FAULT_POLICY, "final-reply-refused", 0);
 	code = smtp_error_reply(s, &text);
-	if (smtp_code_is_positive(reply->code) && (p->verb == &smtp_verbs[SMTP_MAIL] || p->verb == &smtp_verbs[SMTP_RCPT]))
-		diverge(s);
+	if (smtp_code_is_positive(reply->code))
+		forget_transaction(s, p);
 	if (final) {
 		smtp_end_transaction(s);
 		s->state = SMTP_STATE_EHLO;
@@ -264,9 +281,8 @@ static co_waits int relay_reply(struct smtp *s, struct smtp_pending *p, const st
 	if (reply->code == 421)
 		return smtp_end(s, FAULT_SERVER, "server-closing", 0);
 	/* Turned from yes to no by policy code, which answered "accept". */
-	if (smtp_code_is_positive(reply->code) && !smtp_code_is_positive(code) &&
-	    (p->verb == &smtp_verbs[SMTP_MAIL] || p->verb == &smtp_verbs[SMTP_RCPT]))
-		diverge(s);
+	if (smtp_code_is_positive(reply->code) && !smtp_code_is_positive(code))
+		forget_transaction(s, p);
 	return pop(s);
 }
 

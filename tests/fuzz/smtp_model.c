@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "smtp_model.h"
+
+#include "base/buffer.h"
+#include "fuzz.h"
+
+#include <strings.h>
+
+#define OCTETS_MAX (1u << 20)
+#define OWED_MAX 4096
+
+enum verb { GREETING, HELLO, MAIL, RCPT, DATA, END, RSET, QUIT, OTHER };
+
+/* Commands whose reply has not come, oldest first. */
+struct owed {
+	enum verb verbs[OWED_MAX];
+	size_t first, n;
+};
+
+/* The replies of one direction, as lines come in. */
+struct replies {
+	struct buffer octets;
+	unsigned code;			/* of the reply that is under way; 0: none */
+};
+
+struct model {
+	const struct model_rules *rules;
+
+	enum { ORIGIN_COMMANDS, ORIGIN_DATA, ORIGIN_BODY } origin;
+	struct owed origin_owes;
+	struct replies server;
+	struct buffer command, origin_body;
+	bool origin_dead;		/* it said what it may not, or goodbye: it must receive nothing more */
+	bool greeted, mail, rcpt;	/* as its replies and the commands before it make it */
+	unsigned origin_recipients, origin_messages;
+
+	enum { CLIENT_COMMANDS, CLIENT_DATA, CLIENT_BODY } client;
+	struct owed client_is_owed;
+	struct replies proxy;
+	struct buffer raw, client_body;	/* raw: sent, not yet taken for commands */
+	bool client_dead;		/* sent what ends a session */
+	bool blind, blind_body;		/* what the client sent can't be told apart any more */
+	unsigned client_recipients, client_messages;
+};
+
+static void push(struct owed *o, enum verb verb)
+{
+	FUZZ_CHECK(o->n < OWED_MAX);
+	o->verbs[(o->first + o->n++) % OWED_MAX] = verb;
+}
+
+static enum verb pop(struct owed *o)
+{
+	enum verb verb = o->verbs[o->first];
+
+	o->first = (o->first + 1) % OWED_MAX;
+	o->n--;
+	return verb;
+}
+
+struct model *model_create(const struct model_rules *rules)
+{
+	static const struct buffer empty = BUFFER_INIT(OCTETS_MAX);
+	struct model *m = calloc(1, sizeof(*m));
+
+	FUZZ_CHECK(m != NULL);
+	m->rules = rules;
+	m->server.octets = m->proxy.octets = m->command = m->origin_body = m->raw = m->client_body = empty;
+	push(&m->origin_owes, GREETING);
+	push(&m->client_is_owed, GREETING);
+	return m;
+}
+
+void model_free(struct model *m)
+{
+	buffer_release(&m->server.octets);
+	buffer_release(&m->proxy.octets);
+	buffer_release(&m->command);
+	buffer_release(&m->origin_body);
+	buffer_release(&m->raw);
+	buffer_release(&m->client_body);
+	free(m);
+}
+
+static enum verb verb_of(struct slice line)
+{
+	static const struct { const char *name; enum verb verb; } names[] = {
+		{ "HELO", HELLO }, { "EHLO", HELLO }, { "MAIL", MAIL }, { "RCPT", RCPT }, { "DATA", DATA }, { "RSET", RSET }, { "QUIT", QUIT },
+	};
+	struct slice word = slice_take(line, slice_index(line, ' '));
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (word.len == 4 && strncasecmp((const char *)word.ptr, names[i].name, 4) == 0)
+			return names[i].verb;
+	return OTHER;
+}
+
+/* Where a strict body ends: behind the first lone dot. 0: not yet. *bad: it never will. */
+static size_t body_end(struct slice s, bool *bad)
+{
+	size_t line = 0;
+
+	*bad = false;
+	for (size_t i = 0; i < s.len; i++) {
+		bool crlf = s.ptr[i] == '\r' && i + 1 < s.len && s.ptr[i + 1] == '\n';
+
+		if (s.ptr[i] == '\r' && i + 1 == s.len)
+			return 0;
+		if (s.ptr[i] == '\0' || s.ptr[i] == '\n' || (s.ptr[i] == '\r' && !crlf)) {
+			*bad = true;
+			return 0;
+		}
+		if (!crlf)
+			continue;
+		if (i == line + 1 && s.ptr[line] == '.')
+			return i + 2;
+		line = i + 2;
+		i++;
+	}
+	return 0;
+}
+
+/* ---- replies ---- */
+
+/* One line off the front. false: none yet. */
+static bool next_line(struct buffer *b, bool strict, struct slice *line, size_t *used, bool *bad)
+{
+	struct slice all = buffer_slice(b);
+	size_t lf = slice_index(all, '\n');
+
+	*bad = false;
+	if (lf == all.len)
+		return false;
+	*used = lf + 1;
+	*line = slice_take(all, lf);
+	if (line->len > 0 && line->ptr[line->len - 1] == '\r')
+		line->len--;
+	else
+		*bad = strict;
+	if (slice_index(*line, '\r') < line->len || slice_index(*line, '\0') < line->len)
+		*bad = true;
+	return true;
+}
+
+/* The next whole reply. 0: none yet, -1: not a reply, else its code. */
+static int next_reply(struct replies *r, bool strict)
+{
+	struct slice line;
+	size_t used;
+	bool bad, last;
+	unsigned code;
+
+	while (next_line(&r->octets, strict, &line, &used, &bad)) {
+		if (bad || line.len < 3 || !ascii_is_digit(line.ptr[0]) || !ascii_is_digit(line.ptr[1]) || !ascii_is_digit(line.ptr[2]))
+			return -1;
+		code = (unsigned)(line.ptr[0] - '0') * 100 + (unsigned)(line.ptr[1] - '0') * 10 + (unsigned)(line.ptr[2] - '0');
+		if ((line.len > 3 && line.ptr[3] != ' ' && line.ptr[3] != '-') || (r->code != 0 && code != r->code) || code == 0)
+			return -1;
+		last = line.len == 3 || line.ptr[3] == ' ';
+		r->code = last ? 0 : code;
+		buffer_consume(&r->octets, used);
+		if (last)
+			return (int)code;
+	}
+	return 0;
+}
+
+static bool positive(int code)
+{
+	return code >= 200 && code < 300;
+}
+
+static void origin_replied(struct model *m, enum verb verb, int code)
+{
+	bool go_ahead = verb == DATA && code == 354;
+
+	if (code < 200 || code >= 600 || code == 421 || (code / 100 == 3 && !go_ahead) || (verb == DATA && positive(code)))
+		m->origin_dead = true;
+	if (m->origin_dead)
+		return;
+	if (verb == DATA) {
+		m->origin = go_ahead ? ORIGIN_BODY : ORIGIN_COMMANDS;
+		buffer_clear(&m->origin_body);
+	} else if (verb == RCPT && positive(code)) {
+		m->origin_recipients++;
+	} else if (verb == END) {
+		m->origin_messages += positive(code);
+		m->origin_recipients = 0;
+	} else if ((verb == MAIL || verb == RSET || verb == HELLO) && positive(code)) {
+		m->origin_recipients = 0;
+		m->greeted = m->greeted || verb == HELLO;
+	} else if (verb == QUIT && positive(code)) {
+		m->origin_dead = true;
+	}
+}
+
+void model_server_sends(struct model *m, struct slice octets)
+{
+	if (octets.len == 0)
+		return;
+	buffer_append(&m->server.octets, octets);
+	for (;;) {
+		int code;
+
+		/* What answers nothing ends the conversation. */
+		if (m->origin_owes.n == 0 && m->server.octets.len > 0)
+			m->origin_dead = true;
+		if (m->origin_dead)
+			return;
+		code = next_reply(&m->server, m->rules->strict_lines);
+		if (code == 0)
+			return;
+		if (code < 0)
+			m->origin_dead = true;
+		else
+			origin_replied(m, pop(&m->origin_owes), code);
+	}
+}
+
+size_t model_good_answer(const struct model *m, char *out, size_t size)
+{
+	static const char *const answers[] = {
+		[GREETING] = "220 origin\r\n", [HELLO] = "250-origin\r\n250-PIPELINING\r\n250-SIZE\r\n250 8BITMIME\r\n",
+		[MAIL] = "250 m\r\n", [RCPT] = "250 r\r\n", [DATA] = "354 d\r\n", [END] = "250 queued as 1\r\n",
+		[RSET] = "250 x\r\n", [QUIT] = "221 q\r\n", [OTHER] = "250 o\r\n",
+	};
+	size_t len = 0;
+
+	for (size_t i = 0; i < m->origin_owes.n; i++) {
+		const char *answer = answers[m->origin_owes.verbs[(m->origin_owes.first + i) % OWED_MAX]];
+
+		if (len + strlen(answer) > size)
+			break;
+		memcpy(out + len, answer, strlen(answer));
+		len += strlen(answer);
+	}
+	return len;
+}
+
+/* ---- what the origin receives ---- */
+
+static bool is_parameter(struct slice word)
+{
+	if (slice_is(word, "BODY=7BIT") || slice_is(word, "BODY=8BITMIME"))
+		return true;
+	if (!slice_starts_with(word, SLICE("SIZE=")) || word.len == 5)
+		return false;
+	for (size_t i = 5; i < word.len; i++)
+		if (!ascii_is_digit(word.ptr[i]))
+			return false;
+	return true;
+}
+
+static void check_path(const struct model *m, struct slice line, const char *start, bool parameters)
+{
+	size_t end = line.len;
+	struct slice path, rest;
+
+	FUZZ_CHECK(slice_starts_with(line, slice_cstr(start)));
+	while (end > 0 && line.ptr[end - 1] != '>')
+		end--;
+	FUZZ_CHECK(end > strlen(start));
+	path = slice_skip(slice_take(line, end - 1), strlen(start));
+	rest = slice_skip(line, end);
+	FUZZ_CHECK(parameters || rest.len == 0);
+	while (rest.len > 0) {
+		struct slice word;
+
+		FUZZ_CHECK(rest.ptr[0] == ' ');
+		rest = slice_skip(rest, 1);
+		word = slice_take(rest, slice_index(rest, ' '));
+		FUZZ_CHECK(is_parameter(word));
+		rest = slice_skip(rest, word.len);
+	}
+	if (parameters || m->rules->only_domain == NULL)
+		return;
+	FUZZ_CHECK(slice_index(path, '%') == path.len && slice_index(path, '!') == path.len);
+	FUZZ_CHECK(slice_equal_nocase(slice_skip(path, slice_index(path, '@') + 1), slice_cstr(m->rules->only_domain)));
+}
+
+static void check_verb(const struct model *m, struct slice word)
+{
+	static const char *const never[] = { "AUTH", "STARTTLS", "BDAT", "TURN", "ATRN", "XCLIENT", "XFORWARD", "ADDR" };
+
+	FUZZ_CHECK(word.len >= 1 && word.len <= 32 && ascii_is_alpha(word.ptr[0]));
+	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+		FUZZ_CHECK(!slice_equal_nocase(word, slice_cstr(never[i])));
+	for (size_t i = 0; i < word.len; i++)
+		FUZZ_CHECK(word.ptr[i] == ascii_upper(word.ptr[i]));
+}
+
+static void origin_command(struct model *m, struct slice line)
+{
+	enum verb verb = verb_of(line);
+	struct slice word = slice_take(line, slice_index(line, ' '));
+
+	FUZZ_CHECK(line.len <= 512);
+	for (size_t i = 0; i < line.len; i++)
+		FUZZ_CHECK(line.ptr[i] >= 0x20 && line.ptr[i] < 0x7f);
+	check_verb(m, word);
+	FUZZ_CHECK(verb != OTHER || m->rules->any_verb || slice_is(word, "NOOP"));
+	/* The greeting comes first. */
+	FUZZ_CHECK(m->origin_owes.n == 0 || m->origin_owes.verbs[m->origin_owes.first] != GREETING);
+	switch (verb) {
+	case HELLO:
+		FUZZ_CHECK(m->origin_owes.n == 0 && line.len > 5);
+		m->mail = m->rcpt = false;
+		break;
+	case MAIL:
+		FUZZ_CHECK(m->greeted);
+		check_path(m, line, "MAIL From:<", true);
+		m->mail = true;
+		m->rcpt = false;
+		break;
+	case RCPT:
+		FUZZ_CHECK(m->mail);
+		check_path(m, line, "RCPT To:<", false);
+		m->rcpt = true;
+		break;
+	case DATA:
+		FUZZ_CHECK(m->rcpt && line.len == 4);
+		m->origin = ORIGIN_DATA;
+		break;
+	case RSET:
+		m->mail = m->rcpt = false;
+		break;
+	default:
+		break;
+	}
+	push(&m->origin_owes, verb);
+}
+
+static void origin_body(struct model *m, struct slice octets, size_t *used)
+{
+	size_t before = m->origin_body.len, end;
+	bool bad;
+
+	buffer_append(&m->origin_body, octets);
+	end = body_end(buffer_slice(&m->origin_body), &bad);
+	FUZZ_CHECK(!bad);
+	*used = end > 0 ? end - before : octets.len;
+	if (m->rules->strict_lines) {
+		size_t n = before + *used;
+
+		FUZZ_CHECK(n <= m->client_body.len && memcmp(m->origin_body.data, m->client_body.data, n) == 0);
+	}
+	if (end == 0)
+		return;
+	FUZZ_CHECK(m->blind || m->origin_recipients == m->client_recipients);
+	m->origin = ORIGIN_COMMANDS;
+	m->mail = m->rcpt = false;
+	push(&m->origin_owes, END);
+}
+
+void model_origin_received(struct model *m, struct slice octets)
+{
+	FUZZ_CHECK(!m->origin_dead);
+	while (octets.len > 0) {
+		struct slice line;
+		size_t used = octets.len;
+		bool bad;
+
+		FUZZ_CHECK(m->origin != ORIGIN_DATA);
+		if (m->origin == ORIGIN_BODY) {
+			origin_body(m, octets, &used);
+			octets = slice_skip(octets, used);
+			continue;
+		}
+		/* Up to a line end at a time: behind DATA the meaning changes. */
+		used = slice_index(octets, '\n');
+		used = used < octets.len ? used + 1 : used;
+		buffer_append(&m->command, slice_take(octets, used));
+		octets = slice_skip(octets, used);
+		if (!next_line(&m->command, true, &line, &used, &bad))
+			continue;
+		FUZZ_CHECK(!bad);
+		origin_command(m, line);
+		buffer_consume(&m->command, used);
+	}
+}
+
+/* ---- what the client sends and receives ---- */
+
+static void take_client_octets(struct model *m)
+{
+	while (!m->client_dead && m->client != CLIENT_DATA && m->raw.len > 0) {
+		struct slice line;
+		size_t used;
+		bool bad;
+
+		if (m->client == CLIENT_BODY) {
+			size_t before = m->client_body.len, end;
+
+			buffer_append(&m->client_body, buffer_slice(&m->raw));
+			end = body_end(buffer_slice(&m->client_body), &bad);
+			buffer_consume(&m->raw, end > 0 ? end - before : m->raw.len);
+			m->client_dead = bad;
+			if (end == 0)
+				return;
+			m->client_body.len = end;
+			m->client = CLIENT_COMMANDS;
+			push(&m->client_is_owed, END);
+			continue;
+		}
+		if (!next_line(&m->raw, m->rules->strict_lines, &line, &used, &bad))
+			return;
+		m->client_dead = bad;
+		if (bad)
+			return;
+		push(&m->client_is_owed, verb_of(line));
+		if (verb_of(line) == DATA)
+			m->client = CLIENT_DATA;
+		buffer_consume(&m->raw, used);
+	}
+}
+
+void model_client_sends(struct model *m, struct slice octets)
+{
+	if (m->blind)
+		return;
+	buffer_append(&m->raw, octets);
+	take_client_octets(m);
+}
+
+static void client_told(struct model *m, enum verb verb, int code)
+{
+	if (verb == DATA) {
+		m->client = code == 354 ? CLIENT_BODY : CLIENT_COMMANDS;
+		buffer_clear(&m->client_body);
+		/* A go-ahead is not given to those who went ahead. */
+		FUZZ_CHECK(code != 354 || (m->raw.len == 0 && m->origin == ORIGIN_BODY));
+		m->blind = m->blind_body = code == 354 && !m->rules->strict_lines;
+	} else if (verb == RCPT) {
+		m->client_recipients += positive(code);
+	} else if (verb == END) {
+		m->client_messages += positive(code);
+		m->client_recipients = 0;
+	} else if ((verb == MAIL || verb == RSET || verb == HELLO) && positive(code)) {
+		m->client_recipients = 0;
+	}
+	FUZZ_CHECK(verb == DATA || code / 100 != 3);
+	FUZZ_CHECK(m->client_messages <= m->origin_messages);
+}
+
+void model_client_received(struct model *m, struct slice octets)
+{
+	int code;
+
+	buffer_append(&m->proxy.octets, octets);
+	while ((code = next_reply(&m->proxy, true)) != 0) {
+		FUZZ_CHECK(code >= 200 && code < 600);
+		if (m->blind) {
+			/* The reply behind a go-ahead is the message's. */
+			m->client_messages += m->blind_body && positive(code);
+			m->blind_body = code == 354;
+			FUZZ_CHECK(m->client_messages <= m->origin_messages);
+			continue;
+		}
+		if (m->client_is_owed.n == 0) {
+			FUZZ_CHECK(code >= 400);
+			continue;
+		}
+		client_told(m, pop(&m->client_is_owed), code);
+		take_client_octets(m);
+	}
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the two far ends of an SMTP session may see, written from the standard and without a line
+ * of the proxy's code. It is told everything in the order in which it happened, and aborts when
+ * something may not have.
+ */
+#ifndef SALLYPORT_TESTS_SMTP_MODEL_H
+#define SALLYPORT_TESTS_SMTP_MODEL_H
+
+#include "base/slice.h"
+
+struct model_rules {
+	bool strict_lines;		/* the client's lines end with CRLF */
+	bool any_verb;			/* the policy permits every verb that can be permitted */
+	const char *only_domain;	/* recipients must have it; NULL: any */
+};
+
+struct model;
+
+struct model *model_create(const struct model_rules *rules);
+void model_free(struct model *m);
+
+void model_client_sends(struct model *m, struct slice octets);
+void model_server_sends(struct model *m, struct slice octets);
+void model_origin_received(struct model *m, struct slice octets);
+void model_client_received(struct model *m, struct slice octets);
+
+/* What a well-behaved server would say to all that it owes an answer. */
+size_t model_good_answer(const struct model *m, char *out, size_t size);
+
+#endif
