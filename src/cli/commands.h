@@ -5,5 +5,6 @@
 
 int cli_ctl(int argc, char **argv);
 int cli_run(int argc, char **argv);
+int cli_schema(int argc, char **argv);
 
 #endif

@@ -14,6 +14,7 @@ static const struct cli_command commands[] = {
 	{ "ctl", cli_ctl,
 	  "ctl [--control PATH] [--json] status | sessions | stats | stop-session ID | reload | log ... | stop [--open]",
 	  "asks and steers a running one" },
+	{ "schema", cli_schema, "schema [--markdown PROXY]", "what the proxies' tables say, as JSON" },
 	{ NULL, NULL, NULL, NULL },
 };
 
