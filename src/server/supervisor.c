@@ -54,6 +54,7 @@ void supervisor_stop(struct supervisor *s, bool open)
 			generation_kill(g);
 	}
 	s->upcoming = NULL;
+	listeners_close_all(s);		/* nobody shall wait in a queue that nobody empties */
 	if (s->ready_said)
 		log_event(LOG_CORE_INFO, 0, NOSESSION, "Stopping; sessions may end by themselves for a while",
 			  F_INT("limit_s", STOP_DRAIN_MS / 1000));

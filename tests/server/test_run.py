@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sessions, processes, and how all of it ends."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+import unittest
+
+from support import LIMIT, PROGRAM, ServerTest, receive, wait_for
+
+
+def fds(pid):
+    return len(os.listdir("/proc/%d/fd" % pid))
+
+
+def alive(pid):
+    try:
+        with open("/proc/%d/stat" % pid, encoding="ascii") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class Sessions(ServerTest):
+    def test_octets_cross_and_are_accounted(self):
+        self.write_policy()
+        firewall = self.run_firewall().ready()
+        client = self.connect()
+        octets = os.urandom(300000)
+        client.settimeout(LIMIT)
+        self.roundtrip(client, octets)
+        port = client.getsockname()[1]
+        client.close()
+        summary = wait_for(lambda: re.search(r"core\.summary\(4\): \((.*?)\): Connection summary; (.*)", firewall.log()),
+                           "the summary line")
+        self.assertRegex(summary[1], r"^svc/default_instance#[01]/plug:0$")
+        keys = re.findall(r"(\w+)='", summary[2])
+        self.assertEqual(keys[:18], [
+            "rule_id", "session_start", "session_end", "client_proto", "client_address", "client_port", "client_zone",
+            "server_proto", "server_address", "server_port", "server_zone", "client_local", "client_local_port",
+            "server_local", "server_local_port", "verdict", "info", "auth_user"])
+        fields = dict(re.findall(r"(\w+)='(.*?)'", summary[2]))
+        self.assertEqual(fields["client_port"], str(port))
+        self.assertEqual(fields["server_port"], str(self.echo.port))
+        self.assertEqual(fields["client_zone"], "localhost")
+        self.assertEqual(fields["verdict"], "ACCEPTED")
+        self.assertEqual(fields["octets_from_client"], "300000")
+        self.assertEqual(fields["octets_to_client"], "300000")
+
+    def test_no_rule_no_service(self):
+        self.write_policy("""\
+from Zorp.Plug import *
+Zone('nowhere', ['192.0.2.0/24'])
+def default_instance():
+    Service(name='plug', proxy_class=PlugProxy, router=DirectedRouter(dest_addr=SockAddrInet('127.0.0.1', %(server)d)))
+    Rule(service='plug', dst_port=%(port)d, dst_subnet=('127.0.0.1', ), src_zone=('nowhere', ))
+""")
+        firewall = self.run_firewall().ready()
+        with self.assertRaises(ConnectionError):
+            client = self.connect()
+            if client.recv(1) == b"":
+                raise ConnectionError
+        self.assertEqual(self.echo.peers, [])
+        wait_for(lambda: "no rule matches" in firewall.log(), "the refusal in the log")
+
+    def test_limit_of_a_service_holds_over_all_workers(self):
+        self.write_policy(max_instances=3)
+        firewall = self.run_firewall(workers=3).ready()
+        clients = [self.connect() for _ in range(3)]
+        for client in clients:
+            self.roundtrip(client)
+        with self.assertRaises(ConnectionError):
+            if self.connect().recv(1) == b"":
+                raise ConnectionError
+        wait_for(lambda: "verdict='DENIED_BY_LIMIT'" in firewall.log(), "the verdict")
+        clients.pop().close()
+        wait_for(lambda: firewall.ask("status")["sessions"] == 2, "the end of a session")
+        self.roundtrip(self.connect())
+
+    def test_unreachable_server_is_a_verdict(self):
+        self.write_policy()
+        firewall = self.run_firewall().ready()
+        self.echo.close()
+        client = self.connect()
+        self.assertEqual(client.recv(1), b"")
+        wait_for(lambda: "verdict='DENIED_BY_CONNECTION_FAIL'" in firewall.log(), "the verdict")
+        self.assertIn("fault='server', reason='connect-failed'", firewall.log())
+
+    def test_idle_timeout(self):
+        self.write_policy(timeout=300)
+        firewall = self.run_firewall().ready()
+        client = self.connect()
+        self.roundtrip(client)
+        self.assertEqual(client.recv(1), b"")
+        wait_for(lambda: "reason='timeout'" in firewall.log(), "the reason")
+
+    def test_no_descriptor_is_left(self):
+        self.write_policy()
+        firewall = self.run_firewall().ready()
+        pids = firewall.worker_pids() + [firewall.process.pid, firewall.leader_pid()]
+        with self.connect() as first:
+            self.roundtrip(first)
+        wait_for(lambda: firewall.ask("stats")["services"]["plug"]["ACCEPTED"] == 1, "the end of a session")
+        before = [fds(p) for p in pids]
+        for _ in range(20):
+            clients = [self.connect() for _ in range(20)]
+            for client in clients:
+                self.roundtrip(client)
+                client.close()
+        wait_for(lambda: firewall.ask("status")["sessions"] == 0, "the end of all sessions")
+        after = [fds(p) for p in pids]
+        for b, a in zip(before, after):
+            self.assertLessEqual(a, b + 4, (before, after))  # a few pipes may stay in a pool
+
+    def test_both_workers_serve(self):
+        self.write_policy()
+        firewall = self.run_firewall().ready()
+        clients = [self.connect() for _ in range(100)]
+        for client in clients:
+            self.roundtrip(client)
+        counts = [w["sessions"] for w in firewall.ask("status")["worker_processes"]]
+        self.assertEqual(sum(counts), 100)
+        self.assertGreater(min(counts), 0, counts)
+        ids = [s["id"] for s in firewall.ask("sessions")["sessions"]]
+        self.assertEqual(len(set(ids)), 100)
+
+
+class Life(ServerTest):
+    def test_a_killed_worker_costs_only_its_sessions(self):
+        self.write_policy()
+        firewall = self.run_firewall().ready()
+        clients = [self.connect() for _ in range(60)]
+        for client in clients:
+            self.roundtrip(client)
+        before = firewall.ask("status")["worker_processes"]
+        victim = next(w for w in before if w["sessions"] > 0)
+        os.kill(victim["pid"], signal.SIGKILL)
+        lost = 0
+        for client in clients:
+            try:
+                client.sendall(b"still there?")
+                lost += receive(client, 12) != b"still there?"
+            except ConnectionError:
+                lost += 1
+        self.assertEqual(lost, victim["sessions"])
+        wait_for(lambda: len(firewall.worker_pids()) == 2 and victim["pid"] not in firewall.worker_pids(),
+                 "another worker")
+        wait_for(lambda: firewall.ask("status")["sessions"] == 60 - lost, "the counts")
+        for _ in range(20):
+            self.roundtrip(self.connect())
+        self.assertIn("A worker ended unexpectedly", firewall.log())
+        ids = [s["id"] for s in firewall.ask("sessions")["sessions"]]
+        self.assertEqual(len(set(ids)), len(ids))
+
+    def test_a_killed_worker_gives_the_service_its_places_back(self):
+        self.write_policy(max_instances=2)
+        firewall = self.run_firewall(workers=1).ready()
+        for _ in range(2):
+            self.roundtrip(self.connect())
+        os.kill(firewall.worker_pids()[0], signal.SIGKILL)
+        wait_for(lambda: firewall.ask("status")["worker_restarts"] == 1, "another worker")
+        for _ in range(2):
+            self.roundtrip(self.connect())
+
+    def test_a_killed_leader_is_replaced(self):
+        self.write_policy()
+        firewall = self.run_firewall().ready()
+        workers = firewall.worker_pids()
+        os.kill(firewall.leader_pid(), signal.SIGKILL)
+        wait_for(lambda: not any(alive(p) for p in workers), "the end of its workers")
+        self.roundtrip(self.connect())  # waits in the listen queue meanwhile
+
+    def test_nothing_survives_a_killed_supervisor(self):
+        self.write_policy()
+        firewall = self.run_firewall().ready()
+        self.roundtrip(self.connect())
+        pids = firewall.worker_pids() + [firewall.leader_pid()]
+        firewall.process.kill()
+        firewall.process.wait()
+        wait_for(lambda: not any(alive(p) for p in pids), "the end of the others")
+        with self.assertRaises(OSError):
+            socket.create_connection(("127.0.0.1", self.port), timeout=2)
+
+    def test_a_socket_left_by_a_killed_one_is_no_obstacle(self):
+        self.write_policy()
+        firewall = self.run_firewall().ready()
+        pids = firewall.worker_pids()
+        firewall.process.kill()
+        firewall.process.wait()
+        wait_for(lambda: not any(alive(p) for p in pids), "the end of the others")
+        os.truncate(firewall.log_path, 0)
+        self.run_firewall().ready()
+        self.roundtrip(self.connect())
+
+    def test_stop_lets_sessions_end(self):
+        self.write_policy()
+        firewall = self.run_firewall().ready()
+        client = self.connect()
+        self.roundtrip(client)
+        firewall.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "Stopping" in firewall.log(), "the stop")
+
+        def refused():
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT).close()
+            except ConnectionRefusedError:
+                return True
+            return False
+
+        wait_for(refused, "closed listeners")
+        self.roundtrip(client, b"one more thing")
+        self.assertIsNone(firewall.process.poll())
+        client.close()
+        self.assertEqual(firewall.wait(), 0)
+        self.assertIn("reason='closed'", firewall.log())
+
+    def test_a_second_stop_is_at_once(self):
+        self.write_policy()
+        firewall = self.run_firewall().ready()
+        client = self.connect()
+        self.roundtrip(client)
+        firewall.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "Stopping" in firewall.log(), "the stop")
+        firewall.process.send_signal(signal.SIGTERM)
+        self.assertEqual(firewall.wait(5), 0)
+
+    def test_verbosity_by_signal(self):
+        self.write_policy()
+        firewall = self.run_firewall().ready()
+        firewall.process.send_signal(signal.SIGUSR1)
+        wait_for(lambda: firewall.ask("log")["verbose_level"] == 4, "level 4")
+        firewall.process.send_signal(signal.SIGUSR2)
+        wait_for(lambda: firewall.ask("log")["verbose_level"] == 3, "level 3")
+
+    def test_ready_fd(self):
+        self.write_policy()
+        r, w = os.pipe()
+        process = subprocess.Popen([PROGRAM, "run", self.policy_path, "--no-kernel", "--control",
+                                    os.path.join(self.directory, "control"), "--ready-fd", str(w)],
+                                   pass_fds=(w,), stderr=subprocess.PIPE)
+        os.close(w)
+        with os.fdopen(r, "rb") as f:
+            self.assertEqual(f.read(), b"ready\n")  # and the end of file: nobody else holds it
+        process.terminate()
+        lines = process.communicate(timeout=LIMIT)[1].decode().splitlines()
+        self.assertEqual(lines.count("ready"), 1)
+        self.assertEqual(process.returncode, 0)
+
+    def test_nobody_reads_the_log(self):
+        """Then lines are dropped and counted, and sessions go on."""
+        self.write_policy()
+        r, w = os.pipe()
+        process = subprocess.Popen([PROGRAM, "run", self.policy_path, "--no-kernel", "--verbose", "6", "--workers", "1",
+                                    "--control", os.path.join(self.directory, "control")], stderr=w)
+        os.close(w)
+        self.addCleanup(os.close, r)
+        self.addCleanup(process.kill)
+
+        def served():
+            try:
+                self.roundtrip(self.connect())
+            except ConnectionError:
+                return False
+            return True
+
+        wait_for(served, "service")
+        start = time.monotonic()
+        for _ in range(600):
+            client = self.connect()
+            self.roundtrip(client)
+            client.close()
+        self.assertLess(time.monotonic() - start, LIMIT)
+        process.kill()
+        process.wait()
+
+
+class Refused(ServerTest):
+    def refused(self, *arguments):
+        done = subprocess.run([PROGRAM, "run", *arguments], capture_output=True, text=True, timeout=LIMIT, check=False,
+                              stdin=subprocess.DEVNULL)
+        self.assertNotIn("ready", done.stderr.splitlines())
+        return done
+
+    def test_second_run(self):
+        self.write_policy()
+        first = self.run_firewall().ready()
+        done = self.refused(self.policy_path, "--no-kernel", "--control", first.control)
+        self.assertEqual(done.returncode, 3)
+        self.assertIn(str(first.process.pid), done.stderr)
+        self.roundtrip(self.connect())
+
+    def test_port_in_use(self):
+        self.write_policy()
+        with socket.create_server(("127.0.0.1", self.port)):
+            done = self.refused(self.policy_path, "--no-kernel", "--control", os.path.join(self.directory, "control"))
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("127.0.0.1:%d" % self.port, done.stderr)
+
+    def test_broken_policy(self):
+        self.write_policy(PLUG_WITH_MISTAKES)
+        done = self.refused(self.policy_path, "--no-kernel", "--control", os.path.join(self.directory, "control"))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("policy.py:5: ", done.stderr)
+        self.assertIn("policy.py:8: ", done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+        self.assertFalse(os.path.exists(os.path.join(self.directory, "control")))
+
+    def test_wrong_usage(self):
+        self.write_policy()
+        for arguments in ([], [self.policy_path, "another"], [self.policy_path, "--workers", "0"],
+                          [self.policy_path, "--workers", "x"], [self.policy_path, "--verbose", "11"],
+                          [self.policy_path, "--log-format", "xml"], [self.policy_path, "--ready-fd", "77"],
+                          [self.policy_path, "--no-such-option"], [self.policy_path, "--logspec", "core_x:4"]):
+            with self.subTest(arguments):
+                done = self.refused(*arguments)
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertTrue(done.stderr)
+
+    def test_missing_policy(self):
+        done = self.refused(os.path.join(self.directory, "none.py"), "--no-kernel")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("none.py", done.stderr)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can name a user")
+    def test_user_must_exist_and_not_be_root(self):
+        self.write_policy()
+        for user in ("no-such-user-here", "root"):
+            done = self.refused(self.policy_path, "--no-kernel", "--user", user,
+                                "--control", os.path.join(self.directory, "control"))
+            self.assertEqual(done.returncode, 3)
+
+
+PLUG_WITH_MISTAKES = """\
+from Zorp.Plug import *
+class Plug(PlugProxy):
+    def config(self):
+        PlugProxy.config(self)
+        self.time_out = 5
+def default_instance():
+    Service(name='plug', proxy_class=Plug, router=DirectedRouter(dest_addr=SockAddrInet('127.0.0.1', %(server)d)))
+    Rule(service='no-such-service', dst_port=%(port)d, dst_subnet=('127.0.0.1', ))
+"""
+
+if __name__ == "__main__":
+    unittest.main()
