@@ -6,14 +6,20 @@
 #include "policy/json_priv.h"
 #include "policy/policy.h"
 
-/* A value of any attribute type. */
+/*
+ * A value of any attribute type. The largest member comes first: "{ 0 }" sets the first member of
+ * a union and leaves the rest to the compiler (clang leaves it as it was), and a default list of
+ * zones with a length from the stack would open the gate.
+ */
 union attribute_value {
+	struct slice octets;
 	int64_t number;
 	bool truth;
-	struct slice octets;
 	struct string_list strings;
 	struct policy_call call;
 };
+
+_Static_assert(sizeof(union attribute_value) == sizeof(struct slice), "{ 0 } clears all of it");
 
 /* What values of attributes, tables and hooks are checked against. */
 struct block_reader {
