@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/leader.h"
+#include "server/host.h"
 #include "server/problems_text.h"
 
 #include <errno.h>
@@ -13,13 +14,17 @@
 #define PROBLEMS_ARENA_MAX (4u << 20)
 #define PROBLEMS_TEXT_MAX (1u << 20)
 
+/* The one of this process. What workers inherit of it when they are forked stays reachable, so
+ * that a leak checker at their end sees their own leaks alone. */
+static struct leader *this_leader;
+
 /* ---- to the supervisor ---- */
 
 void leader_tell_supervisor(struct leader *l, const struct message *m)
 {
 	/* The supervisor reads what its children say; if it does not, it is gone. */
 	if (message_send(l->setup->supervisor, m) != 0)
-		exit(1);
+		_exit(1);
 }
 
 /* Everybody did what was asked (or is not there any more). */
@@ -69,7 +74,7 @@ static void take_listeners(struct leader *l, struct message *m)
 	if (fds != NULL)
 		l->listener_fds = fds;
 	if (records == NULL || fds == NULL)
-		exit(1);
+		_exit(1);
 	memcpy(l->listeners + l->n_listeners, m->body.ptr, m->body.len);
 	memcpy(l->listener_fds + l->n_listeners, m->fds, n * sizeof(*fds));
 	l->n_listeners += n;
@@ -83,7 +88,7 @@ static void fork_workers(struct leader *l, bool can_forge)
 	l->awaited = MSG_READY;
 	for (unsigned i = 0; i < l->setup->options->workers; i++)
 		if (leader_worker_start(&l->workers[i]) != 0)
-			exit(1);
+			_exit(1);
 }
 
 static void inherit(struct leader *l, struct message *m)
@@ -159,7 +164,7 @@ static void obey(struct leader *l, struct message *m)
 		set_log(l, m);
 		break;
 	case MSG_QUIT:
-		exit(0);	/* the workers die with us */
+		_exit(0);	/* the workers die with us */
 	default:
 		break;
 	}
@@ -174,7 +179,7 @@ static void on_supervisor(void *arg, int fd, short revents)
 	if (n == -EAGAIN)
 		return;
 	if (n <= 0)
-		exit(1);
+		_exit(1);
 	obey(l, &m);
 	message_close_fds(&m);
 }
@@ -190,7 +195,7 @@ static void child_ended(struct leader *l, pid_t pid, int status)
 			continue;
 		leader_worker_ended(w, status);
 		if (l->phase == LEADER_FORKED)	/* one that can't even start: this generation is no good */
-			exit(1);
+			_exit(1);
 		leader_check_awaited(l);
 		return;
 	}
@@ -243,25 +248,51 @@ static int load(struct leader *l, struct policy_problems *problems)
 	return leader_workers_create(l);
 }
 
-int leader_run(const struct leader_setup *setup)
+static void release(struct leader *l)
 {
-	struct leader *l = calloc(1, sizeof(*l));
-	struct arena *arena = arena_create(PROBLEMS_ARENA_MAX, 0);
-	struct policy_problems problems;
-	int err;
+	for (size_t i = 0; i < l->n_listeners; i++)
+		close(l->listener_fds[i]);
+	for (unsigned i = 0; l->workers != NULL && i < l->setup->options->workers; i++) {
+		stats_close(&l->workers[i].stats);
+		if (l->workers[i].log >= 0)
+			close(l->workers[i].log);
+	}
+	host_free(&l->host);
+	arena_free(&l->arena);
+	free(l->workers);
+	free(l->listeners);
+	free(l->listener_fds);
+	free(l);
+	this_leader = NULL;
+}
 
-	if (l == NULL || arena == NULL)
-		return 1;
-	l->setup = setup;
-	poller_init(&l->poller);
-	problems_init(&problems, arena);
-	err = load(l, &problems);
+static int lead(struct leader *l, struct policy_problems *problems)
+{
+	int err = load(l, problems);
+
 	if (err == 0)
 		err = watch(l);
 	if (err != 0)
-		return fail(l, &problems, err);
-	arena_free(&arena);
+		return fail(l, problems, err);
 	while (l->phase != LEADER_DRAINING || leader_workers_running(l) > 0)
 		poller_turn(&l->poller);
 	return 0;
+}
+
+int leader_run(const struct leader_setup *setup)
+{
+	struct arena *arena = arena_create(PROBLEMS_ARENA_MAX, 0);
+	struct policy_problems problems;
+	int status;
+
+	this_leader = calloc(1, sizeof(*this_leader));
+	if (this_leader == NULL || arena == NULL)
+		return 1;
+	this_leader->setup = setup;
+	poller_init(&this_leader->poller);
+	problems_init(&problems, arena);
+	status = lead(this_leader, &problems);
+	release(this_leader);
+	arena_free(&arena);
+	return status;
 }

@@ -297,10 +297,15 @@ static co_waits void session_main(void *arg)
 {
 	struct session *s = arg;
 
-	if (s->env->on_start != NULL)
-		s->env->on_start(s->env, s);
 	run_proxy(s);
 	finish(s);
+}
+
+/* Before the coroutine first runs: whoever takes the numbers over finds this one used. */
+static void tell_start(struct session *s)
+{
+	if (s->env->on_start != NULL)
+		s->env->on_start(s->env, s);
 }
 
 /* A session over its service's limit: no proxy runs, but it has an id and a record. */
@@ -314,7 +319,10 @@ static void end_over_limit(struct session *s, int fd)
 	s->proxy.fault = FAULT_POLICY;
 	s->proxy.reason = "too-many-sessions";
 	refuse_fd(fd);
+	tell_start(s);
 	account_summary(s);
+	if (s->env->on_end != NULL)
+		s->env->on_end(s->env, s);
 	arena_free(&arena);
 }
 
@@ -408,6 +416,7 @@ int session_start(struct session_env *env, int fd, const struct flow *flow)
 		return -ENOMEM;
 	}
 	link_session(s);
+	tell_start(s);
 	return 0;
 }
 

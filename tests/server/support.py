@@ -151,6 +151,9 @@ class Firewall:
                 self.process.kill()
                 self.process.wait()
         self._log.close()
+        found = [line for line in self.log().splitlines() if "Sanitizer" in line or "runtime error" in line]
+        if found:
+            raise AssertionError("a process reported: " + self.log()[self.log().index(found[0]):][:4000])
 
 
 class ServerTest(unittest.TestCase):

@@ -54,8 +54,8 @@ class Reload(ServerTest):
             load.end()
         self.assertEqual([f for load in loads for f in load.failed], [])
         self.assertGreater(sum(load.done for load in loads), 50)
-        status = firewall.ask("status")
-        self.assertEqual([g["state"] for g in status["generations"]], ["current", "draining"])
+        wait_for(lambda: [g["state"] for g in firewall.ask("status")["generations"]] == ["current", "draining"],
+                 "only the generations that have sessions")
         kept.close()
         wait_for(lambda: len(firewall.ask("status")["generations"]) == 1, "the end of the old generation")
         stats = firewall.ask("stats")
