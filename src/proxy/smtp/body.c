@@ -23,10 +23,14 @@ static size_t before_nul(struct slice s)
  */
 enum smtp_body smtp_body_scan(struct smtp_body_scan *scan, struct slice octets, size_t *forward)
 {
-	const uint8_t *start = octets.ptr, *end = start + before_nul(octets), *p = start;
-	bool nul = end < start + octets.len;
+	size_t n = before_nul(octets);
+	const uint8_t *start = octets.ptr, *p = start, *end;
+	bool nul = n < octets.len;
 
 	*forward = 0;
+	if (n == 0)
+		return nul ? SMTP_BODY_NUL : SMTP_BODY_MORE;
+	end = start + n;
 	while (p < end) {
 		const uint8_t *cr, *lf;
 		size_t left = (size_t)(end - p);

@@ -143,14 +143,6 @@ static co_waits int reset_server(struct smtp *s)
 	return err < 0 && err != -ECANCELED ? smtp_fail(s, FAULT_SERVER, "server-closed", err) : err;
 }
 
-static co_waits int pop(struct smtp *s)
-{
-	smtp_queue_pop(s);
-	if (s->head != NULL)
-		return 0;
-	return s->diverged && !s->ending ? reset_server(s) : 0;
-}
-
 static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const struct smtp_reply *reply, enum smtp_decision decision)
 {
 	bool final = p->verb == &smtp_verbs[SMTP_BODY];
@@ -180,7 +172,8 @@ static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const s
 	if (reply->code == 354 || reply->code == 421 || s->error_abort)
 		return smtp_end(s, reply->code == 421 ? FAULT_SERVER : FAULT_POLICY,
 				reply->code == 421 ? "server-closing" : "policy-abort", 0);
-	return pop(s);
+	smtp_queue_pop(s);
+	return 0;
 }
 
 /* Replies of a group whose transaction the policy ended in the middle: what the server accepts
@@ -283,7 +276,8 @@ static co_waits int relay_reply(struct smtp *s, struct smtp_pending *p, const st
 	/* Turned from yes to no by policy code, which answered "accept". */
 	if (smtp_code_is_positive(reply->code) && !smtp_code_is_positive(code))
 		forget_transaction(s, p);
-	return pop(s);
+	smtp_queue_pop(s);
+	return 0;
 }
 
 static void account_reply(struct smtp *s, const struct smtp_pending *p, const struct smtp_reply *reply)
@@ -317,12 +311,17 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 		if (!smtp_code_is_positive(reply->code))
 			return smtp_fail(s, FAULT_SERVER, "reset-refused", 0);
 		s->diverged = false;
-		return pop(s);
+		smtp_queue_pop(s);
+	return 0;
 	}
 	if (s->diverged && (smtp_code_is_positive(reply->code) || reply->code == 354)) {
 		err = answer_diverged(s, p, reply->code);
-		if (err != 0)
-			return err < 0 ? err : pop(s);
+		if (err < 0)
+			return err;
+		if (err > 0) {
+			smtp_queue_pop(s);
+			return 0;
+		}
 	}
 	s->response_code = smtp_code_text(reply->code, s->code_text);
 	s->response_param = text;
@@ -345,7 +344,10 @@ static co_waits int answer_locally(struct smtp *s)
 
 	if (err < 0)
 		return err;
-	return p->closes ? smtp_end(s, p->fault, p->reason, 0) : pop(s);
+	if (p->closes)
+		return smtp_end(s, p->fault, p->reason, 0);
+	smtp_queue_pop(s);
+	return 0;
 }
 
 static co_waits int answer_from_server(struct smtp *s, bool *done)
@@ -388,6 +390,9 @@ co_waits int smtp_answer(struct smtp *s)
 		err = s->head->local ? answer_locally(s) : answer_from_server(s, &done);
 	if (err == 0 && !s->ending && !s->transfer)
 		err = check_no_extra(s);
+	/* Only now: what the server said before is no answer to this RSET. */
+	if (err == 0 && !s->ending && !s->transfer && s->head == NULL && s->diverged)
+		err = reset_server(s);
 	if (err == 0 && s->transfer && stream_peek(s->proxy->server).len > 0)
 		err = smtp_fail(s, FAULT_SERVER, "unexpected-reply", 0);
 	return err;
