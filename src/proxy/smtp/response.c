@@ -169,9 +169,13 @@ static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const s
 	err = smtp_write_reply(s, code, text);
 	if (err < 0)
 		return err;
-	if (reply->code == 354 || reply->code == 421 || s->error_abort)
-		return smtp_end(s, reply->code == 421 ? FAULT_SERVER : FAULT_POLICY,
-				reply->code == 421 ? "server-closing" : "policy-abort", 0);
+	if (reply->code == 421)
+		return smtp_end(s, FAULT_SERVER, "server-closing", 0);
+	/* A server that said goodbye has nothing more to hear, whatever the policy thinks of it. */
+	if (p->verb == &smtp_verbs[SMTP_QUIT] && smtp_code_is_positive(reply->code))
+		return smtp_end(s, FAULT_NONE, "quit", 0);
+	if (reply->code == 354 || s->error_abort)
+		return smtp_end(s, FAULT_POLICY, "policy-abort", 0);
 	smtp_queue_pop(s);
 	return 0;
 }
