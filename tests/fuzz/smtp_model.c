@@ -32,6 +32,7 @@ struct model {
 	struct buffer command, origin_body;
 	bool origin_dead;		/* it said what it may not, or goodbye: it must receive nothing more */
 	bool greeted, mail, rcpt;	/* as its replies and the commands before it make it */
+	bool mail_before, rcpt_before;	/* a RSET or HELO that may yet be refused */
 	unsigned origin_recipients, origin_messages;
 
 	enum { CLIENT_COMMANDS, CLIENT_DATA, CLIENT_BODY } client;
@@ -189,6 +190,9 @@ static void origin_replied(struct model *m, enum verb verb, int code)
 	} else if ((verb == MAIL || verb == RSET || verb == HELLO) && positive(code)) {
 		m->origin_recipients = 0;
 		m->greeted = m->greeted || verb == HELLO;
+	} else if ((verb == RSET || verb == HELLO) && !m->mail) {
+		m->mail = m->mail_before;
+		m->rcpt = m->rcpt_before;
 	} else if (verb == QUIT && positive(code)) {
 		m->origin_dead = true;
 	}
@@ -289,6 +293,13 @@ static void check_verb(const struct model *m, struct slice word)
 		FUZZ_CHECK(word.ptr[i] == ascii_upper(word.ptr[i]));
 }
 
+static void forget_transaction(struct model *m)
+{
+	m->mail_before = m->mail;
+	m->rcpt_before = m->rcpt;
+	m->mail = m->rcpt = false;
+}
+
 static void origin_command(struct model *m, struct slice line)
 {
 	enum verb verb = verb_of(line);
@@ -304,7 +315,7 @@ static void origin_command(struct model *m, struct slice line)
 	switch (verb) {
 	case HELLO:
 		FUZZ_CHECK(m->origin_owes.n == 0 && line.len > 5);
-		m->mail = m->rcpt = false;
+		forget_transaction(m);
 		break;
 	case MAIL:
 		FUZZ_CHECK(m->greeted);
@@ -322,7 +333,7 @@ static void origin_command(struct model *m, struct slice line)
 		m->origin = ORIGIN_DATA;
 		break;
 	case RSET:
-		m->mail = m->rcpt = false;
+		forget_transaction(m);
 		break;
 	default:
 		break;

@@ -229,39 +229,53 @@ static int parse_mail_parameters(const struct smtp_syntax *syntax, struct slice 
 	return 0;
 }
 
+static uint8_t *put(uint8_t *at, struct slice s)
+{
+	if (s.len > 0)
+		memcpy(at, s.ptr, s.len);
+	return at + s.len;
+}
+
+/* start, mailbox, ">" and parameters: a copy each, since this runs for every sender and recipient. */
+static int join(struct arena *arena, const char *start, struct slice mailbox, struct slice first, struct slice second,
+		struct slice *out)
+{
+	size_t n = strlen(start) + mailbox.len + 1 + first.len + second.len;
+	uint8_t *text = arena_alloc(arena, n), *at = text;
+
+	if (text == NULL)
+		return -ENOMEM;
+	at = put(put(at, slice_cstr(start)), mailbox);
+	*at++ = '>';
+	put(put(at, first), second);
+	*out = slice_of(text, n);
+	return 0;
+}
+
 int smtp_parse_mail(const struct smtp_syntax *syntax, struct slice param, struct arena *arena,
 		    struct smtp_argument *out, struct smtp_flaw *flaw)
 {
-	char size[32] = "";
-	const char *body = NULL, *text;
-	int err = parse_path_argument(syntax, SLICE("FROM:"), SMTP_PATH_MAY_BE_EMPTY, param, arena, out, flaw);
+	char size[32];
+	const char *body = NULL;
+	int n = 0, err = parse_path_argument(syntax, SLICE("FROM:"), SMTP_PATH_MAY_BE_EMPTY, param, arena, out, flaw);
 
 	if (err == 0)
 		err = parse_mail_parameters(syntax, out->path.rest, out, &body, flaw);
 	if (err < 0)
 		return err;
 	if (out->has_size)
-		snprintf(size, sizeof(size), " SIZE=%llu", (unsigned long long)out->size);
-	text = arena_printf(arena, "From:<%.*s>%s%s", SLICE_ARG(out->path.mailbox), size, body != NULL ? body : "");
-	if (text == NULL)
-		return -ENOMEM;
-	out->text = slice_cstr(text);
-	return 0;
+		n = snprintf(size, sizeof(size), " SIZE=%llu", (unsigned long long)out->size);
+	return join(arena, "From:<", out->path.mailbox, slice_of(size, (size_t)n), slice_cstr(body), &out->text);
 }
 
 int smtp_parse_rcpt(const struct smtp_syntax *syntax, struct slice param, struct arena *arena,
 		    struct smtp_argument *out, struct smtp_flaw *flaw)
 {
-	const char *text;
 	int err = parse_path_argument(syntax, SLICE("TO:"), SMTP_PATH_POSTMASTER, param, arena, out, flaw);
 
 	if (err < 0)
 		return err;
 	if (out->path.rest.len > 0)
 		return refuse(flaw, "RCPT takes no parameters", "path");
-	text = arena_printf(arena, "To:<%.*s>", SLICE_ARG(out->path.mailbox));
-	if (text == NULL)
-		return -ENOMEM;
-	out->text = slice_cstr(text);
-	return 0;
+	return join(arena, "To:<", out->path.mailbox, slice_of(NULL, 0), slice_of(NULL, 0), &out->text);
 }
