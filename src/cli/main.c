@@ -7,6 +7,11 @@
 #include <string.h>
 
 static const struct cli_command commands[] = {
+	{ "check", cli_check, "check POLICY [--instance NAME]... [--warnings] [--json]",
+	  "every problem of a policy, with its place" },
+	{ "compile", cli_compile, "compile POLICY [--instance NAME]...", "the policy document" },
+	{ "explain", cli_explain, "explain POLICY --proto P --from ADDR[:PORT] --to ADDR[:PORT] ... | --flows FILE",
+	  "which rule a connection gets, and why" },
 	{ "run", cli_run,
 	  "run POLICY [--instance NAME]... [--workers N] [--no-kernel] [--control PATH] [--user U] [--ready-fd N] "
 	  "[--verbose N] [--logspec S] [--log-format text|json]",

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How explain says it. */
+#ifndef SALLYPORT_CLI_EXPLAIN_PRIV_H
+#define SALLYPORT_CLI_EXPLAIN_PRIV_H
+
+#include "policy/policy.h"
+
+#include <stdio.h>
+
+/* One line of JSON. */
+void explain_json(const struct policy *policy, const struct flow *flow, FILE *out);
+void explain_json_error(const char *why, FILE *out);
+
+/* For people. */
+void explain_text(const struct policy *policy, const struct flow *flow, FILE *out);
+
+#endif
