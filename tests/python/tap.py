@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the unittest modules named, and says in TAP what came of each case: python3 tap.py MODULE..."""
 
+import os
 import sys
 import unittest
 
@@ -38,6 +39,7 @@ class TapResult(unittest.TestResult):
 
 
 def main():
+    sys.path.insert(0, os.getcwd())
     suite = unittest.defaultTestLoader.loadTestsFromNames(sys.argv[1:])
     result = TapResult()
     suite.run(result)
