@@ -292,8 +292,9 @@ static void render_serve(struct buffer *out, uint16_t port4, uint16_t port6)
 		"\tchain serve {\n"
 		"\t\tmeta nfproto ipv4 meta l4proto tcp tproxy ip to 127.0.0.1:%u meta mark set meta mark and 0x%08x or 0x%08x accept\n"
 		"\t\tmeta nfproto ipv6 meta l4proto tcp tproxy ip6 to [::1]:%u meta mark set meta mark and 0x%08x or 0x%08x accept\n"
-		/* Connections to this host itself that were there before us: an administrator's, say. */
-		"\t\tfib daddr type local ct state established tcp flags & (syn | ack) != syn accept\n"
+		/* Connections to this host itself that were there before us: an administrator's, say.
+		 * Conntrack may not know them yet. Without its first packet none begins. */
+		"\t\tfib daddr type local tcp flags & (syn | ack) != syn accept\n"
 		"\t\tdrop\n"
 		"\t}\n",
 		(unsigned)port4, ~KERNEL_MARK_MASK, KERNEL_MARK, (unsigned)port6, ~KERNEL_MARK_MASK, KERNEL_MARK);
