@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policy code that fails, hangs or hogs the interpreter: it costs its own command, nothing else."""
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from lab import client, policies, process
+
+ORIGIN = '172.16.20.254'
+
+CLASSES = '''
+import re, time
+
+class Odd(Mail):
+    def config(self):
+        Mail.config(self)
+        self.request["RCPT"] = (SMTP_REQ_POLICY, self.rcpt)
+        self.request["NOOP"] = (SMTP_REQ_POLICY, self.noop)
+
+    def rcpt(self, command, param):
+        if 'raise' in param:
+            raise RuntimeError('policy code says ouch')
+        if 'hang' in param:
+            time.sleep(3600)
+        if 'regex' in param:
+            re.match('(a+)+$', 'a' * 64 + 'b')
+        if 'reject' in param:
+            self.error_code = '551'
+            self.error_info = 'not that one'
+            return SMTP_REQ_REJECT
+        return SMTP_REQ_ACCEPT
+
+    def noop(self, command, param):
+        return SMTP_REQ_ACCEPT
+'''
+ODD = policies.mail(proxy='Odd', classes=CLASSES)
+
+
+class Session(client.Raw):
+    def __init__(self, net, timeout=30):
+        super().__init__(net.dmz, ORIGIN, timeout=timeout)
+        assert self.reply()[0] == 220
+        assert self.command(b'EHLO x.example') == 250
+        assert self.command(b'MAIL FROM:<a@x.example>') == 250
+
+    def rcpt(self, name):
+        return self.command(b'RCPT TO:<%s@example.com>' % name.encode())
+
+    def deliver(self):
+        assert self.command(b'DATA') == 354
+        self.send(b'x\r\n.\r\n')
+        return self.reply()[0]
+
+
+def test_callbacks_decide(net, sink, firewall):
+    firewall(ODD)
+    with Session(net) as s:
+        assert s.rcpt('fine') == 250
+        s.send(b'RCPT TO:<reject@example.com>\r\n')
+        code, lines = s.reply()
+        assert code == 551 and b'not that one' in lines[0]
+        assert s.deliver() == 250
+    assert sink.messages()[0]['recipients'] == ['fine@example.com']
+
+
+@pytest.mark.parametrize('how', ['raise', 'hang', 'regex'])
+def test_a_failing_callback_refuses_that_command_only(net, sink, firewall, how):
+    fw = firewall(ODD)
+    with Session(net) as s:
+        assert s.rcpt('fine') == 250
+        start = time.monotonic()
+        code = s.rcpt(how)
+        assert code is not None and code // 100 == 4, fw.log
+        assert time.monotonic() - start < 15
+        assert s.rcpt('other') == 250
+        assert s.deliver() == 250
+    assert sink.messages()[0]['recipients'] == ['fine@example.com', 'other@example.com']
+    if how == 'raise':
+        fw.program.wait_line('policy code says ouch')
+
+
+@pytest.mark.parametrize('how', ['hang', 'regex'])
+def test_others_are_not_held_up(net, sink, firewall, how):
+    """While one session's code is stuck, others get their answers within their own deadline (5 s)."""
+    firewall(ODD, workers=1)
+    stuck = Session(net)
+    thread = threading.Thread(target=stuck.rcpt, args=(how,))
+    thread.start()
+    time.sleep(0.3)
+    slowest = 0
+    try:
+        with Session(net) as s:
+            for i in range(30):
+                start = time.monotonic()
+                assert s.rcpt(f'r{i}') in ((250,) if how == 'hang' else (250, 450, 451)), i
+                slowest = max(slowest, time.monotonic() - start)
+    finally:
+        thread.join(30)
+        stuck.close()
+    assert slowest < 6.5
+    with Session(net) as s:     # and then all is as before
+        assert s.rcpt('fine') == 250
+        assert s.deliver() == 250
+
+
+def test_a_killed_policy_host_costs_only_its_calls(net, sink, firewall):
+    fw = firewall(ODD, workers=1)
+    with Session(net) as s:
+        assert s.rcpt('one') == 250
+        hosts = fw.named('python')
+        assert hosts
+        # the deepest one serves calls; the zygote above it stays
+        os.kill(hosts[-1], signal.SIGKILL)
+        codes = []
+
+        def again():
+            codes.append(s.rcpt('two'))
+            return codes[-1] == 250
+
+        process.wait_until(again, 10, 'calls are answered again')
+        assert all(code is not None and code // 100 in (2, 4) for code in codes)
+        assert s.deliver() == 250
+
+
+def test_many_calls_at_once(net, sink, firewall):
+    firewall(ODD)
+    sessions = [Session(net) for _ in range(40)]
+    for s in sessions:
+        s.send(b''.join(b'RCPT TO:<r%d@example.com>\r\n' % i for i in range(10)))
+    for s in sessions:
+        assert [s.reply()[0] for _ in range(10)] == [250] * 10
+        assert s.deliver() == 250
+        s.close()
+    assert len(sink.messages()) == 40
