@@ -7,6 +7,7 @@ int cli_check(int argc, char **argv);
 int cli_compile(int argc, char **argv);
 int cli_ctl(int argc, char **argv);
 int cli_explain(int argc, char **argv);
+int cli_kernel(int argc, char **argv);
 int cli_run(int argc, char **argv);
 int cli_schema(int argc, char **argv);
 

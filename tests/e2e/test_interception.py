@@ -8,7 +8,7 @@ import time
 import pytest
 
 from lab import client, origin, policies, process
-from lab.firewall import Firewall, ROOT
+from lab.firewall import Firewall, PROGRAM, ROOT
 
 ORIGIN = {4: '172.16.20.254', 6: 'fd00:20::254'}
 DMZ = {4: '172.16.40.10', 6: 'fd00:40::10'}
@@ -213,6 +213,16 @@ def test_without_root_or_rules_it_serves_on_its_own_addresses(net, sink, firewal
     assert [m['peer'][0] for m in sink.messages()] == ['172.16.21.254']
     assert not client.gets_service(net.clients, '172.16.40.1', 2525)
     assert fw.stop() == 0
+
+
+def test_the_kernel_command_shows_what_run_loads(net, sink, firewall):
+    fw = firewall(policies.mail())
+    shown = net.firewall.run(PROGRAM, 'kernel', fw.policy).stdout
+    assert 'goto serve' in shown and '172.16.40.0/24' in shown and 'tproxy' in shown
+    net.firewall.run('nft', '-c', '-f', '-', input=shown)
+    loaded = net.firewall.run('nft', 'list', 'table', 'inet', 'sallyport').stdout
+    assert '172.16.40.0/24' in loaded
+    assert loaded.count('goto serve') == shown.count('goto serve')
 
 
 def test_start_to_ready_is_quick(net, sink, firewall):
