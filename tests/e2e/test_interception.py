@@ -172,6 +172,9 @@ def test_a_forged_answer_opens_no_way_around(net, sink, firewall):
     address, port = 'fd00:40::77', 40000
     fw = firewall(policies.mail())
     fw.crash()
+    # It does not want to see its own forgery again, which would look like a connection from there.
+    net.dmz.run('nft', '-f', '-', input='table inet deaf { chain c { type filter hook input priority 0; '
+                                        'tcp sport 25 tcp flags & (syn | ack) == syn drop; }; }')
     net.dmz.run('ip', '-6', 'route', 'add', address, 'via', 'fd00:40::1')
     with net.dmz.entered():
         raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_TCP)
@@ -187,6 +190,7 @@ def test_a_forged_answer_opens_no_way_around(net, sink, firewall):
             client.connect(net.dmz, ORIGIN[6], timeout=2, source=(address, port)).close()
     finally:
         net.dmz.run('ip', '-6', 'addr', 'del', f'{address}/64', 'dev', 'eth0')
+        net.dmz.run('nft', 'delete', 'table', 'inet', 'deaf')
     assert sink.peers() == []
 
 
