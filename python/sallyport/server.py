@@ -13,6 +13,7 @@ the whole process replaced.
 
 import ctypes
 import os
+import select
 import socket
 import sys
 import threading
@@ -21,10 +22,12 @@ import traceback
 from sallyport import engine, instance, wire
 from sallyport.logspec import LogSpec
 from sallyport.output import Output
+from sallyport.problems import Refused
 
 MAX_ADOPTED = 1
 TRACEBACK_LINES = 60
-OWN_FILES = os.path.dirname(os.path.abspath(__file__)) + os.sep
+PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+OWN_FILES = tuple(os.path.join(PACKAGES, name) + os.sep for name in ("sallyport", "Zorp"))
 
 
 class ConversationEnded(BaseException):
@@ -130,12 +133,18 @@ class Conversation(engine.Engine):
         self._server = server
         self._number = number
         self._sock = sock
+        self._readable = select.poll()
+        self._readable.register(sock, select.POLLIN)
         self._states = []  # of the instances whose code runs, innermost last
 
     def run(self):
         try:
             with engine.using(self):
                 while True:
+                    # Wait first, read then: a thread that is waiting for the interpreter must
+                    # not have taken the call off the socket, since what has not been read can
+                    # be asked of another server.
+                    self._readable.poll()
                     self._answer(self._receive())
         except ConversationEnded:
             pass
@@ -266,15 +275,23 @@ def raised(problem):
         what, detail = "The answer of policy code is too long", problem
     if what is not None and detail is not None:
         return {"op": "raised", "message": _printable("%s; reason='%s'" % (what, detail))}
-    frames = problem.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(OWN_FILES):
-        frames = frames.tb_next
-    text = "".join(traceback.format_exception(type(problem), problem, frames))
-    lines = [_printable(line) for line in text.splitlines() if line]
+    told = traceback.TracebackException(type(problem), problem, problem.__traceback__, compact=True)
+    if isinstance(problem, Refused):
+        told.__context__ = None     # how we found out is nobody's business
+    _only_policy_code(told)
+    lines = [_printable(line) for line in "".join(told.format()).splitlines() if line]
     if len(lines) > TRACEBACK_LINES:
         half = TRACEBACK_LINES // 2
         lines = lines[:half] + ["  [... %d lines ...]" % (len(lines) - 2 * half)] + lines[-half:]
     return {"op": "raised", "message": lines[-1] if lines else "", "traceback": lines}
+
+
+def _only_policy_code(told):
+    while told is not None:
+        frames = [f for f in told.stack if not f.filename.startswith(OWN_FILES)]
+        told.stack = traceback.StackSummary.from_list(frames)
+        _only_policy_code(told.__cause__)
+        told = told.__context__
 
 
 def _printable(text):
