@@ -93,13 +93,22 @@ static void ask_for_server(struct callback_host *h, bool kill)
 	h->options.renew(h->options.arg, kill);
 }
 
-/* Has the server not even read the packet that we sent? Then it can't have acted on it. */
+/*
+ * Has the server not even read the packet that we sent? Then it can't have acted on it. A socket
+ * that was closed with something unread in it is told to its peer as a reset connection.
+ */
 static bool is_unread(const struct conversation *c)
 {
 	int unread = 0;
+	uint8_t octet;
 
-	return c->open_calls == 0 ||
-	       (c->unheard && c->watch.fd >= 0 && ioctl(c->watch.fd, SIOCOUTQ, &unread) == 0 && unread > 0);
+	if (c->open_calls == 0)
+		return true;
+	if (!c->unheard || c->watch.fd < 0)
+		return false;
+	if (ioctl(c->watch.fd, SIOCOUTQ, &unread) == 0 && unread > 0)
+		return true;
+	return recv(c->watch.fd, &octet, 1, MSG_DONTWAIT | MSG_PEEK) < 0 && errno == ECONNRESET;
 }
 
 void server_lost(struct callback_server *s, bool stuck)

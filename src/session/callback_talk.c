@@ -62,8 +62,8 @@ static co_waits int receive_packet(struct conversation *c, deadline_t deadline, 
 			return fail(c, n == 0 ? -EPIPE : -EBADMSG);
 		if (errno == EINTR)
 			continue;
-		if (errno != EAGAIN)
-			return fail(c, -EPIPE);
+		if (errno != EAGAIN)	/* reset: the server ended and had not read it */
+			return fail(c, errno == ECONNRESET && c->unheard ? -EAGAIN : -EPIPE);
 		c->watch.ready &= ~LOOP_READ;
 		c->watch.waiter = co_current();
 		err = co_wait(deadline);

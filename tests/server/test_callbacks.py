@@ -4,11 +4,11 @@ hangs, or takes the interpreter with it. One firewall serves all the tests of a 
 
 import os
 import signal
-import threading
 import time
 import unittest
 
-from firewall import Client, Firewall, wait_until
+from mail import Client, Firewall
+from support import wait_for
 
 TIMEOUT_S = 5       # of a callback
 
@@ -184,7 +184,7 @@ class Deciding(unittest.TestCase):
         return client
 
     def logged(self, text):
-        wait_until(lambda: text in self.firewall.log(), "'%s' in the log" % text, 5)
+        wait_for(lambda: text in self.firewall.log(), "'%s' in the log" % text, 5)
         return self.firewall.log()
 
     def mail(self, sender):
@@ -345,7 +345,7 @@ class Hanging(unittest.TestCase):
         for client in stuck:
             self.assertEqual(client.reply()[0], 451)
             self.assertEqual(client.command("NOOP"), (500, "asked"))
-        wait_until(lambda: "Callback is late" in self.firewall.log(), "the log line")
+        wait_for(lambda: "Callback is late" in self.firewall.log(), "the log line")
 
     def test_more_hanging_calls_than_conversations(self):
         stuck = self.stuck("sleep", 12)
@@ -355,7 +355,7 @@ class Hanging(unittest.TestCase):
         self.assertLess(time.monotonic() - start, 3 * TIMEOUT_S)
         self.assertEqual(self.client().command("NOOP"), (500, "asked"))
         # Twelve threads sleep for an hour: the server was replaced, and the old one is gone.
-        wait_until(lambda: len(self.firewall.servers()) == 1, "the old server ends")
+        wait_for(lambda: len(self.firewall.servers()) == 1, "the old server ends")
 
     def test_spinning_code_ends(self):
         client = self.stuck("spin")[0]
@@ -377,7 +377,7 @@ class Hanging(unittest.TestCase):
         self.assertEqual(client.reply()[0], 451)
         self.assertEqual(client.command("NOOP"), (500, "asked"))
         self.assertNotEqual(self.firewall.servers(), server)
-        wait_until(lambda: "Policy host does not answer" in self.firewall.log(), "the log line")
+        wait_for(lambda: "Policy host does not answer" in self.firewall.log(), "the log line")
 
     def test_killed_server(self):
         client = self.client()
@@ -394,9 +394,9 @@ class Hanging(unittest.TestCase):
         self.assertEqual(client.command("NOOP"), (500, "asked"))
         before = self.firewall.python()
         os.kill(before[0], signal.SIGKILL)
-        wait_until(lambda: len(self.firewall.python()) == 2 and not set(before) & set(self.firewall.python()),
+        wait_for(lambda: len(self.firewall.python()) == 2 and not set(before) & set(self.firewall.python()),
                    "another zygote and another server")
-        wait_until(lambda: client.command("NOOP") == (500, "asked"), "calls are answered again")
+        wait_for(lambda: client.command("NOOP") == (500, "asked"), "calls are answered again")
         self.assertEqual(client.command("NOOP"), (500, "asked"))
 
     def test_zygote_of_a_policy_that_changed_is_not_used(self):
@@ -404,24 +404,24 @@ class Hanging(unittest.TestCase):
         text = self.firewall.policy.read_text()
         self.firewall.policy.write_text(text.replace("relay_check = FALSE", "relay_check = TRUE"))
         os.kill(self.firewall.zygote(), signal.SIGKILL)
-        wait_until(lambda: "not what it was when it was loaded" in self.firewall.log(), "the change is noticed")
+        wait_for(lambda: "not what it was when it was loaded" in self.firewall.log(), "the change is noticed")
         self.assertEqual(client.command("NOOP")[0], 451)
         self.firewall.policy.write_text(text)
-        wait_until(lambda: client.command("NOOP") == (500, "asked"), "calls are answered again", 30)
+        wait_for(lambda: client.command("NOOP") == (500, "asked"), "calls are answered again", 30)
 
     def test_everything_ends_with_the_program(self):
         self.stuck("regex")
         pids = list(self.firewall.processes())
         self.firewall.process.kill()
         self.firewall.process.wait()
-        wait_until(lambda: not any(_alive(pid) for pid in pids), "all processes end")
+        wait_for(lambda: not any(_alive(pid) for pid in pids), "all processes end")
 
 
 class Plain(unittest.TestCase):
     def test_no_python_runs_for_a_plain_policy(self):
         firewall = Firewall(PLAIN)
         self.addCleanup(firewall.stop)
-        wait_until(lambda: firewall.python() == [], "the policy host ends")
+        wait_for(lambda: firewall.python() == [], "the policy host ends")
         with Client(firewall.ports[0]) as client:
             client.mail()
             self.assertEqual(client.rcpt("a@ok.example")[0], 250)

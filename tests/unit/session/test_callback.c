@@ -864,6 +864,26 @@ static void test_a_server_that_dies(void **state)
 	assert_int_equal(w.callers[2].err, 0);
 }
 
+static void test_what_a_dead_server_has_not_read_is_asked_again(void **state)
+{
+	start(0, 1, 5000);
+	called();
+	start(1, 2, 5000);
+	assert_true(speaking() >= 0);	/* not read */
+	for (int i = 0; i < N_TALKS; i++)	/* the kernel closes one after the other, the control connection last */
+		close(w.end.talks[i]);
+	turn(0);
+	close(w.end.control);
+	turn(0);
+	assert_int_equal(w.callers[0].err, -EPIPE);
+	assert_false(w.callers[1].done);
+	w.end = connect_server();
+	turn(0);
+	say(called(), "{\"op\":\"done\",\"result\":8}");
+	assert_int_equal(w.callers[1].result.number, 8);
+	assert_int_equal(w.kills, 0);
+}
+
 static void test_four_threads_that_hang_replace_the_server(void **state)
 {
 	struct server_end old;
@@ -1043,6 +1063,7 @@ int main(void)
 		CASE(test_a_server_that_answers_may_take_its_time),
 		CASE(test_what_a_stuck_server_has_not_read_is_asked_again),
 		CASE(test_a_server_that_dies),
+		CASE(test_what_a_dead_server_has_not_read_is_asked_again),
 		CASE(test_four_threads_that_hang_replace_the_server),
 		CASE(test_threads_that_end_do_not_count),
 		CASE(test_cancelled_call),

@@ -1,37 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sallyport over loopback and without root, a server that takes mail, and a client that sees each
-reply. What the tests of this folder share."""
+"""A mail server that takes everything, an SMTP client that sees each reply, and the firewall with
+a policy between them."""
 
 import os
 import pathlib
 import shutil
 import socket
 import socketserver
-import subprocess
 import tempfile
 import textwrap
 import threading
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROGRAM = os.environ.get("SALLYPORT", str(ROOT / "build" / "sallyport"))
-WAIT_S = 20
-
-
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
-def wait_until(condition, what, seconds=WAIT_S):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError("waited %d s: %s" % (seconds, what))
-        time.sleep(0.02)
+import support
+from support import LIMIT, free_port
 
 
 class _Mail(socketserver.StreamRequestHandler):
@@ -72,43 +53,30 @@ class Sink(socketserver.ThreadingTCPServer):
         self.server_close()
 
 
-class Firewall:
-    """`sallyport run` with a policy. {sink} and {ports[n]} in its text are filled in."""
+class Firewall(support.Firewall):
+    """Runs a policy in which %(sink)d and %(port0)d, %(port1)d ... stand for ports."""
 
-    def __init__(self, policy, ports=1, workers=1, arguments=()):
+    def __init__(self, policy, ports=1, workers=1):
         self.sink = Sink()
-        self.ports = free_ports(ports)
-        # A policy runs as an unprivileged user, who has to reach it.
-        self.directory = tempfile.mkdtemp(prefix="sallyport-test-")
-        os.chmod(self.directory, 0o755)
-        self.policy = pathlib.Path(self.directory, "policy.py")
-        self.policy.write_text(textwrap.dedent(policy) % {"sink": self.sink.port, **{
-            "port%d" % n: port for n, port in enumerate(self.ports)}})
-        self._log = open(os.path.join(self.directory, "log"), "w+b")
-        self.process = subprocess.Popen(
-            [PROGRAM, "run", str(self.policy), "--no-kernel", "--workers", str(workers), "--control",
-             os.path.join(self.directory, "control"), *arguments], stderr=self._log, stdin=subprocess.DEVNULL)
+        self.ports = [free_port() for _ in range(ports)]
+        directory = tempfile.mkdtemp(prefix="sallyport-test-")
+        os.chmod(directory, 0o755)  # the policy is read by an unprivileged user
+        self.policy = pathlib.Path(directory, "policy.py")
+        fields = {"port%d" % n: port for n, port in enumerate(self.ports)}
+        self.policy.write_text(textwrap.dedent(policy) % {"sink": self.sink.port, **fields})
+        super().__init__(directory, str(self.policy), workers=workers)
         try:
-            wait_until(lambda: "\nready\n" in "\n" + self.log() or self.process.poll() is not None, "ready")
-            assert self.process.poll() is None, self.log()
+            self.ready()
         except BaseException:
             self.stop()
             raise
 
-    def log(self):
-        return pathlib.Path(self.directory, "log").read_text(errors="replace")
-
     def stop(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self.sink.stop()
-        self._log.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        try:
+            self.end()
+        finally:
+            self.sink.stop()
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     def processes(self, parent=None):
         """{pid: command name} of everything below this program."""
@@ -148,7 +116,7 @@ class Client:
     """One SMTP session. Each command returns (code, text) of the reply; (None, "") = closed."""
 
     def __init__(self, port, source="127.0.0.1", start=True):
-        self._socket = socket.create_connection(("127.0.0.1", port), WAIT_S, (source, 0))
+        self._socket = socket.create_connection(("127.0.0.1", port), LIMIT, (source, 0))
         self._file = self._socket.makefile("rb")
         if start:
             assert self.reply()[0] == 220
