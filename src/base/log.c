@@ -236,6 +236,17 @@ static bool write_line(int level)
 /* ---- putting a line together ---- */
 
 /* quotes: whether they stay. The rest is as log_escape. */
+/* How many octets at the start stand for themselves. */
+static size_t plain_octets(struct slice s)
+{
+	size_t n = 0;
+
+	while (n < s.len && s.ptr[n] >= 0x20 && s.ptr[n] < 0x7f && s.ptr[n] != '\\' && s.ptr[n] != '\'' &&
+	       s.ptr[n] != '"')
+		n++;
+	return n;
+}
+
 static size_t escape(char *dst, size_t size, struct slice s, bool quotes)
 {
 	static const char hex[] = "0123456789abcdef";
@@ -282,15 +293,21 @@ static bool put_cstr(const char *text)
 	return put(slice_cstr(text), TAIL_ROOM);
 }
 
+/* Digit by digit: a session's lines have dozens of numbers, and printf would be most of their cost. */
 static bool put_number(const struct log_field *field)
 {
+	bool negative = field->kind != LOG_FIELD_UINT && field->number < 0;
+	uint64_t n = negative ? 0 - (uint64_t)field->number : (uint64_t)field->number;
 	char text[24];
+	size_t at = sizeof(text);
 
-	if (field->kind == LOG_FIELD_UINT)
-		snprintf(text, sizeof(text), "%llu", (unsigned long long)field->number);
-	else
-		snprintf(text, sizeof(text), "%lld", (long long)field->number);
-	return put_cstr(text);
+	do {
+		text[--at] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n != 0);
+	if (negative)
+		text[--at] = '-';
+	return put(slice_of(text + at, sizeof(text) - at), TAIL_ROOM);
 }
 
 /* Escaped text: nothing in it needs care in JSON but backslashes and double quotes. */
@@ -313,6 +330,9 @@ static bool put_octets(struct slice octets, bool quotes, size_t limit)
 {
 	char escaped[512];
 
+	/* Most values are plain all through. */
+	if (octets.len <= limit && plain_octets(octets) == octets.len && put(octets, TAIL_ROOM))
+		return true;
 	/* In pieces: the escaped form of 127 octets fits for sure. */
 	while (octets.len > 0) {
 		struct slice piece = slice_take(octets, sizeof(escaped) / 4 - 1);
@@ -406,17 +426,15 @@ static bool put_field(const struct log_field *field, bool first)
 	bool json = log_state.format == LOG_FORMAT_JSON;
 	bool quoted = !json || field->kind == LOG_FIELD_OCTETS;
 	const char *quote = json ? "\"" : "'";
-	char head[128];
+	struct slice key = slice_cstr(field->key);
 	bool whole;
 
-	if (json)
-		snprintf(head, sizeof(head), "%s\"%s\":%s", first ? "" : ",", field->key, quoted ? "\"" : "");
-	else
-		snprintf(head, sizeof(head), "%s%s='", first ? "; " : ", ", field->key);
 	/* A number must fit with its head, or JSON would have a key without a value. */
-	if (slice_cstr(head).len + 24 + TAIL_ROOM > LOG_LINE_MAX - log_state.len)
+	if (key.len + 8 + 24 + TAIL_ROOM > LOG_LINE_MAX - log_state.len)
 		return false;
-	put_cstr(head);
+	put_cstr(json ? first ? "\"" : ",\"" : first ? "; " : ", ");
+	put(key, TAIL_ROOM);
+	put_cstr(json ? quoted ? "\":\"" : "\":" : "='");
 	whole = field->kind == LOG_FIELD_OCTETS ? put_octets(field->octets, false, LOG_VALUE_MAX) : put_number(field);
 	if (quoted)
 		put(slice_cstr(quote), TAIL_ROOM - 1);

@@ -56,6 +56,8 @@ static int ask(struct ctl *c, json_t *request)
 
 	json_decref(request);
 	free(text);
+	if (err != 0 && c->open && (err == -ENOENT || err == -ECONNREFUSED))
+		return CLI_REFUSED;	/* ctl_stop knows what to do without one */
 	if (err != 0) {
 		fprintf(stderr, "sallyport ctl: no supervisor answers at %s: %s\n", c->path, strerror(-err));
 		if (err == -ENOENT || err == -ECONNREFUSED)
@@ -248,10 +250,6 @@ static int ctl_stop(struct ctl *c)
 	char octet;
 	int status;
 
-	if (c->open && access(c->path, F_OK) != 0) {
-		json_decref(request);
-		return open_kernel();
-	}
 	status = ask(c, request);
 	if (status == CLI_REFUSED && c->open && c->connection < 0)
 		return open_kernel();

@@ -51,7 +51,7 @@ static void retire(struct control_view *v, struct view_worker *w)
 		v->retired_refused += head.refused;
 		v->retired_dropped += head.log_dropped;
 	}
-	for (uint32_t i = 0; i < w->stats.head->n_services && stats_read_service(&w->stats, i, &service); i++) {
+	for (uint32_t i = 0; i < w->stats.n_services && stats_read_service(&w->stats, i, &service); i++) {
 		struct stats_service *sum = retired_named(v, service.name);
 
 		if (sum != NULL)
@@ -211,7 +211,7 @@ static json_t *answer_sessions(const struct control_view *v)
 	for (const struct view_worker *w = v->workers; w != NULL; w = w->next) {
 		if (!stats_read_head(&w->stats, &head))
 			continue;
-		for (uint32_t i = 0; i < head.sessions_used; i++) {
+		for (uint32_t i = 0; i < head.sessions_used && i < w->stats.n_sessions; i++) {
 			json_t *one = stats_read_session(&w->stats, i, &s) && s.in_use ? session_json(w, &s) : NULL;
 
 			if (one != NULL)
@@ -278,7 +278,7 @@ static json_t *answer_stats(const struct control_view *v)
 			refused += (json_int_t)head.refused;
 			dropped += (json_int_t)head.log_dropped;
 		}
-		for (uint32_t i = 0; i < w->stats.head->n_services && stats_read_service(&w->stats, i, &s); i++) {
+		for (uint32_t i = 0; i < w->stats.n_services && stats_read_service(&w->stats, i, &s); i++) {
 			json_t *row = service_row(services, s.name);
 
 			add(row, "session_number", w->generation == newest ? (json_int_t)s.started : 0);

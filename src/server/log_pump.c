@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PAUSE_MS 10		/* between two readings of a busy source */
@@ -25,6 +26,7 @@ struct log_pump {
 	struct poller *poller;
 	int out;
 	bool blocked;		/* nobody reads our output */
+	bool file;		/* our output is a file, which is always ready */
 	struct source *sources;
 	struct poller_timer rest;
 	char room[PIPE_BUF + ROOM_OCTETS];
@@ -33,11 +35,13 @@ struct log_pump {
 struct log_pump *log_pump_create(struct poller *poller, int out)
 {
 	struct log_pump *p = calloc(1, sizeof(*p));
+	struct stat st;
 
 	if (p == NULL)
 		return NULL;
 	p->poller = poller;
 	p->out = out;
+	p->file = fstat(out, &st) == 0 && S_ISREG(st.st_mode);
 	return p;
 }
 
@@ -45,14 +49,14 @@ static bool writable(const struct log_pump *p, int wait_ms)
 {
 	struct pollfd fd = { .fd = p->out, .events = POLLOUT };
 
-	return poll(&fd, 1, wait_ms) == 1;
+	return p->file || poll(&fd, 1, wait_ms) == 1;
 }
 
 /* A pipe that is ready takes PIPE_BUF octets whole without waiting. */
 static void write_lines(struct log_pump *p, const char *text, size_t len, int wait_ms)
 {
 	while (len > 0) {
-		size_t n = len < PIPE_BUF ? len : PIPE_BUF;
+		size_t n = len < PIPE_BUF || p->file ? len : PIPE_BUF;
 		ssize_t written;
 
 		if (!writable(p, wait_ms))

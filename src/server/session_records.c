@@ -11,7 +11,7 @@ static_assert(VERDICT_COUNT == STATS_VERDICTS, "a place for each verdict");
 
 int session_records_init(struct session_records *r, const struct stats *stats, const struct policy *policy)
 {
-	uint32_t n = stats->head->n_sessions;
+	uint32_t n = stats->n_sessions;
 
 	r->stats = *stats;
 	r->policy = policy;

@@ -20,8 +20,10 @@ static size_t file_size(uint32_t n_services, uint32_t n_sessions)
 	       (size_t)n_sessions * sizeof(struct stats_session);
 }
 
-static void set_pointers(struct stats *st, void *memory, uint32_t n_services)
+static void set_pointers(struct stats *st, void *memory, uint32_t n_services, uint32_t n_sessions)
 {
+	st->n_services = n_services;
+	st->n_sessions = n_sessions;
 	st->head = memory;
 	st->services = (struct stats_service *)(st->head + 1);
 	st->sessions = (struct stats_session *)(st->services + n_services);
@@ -46,7 +48,7 @@ int stats_create(struct stats *st, uint32_t slot, uint32_t generation, uint32_t 
 		goto fail;
 	st->fd = fd;
 	st->size = size;
-	set_pointers(st, memory, n_services);
+	set_pointers(st, memory, n_services, n_sessions);
 	memcpy(st->head->magic, MAGIC, sizeof(st->head->magic));
 	st->head->n_services = n_services;
 	st->head->n_sessions = n_sessions;
@@ -79,7 +81,7 @@ int stats_open(struct stats *st, int fd)
 		return -errno;
 	st->fd = fd;
 	st->size = (size_t)stat_.st_size;
-	set_pointers(st, memory, head.n_services);
+	set_pointers(st, memory, head.n_services, head.n_sessions);
 	return 0;
 }
 
@@ -91,14 +93,6 @@ void stats_close(struct stats *st)
 	if (st->fd >= 0)
 		close(st->fd);
 	*st = (struct stats){ .fd = -1 };
-}
-
-/* How many records the mapping holds, whatever the head says by now. */
-static bool index_is_inside(const struct stats *st, const void *record, size_t record_size)
-{
-	size_t at = (size_t)((const char *)record - (const char *)st->head);
-
-	return at < st->size && st->size - at >= record_size;
 }
 
 static bool read_record(const void *record, const uint32_t *seq, size_t size, void *out)
@@ -124,9 +118,7 @@ bool stats_read_service(const struct stats *st, uint32_t index, struct stats_ser
 {
 	const struct stats_service *record = st->services + index;
 
-	if ((const void *)(record + 1) > (const void *)st->sessions ||
-	    !index_is_inside(st, record, sizeof(*record)) ||
-	    !read_record(record, &record->seq, sizeof(*out), out))
+	if (index >= st->n_services || !read_record(record, &record->seq, sizeof(*out), out))
 		return false;
 	out->name[sizeof(out->name) - 1] = '\0';
 	return true;
@@ -136,8 +128,7 @@ bool stats_read_session(const struct stats *st, uint32_t index, struct stats_ses
 {
 	const struct stats_session *record = st->sessions + index;
 
-	if (!index_is_inside(st, record, sizeof(*record)) ||
-	    !read_record(record, &record->seq, sizeof(*out), out))
+	if (index >= st->n_sessions || !read_record(record, &record->seq, sizeof(*out), out))
 		return false;
 	out->id[sizeof(out->id) - 1] = '\0';
 	out->doing[sizeof(out->doing) - 1] = '\0';
@@ -165,13 +156,10 @@ static int compare_names(const void *a, const void *b)
 /* Old records sorted by name, so that thousands of services cost no square. */
 static struct stats_service *sorted_services(const struct stats *from, size_t *n)
 {
-	uint32_t count = from->head->n_services;
-	struct stats_service *all;
+	uint32_t count = from->n_services;
+	struct stats_service *all = calloc(count + 1u, sizeof(*all));
 
 	*n = 0;
-	if (count > STATS_SERVICES_MAX)
-		return NULL;
-	all = calloc(count + 1u, sizeof(*all));
 	for (uint32_t i = 0; all != NULL && i < count; i++)
 		if (stats_read_service(from, i, &all[*n]) && all[*n].name[0] != '\0')
 			(*n)++;
@@ -185,7 +173,7 @@ void stats_inherit(struct stats *st, const struct stats *from)
 	size_t n;
 	struct stats_service *old = sorted_services(from, &n);
 
-	for (uint32_t i = 0; old != NULL && i < st->head->n_services; i++) {
+	for (uint32_t i = 0; old != NULL && i < st->n_services; i++) {
 		struct stats_service *mine = &st->services[i];
 		const struct stats_service *was = bsearch(mine, old, n, sizeof(*old), compare_names);
 
@@ -201,11 +189,11 @@ void stats_inherit(struct stats *st, const struct stats *from)
 
 void stats_clear_sessions(struct stats *st)
 {
-	for (uint32_t i = 0; i < st->head->n_services; i++) {
+	for (uint32_t i = 0; i < st->n_services; i++) {
 		st->services[i].seq = (st->services[i].seq + 1) & ~1u;	/* it may have died in the middle */
 		st->services[i].running = 0;
 	}
-	for (uint32_t i = 0; i < st->head->sessions_used && i < st->head->n_sessions; i++) {
+	for (uint32_t i = 0; i < st->head->sessions_used && i < st->n_sessions; i++) {
 		st->sessions[i].seq = (st->sessions[i].seq + 1) & ~1u;
 		st->sessions[i].in_use = 0;
 	}

@@ -58,6 +58,7 @@ struct stats_session {
 struct stats {
 	int fd;
 	size_t size;
+	uint32_t n_services, n_sessions;	/* as mapped; whatever the head says by now */
 	struct stats_head *head;
 	struct stats_service *services;
 	struct stats_session *sessions;

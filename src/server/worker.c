@@ -328,7 +328,7 @@ static unsigned sessions_limit(const struct worker_setup *setup)
 	(void)getrlimit(RLIMIT_NOFILE, &limit);
 	fds = limit.rlim_cur > FDS_OTHER + setup->n_listeners ? limit.rlim_cur - FDS_OTHER - setup->n_listeners : 16;
 	fds /= FDS_A_SESSION;
-	return fds < setup->stats.head->n_sessions ? (unsigned)fds : setup->stats.head->n_sessions;
+	return fds < setup->stats.n_sessions ? (unsigned)fds : setup->stats.n_sessions;
 }
 
 static int create_listeners(struct worker *w)
