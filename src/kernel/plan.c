@@ -361,6 +361,39 @@ static bool wins_over_served(const struct maker *m, const struct refusal *refusa
 	return true;
 }
 
+/* Loses it to a refusal that stands behind the served ones, and answers in another way? */
+static bool loses_to_late(const struct maker *m, const struct refusal *refusal)
+{
+	for (size_t i = 0; i < m->n_refusals; i++) {
+		const struct refusal *late = &m->refusals[i];
+
+		if (!late->early && answers_differ(refusal, late) && !precedence_disjoint(refusal->rule, late->rule) &&
+		    precedence_compare(refusal->rule, late->rule, m->family) <= 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Which refusals may stand before what is served: those that win over all of it, and over every
+ * refusal that has to stand behind. Taking one back can take others with it, so look again.
+ */
+static void choose_early(struct maker *m)
+{
+	bool again = m->n_refusals <= ORDERED_MAX;	/* with more, all answer alike or all are in doubt */
+
+	for (size_t i = 0; i < m->n_refusals; i++)
+		m->refusals[i].early = !m->refusals[i].doubtful && wins_over_served(m, &m->refusals[i]);
+	while (again) {
+		again = false;
+		for (size_t i = 0; i < m->n_refusals; i++)
+			if (m->refusals[i].early && loses_to_late(m, &m->refusals[i])) {
+				m->refusals[i].early = false;
+				again = true;
+			}
+	}
+}
+
 static bool is_beaten(const struct maker *m, size_t i)
 {
 	for (size_t k = 0; k < m->n_refusals; k++)
@@ -452,8 +485,7 @@ static int make_tcp(struct maker *m, bool *widened)
 	if (err < 0)
 		return err;
 	find_doubts(m);
-	for (size_t i = 0; i < m->n_refusals; i++)
-		m->refusals[i].early = !m->refusals[i].doubtful && wins_over_served(m, &m->refusals[i]);
+	choose_early(m);
 	err = emit_refusals(m, true);
 	if (err == 0)
 		err = emit_served(m, widened);

@@ -42,11 +42,15 @@ static struct flow flow_of(uint8_t protocol, const char *src, const char *dst)
 	return f;
 }
 
-static void expect(const struct kernel_plan *plan, uint8_t protocol, const char *src, const char *dst, const char *fate)
+static void expect_on(const struct kernel_plan *plan, const char *iface, uint8_t protocol, const char *src, const char *dst,
+		      const char *fate)
 {
 	struct flow f = flow_of(protocol, src, dst);
-	const struct intercept *c = plan_fate(plan, &f);
+	const struct intercept *c;
 	char is[32] = "none";
+
+	snprintf(f.iface, sizeof(f.iface), "%s", iface);
+	c = plan_fate(plan, &f);
 
 	if (c != NULL && c->action == INTERCEPT_SERVE)
 		snprintf(is, sizeof(is), "serve");
@@ -54,6 +58,11 @@ static void expect(const struct kernel_plan *plan, uint8_t protocol, const char 
 		snprintf(is, sizeof(is), "refuse %u", c->deny);
 	if (strcmp(is, fate) != 0)
 		fail_msg("%s -> %s: is %s, should be %s", src, dst, is, fate);
+}
+
+static void expect(const struct kernel_plan *plan, uint8_t protocol, const char *src, const char *dst, const char *fate)
+{
+	expect_on(plan, "", protocol, src, dst, fate);
 }
 
 #define DMZ "{\"name\":\"dmz\",\"addrs\":[\"172.16.40.0/24\",\"fd00:40::/64\"],\"hostnames\":[],\"parent\":null,\"at\":[0,1]}"
@@ -119,6 +128,19 @@ static void test_doubtful_deny_goes_to_user_space(void **state)
 
 	expect(&plan, 6, "10.1.0.1:1", "1.1.1.1:1", "serve");
 	expect(&plan, 17, "10.1.0.1:1", "1.1.1.1:1", "refuse 0");
+}
+
+static void test_refusal_waits_for_the_one_that_beats_it(void **state)
+{
+	/* 2 loses to 1 (interface), and 1 can't stand before 3 (same interface, and a port besides): so
+	 * 2 must not stand first only because it has nothing to do with 3. */
+	struct kernel_plan plan = make("",
+		RULE(1, 1, ",\"iface\":[\"eth0\"]") "," RULE(2, 2, ",\"src_port\":[[7,7]]") ","
+		RULE(3, 0, ",\"iface\":[\"eth0\"],\"src_port\":[[8,9]]"));
+
+	expect_on(&plan, "eth0", 6, "10.0.0.1:7", "1.1.1.1:1", "refuse 0");
+	expect_on(&plan, "eth0", 6, "10.0.0.1:8", "1.1.1.1:1", "serve");
+	expect_on(&plan, "eth1", 6, "10.0.0.1:7", "1.1.1.1:1", "refuse 1");
 }
 
 static void test_other_family_is_not_any(void **state)
@@ -307,6 +329,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_nested_zones, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_deny_order, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_doubtful_deny_goes_to_user_space, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_refusal_waits_for_the_one_that_beats_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_other_family_is_not_any, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_many_rules_stay_small, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_too_many_are_widened_not_lost, set_up, tear_down),
