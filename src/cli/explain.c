@@ -164,34 +164,50 @@ static int run(struct explain *e, FILE *in)
 	return fflush(stdout) == 0 ? status : CLI_REFUSED;
 }
 
-int cli_explain(int argc, char **argv)
+/* Opened before the policy runs: afterwards this process is nobody special any more. */
+static FILE *open_flows(const char *name)
 {
-	struct explain e = { .load = { .command = "explain" } };
+	FILE *in = strcmp(name, "-") == 0 ? stdin : fopen(name, "re");
+
+	if (in == NULL)
+		fprintf(stderr, "sallyport explain: %s: %s\n", name, strerror(errno));
+	return in;
+}
+
+static int explain(struct explain *e, int argc, char **argv)
+{
 	bool help = false;
 	FILE *in = NULL;
 	int status;
 
-	flow_init(&e.flow);
-	status = take_options(&e, argc, argv, &help);
+	flow_init(&e->flow);
+	status = take_options(e, argc, argv, &help);
 	if (help) {
 		fputs(usage, stdout);
 		return CLI_OK;
 	}
 	if (status == CLI_OK)
-		status = check_usage(&e, argc, argv);
+		status = check_usage(e, argc, argv);
 	if (status != CLI_OK)
 		return status;
-	/* Opened before the policy runs: afterwards this process is nobody special any more. */
-	if (e.flows != NULL) {
-		in = strcmp(e.flows, "-") == 0 ? stdin : fopen(e.flows, "re");
-		if (in == NULL) {
-			fprintf(stderr, "sallyport explain: %s: %s\n", e.flows, strerror(errno));
-			return CLI_REFUSED;
-		}
-	}
-	status = run(&e, in);
+	if (e->flows != NULL && (in = open_flows(e->flows)) == NULL)
+		return CLI_REFUSED;
+	status = run(e, in);
 	if (in != NULL && in != stdin)
 		fclose(in);
-	cli_load_free(&e.load);
+	cli_load_free(&e->load);
+	return status;
+}
+
+int cli_explain(int argc, char **argv)
+{
+	struct explain *e = calloc(1, sizeof(*e));
+	int status;
+
+	if (e == NULL)
+		return CLI_REFUSED;
+	e->load.command = "explain";
+	status = explain(e, argc, argv);
+	free(e);
 	return status;
 }

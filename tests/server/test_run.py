@@ -208,6 +208,8 @@ class Life(ServerTest):
                 socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT).close()
             except ConnectionRefusedError:
                 return True
+            except ConnectionResetError:
+                pass  # taken by a listener that was just closed
             return False
 
         wait_for(refused, "closed listeners")
