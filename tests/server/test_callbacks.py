@@ -43,6 +43,8 @@ class Deciding(SmtpProxy):
 
     def startup(self):
         log(None, SMTP_POLICY, 3, "hello %%s", (self.session.client_address.ip_s,))
+        log(None, SMTP_POLICY, 3, "early %%s", (self.sanitizeAddress("<early@client.example>"),))
+        SmtpProxy.checkRecipient(self, "RCPT", "To:<early@no.example>")
 
     def shutdown(self):
         log(None, SMTP_POLICY, 3, "goodbye after %%d", (self.asked,))
@@ -276,6 +278,7 @@ class Deciding(unittest.TestCase):
         self.assertRegex(log, r"core\.stderr\(3\): \(svc/.*/smtp\): mail with .*<printed@client.example>")
         self.assertIn("smtp.policy(3): ", log)
         self.assertIn("hello 127.0.0.1", log)
+        self.assertIn("early early@client.example", log)    # before the conversation began
 
     def test_configuration_for_each_session(self):
         one, two = self.client(1), self.client(1, source="127.0.0.2")

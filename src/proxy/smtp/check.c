@@ -23,13 +23,13 @@ static int refuse(struct proxy *proxy, struct call_value *result, const char *co
 
 static int parse_path(struct proxy *proxy, struct slice text, struct smtp_path *out)
 {
-	struct smtp *s = smtp_of(proxy);
+	const struct smtp_config *c = smtp_config_of(proxy);
 	unsigned flags = SMTP_PATH_MAY_BE_EMPTY | SMTP_PATH_POSTMASTER;
 	enum smtp_address_flaw flaw;
 
-	if (s->config->permit_omission_of_angle_brackets)
+	if (c->permit_omission_of_angle_brackets)
 		flags |= SMTP_PATH_BARE;
-	flaw = smtp_path_parse(text, flags, s->config->append_domain, proxy->arena, out);
+	flaw = smtp_path_parse(text, flags, c->append_domain, proxy->arena, out);
 	return flaw == SMTP_ADDRESS_OK ? 0 : flaw == SMTP_ADDRESS_NO_MEMORY ? -ENOMEM : -EBADMSG;
 }
 
@@ -74,7 +74,7 @@ static int refuse_for_now(struct proxy *proxy, struct call_value *result, struct
 co_waits int smtp_check_sender(struct proxy *proxy, const struct call_value *args, size_t n_args,
 			       struct call_value *result)
 {
-	const struct smtp_config *c = smtp_of(proxy)->config;
+	const struct smtp_config *c = smtp_config_of(proxy);
 	struct smtp_path path;
 	int err = path_of(proxy, args, n_args, &path);
 
@@ -120,13 +120,13 @@ co_waits int smtp_zone_check(struct proxy *proxy, const struct call_value *args,
 		return -EBADMSG;
 	if (args[0].kind == CALL_OCTETS)
 		zone = policy_zone_named(proxy_policy(proxy), args[0].octets);
-	return verdict(result, zone_may_relay(smtp_of(proxy)->config, zone));
+	return verdict(result, zone_may_relay(smtp_config_of(proxy), zone));
 }
 
 /* zoneCheck as the policy has it. 1, 0 or negative. */
 static co_waits int check_zone(struct proxy *proxy)
 {
-	const struct smtp_config *c = smtp_of(proxy)->config;
+	const struct smtp_config *c = smtp_config_of(proxy);
 	const struct zone *zone = proxy_client_zone(proxy);
 
 	if (is_named(&c->relay_zones, SLICE("*")))
@@ -176,7 +176,7 @@ co_waits int smtp_relay_check(struct proxy *proxy, const struct call_value *args
 	err = check_zone(proxy);
 	if (err != 0)
 		return err < 0 ? err : verdict(result, 1);
-	c = smtp_of(proxy)->config;
+	c = smtp_config_of(proxy);
 	if (domain.len == 0)
 		return verdict(result, 0);
 	if (domain_fits(&c->relay_domains, domain))
@@ -192,7 +192,7 @@ co_waits int smtp_relay_check(struct proxy *proxy, const struct call_value *args
 /* relayCheck as the policy has it. 1, 0 or negative. */
 static co_waits int check_relay(struct proxy *proxy, struct slice email)
 {
-	const struct smtp_config *c = smtp_of(proxy)->config;
+	const struct smtp_config *c = smtp_config_of(proxy);
 	const struct call_value arg = { .kind = CALL_OCTETS, .octets = email };
 	struct call_value result = { .kind = CALL_NONE };
 	int err;
@@ -211,7 +211,7 @@ static bool has_octet(struct slice s, uint8_t octet)
 co_waits int smtp_check_recipient(struct proxy *proxy, const struct call_value *args, size_t n_args,
 				  struct call_value *result)
 {
-	const struct smtp_config *c = smtp_of(proxy)->config;
+	const struct smtp_config *c = smtp_config_of(proxy);
 	struct smtp_path path;
 	int err = path_of(proxy, args, n_args, &path);
 
@@ -229,7 +229,7 @@ co_waits int smtp_check_recipient(struct proxy *proxy, const struct call_value *
 		if (err == 0)
 			return refuse(proxy, result, "554", "5.7.1 Relaying denied", "Relaying denied", path.mailbox);
 	}
-	c = smtp_of(proxy)->config;
+	c = smtp_config_of(proxy);
 	if (policy_call_is_set(&c->recipient_matcher)) {
 		err = ask_matcher(proxy, &c->recipient_matcher, path.mailbox);
 		if (err < 0)

@@ -32,7 +32,8 @@ int smtp_generate_received(struct proxy *proxy, const struct call_value *args, s
 {
 	struct smtp *s = smtp_of(proxy);
 	struct date date = { .when = (time_t)(proxy_wall_ms(proxy) / 1000) };
-	struct slice by = s->config->domain_name.len > 0 ? s->config->domain_name : s->config->own_name;
+	const struct smtp_config *c = smtp_config_of(proxy);
+	struct slice by = c->domain_name.len > 0 ? c->domain_name : c->own_name;
 	char ip[IP_TEXT_MAX];
 	struct arena *arena;
 	char *header, *id;

@@ -106,6 +106,12 @@ static inline struct smtp *smtp_of(struct proxy *proxy)
 	return proxy->run;
 }
 
+/* For native forms of methods: policy code may call them before the conversation begins. */
+static inline const struct smtp_config *smtp_config_of(const struct proxy *proxy)
+{
+	return proxy->config;
+}
+
 /* session.c: the conversation. WAITS. */
 co_waits void smtp_run(struct proxy *proxy);
 /* Ends the conversation, telling the client 421 if it is still there. Returns -ECONNABORTED. */
