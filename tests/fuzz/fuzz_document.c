@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The document reader. Whatever the text: it is refused with at least one error, or what comes
+ * out keeps its promises, however the rest of the engine uses it.
+ */
+#include "fuzz.h"
+#include "policy/decide.h"
+#include "policy/schema.h"
+#include "../unit/policy/sample_type.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+static void check_zones(const struct policy *p)
+{
+	for (size_t i = 0; i < p->n_zones; i++) {
+		const struct zone *z = &p->zones[i];
+
+		FUZZ_CHECK(z->index == i && z->depth >= 1 && z->depth <= 31);
+		FUZZ_CHECK(z->parent == NULL ? z->depth == 1 : z->depth == z->parent->depth + 1);
+		FUZZ_CHECK(policy_zone_named(p, slice_cstr(z->name)) == z);
+		FUZZ_CHECK(zone_is_within(z, z));
+		for (size_t j = 0; j < z->n_prefixes; j++) {
+			const struct zone *found = policy_zone_of(p, &z->prefixes[j].ip);
+
+			/* The first address is in this zone, or in one with a longer prefix. */
+			FUZZ_CHECK(found != NULL);
+		}
+	}
+}
+
+static void check_services(const struct policy *p)
+{
+	for (size_t i = 0; i < p->n_services; i++) {
+		const struct service *s = &p->services[i];
+
+		FUZZ_CHECK(s->index == i && policy_service_named(p, slice_cstr(s->name)) == s);
+		FUZZ_CHECK(s->router.kind != ROUTER_DIRECTED || s->router.n_targets >= 1);
+		if (s->kind != SERVICE_PROXY)
+			continue;
+		FUZZ_CHECK(s->proxy != NULL && s->proxy->block != NULL && s->proxy->type == &sample_type);
+		FUZZ_CHECK(p->needs_host || !s->proxy->has_callbacks);
+		FUZZ_CHECK(s->router.forge_port != 0 && s->router.forge_port >= FORGE_PORT_RANDOM &&
+			   s->router.forge_port <= 65535);
+		FUZZ_CHECK(s->chainer.timeout_connect_ms >= 1);
+	}
+}
+
+static bool see_entry(void *arg, struct slice key1, struct slice key2, const struct table_entry *e)
+{
+	const struct policy *p = arg;
+
+	FUZZ_CHECK(!e->deleted && e->n_args <= 2);
+	FUZZ_CHECK(e->call.callback < (int64_t)p->n_callbacks);
+	return true;
+}
+
+static void check_configs(const struct policy *p)
+{
+	for (size_t i = 0; i < p->n_configs; i++) {
+		const struct sample_config *c = p->configs[i]->block;
+
+		FUZZ_CHECK(p->configs[i]->index == i);
+		FUZZ_CHECK(c->timeout >= 1 && c->timeout <= 1000 && c->timeout != 666);
+		FUZZ_CHECK(slice_index(c->banner, '\n') == c->banner.len);
+		FUZZ_CHECK(c->matcher.callback < (int64_t)p->n_callbacks && c->check.callback < (int64_t)p->n_callbacks);
+		table_each(c->request, see_entry, (void *)p);
+		table_each(c->response, see_entry, (void *)p);
+	}
+}
+
+/* A flow that starts from the first alternatives of a rule. */
+static struct flow flow_for(const struct rule *r)
+{
+	struct flow f = { .protocol = r->n_protocols > 0 ? r->protocols[0] : 6, .ifgroup = -1, .dst_ifgroup = -1,
+			  .reqid = -1, .icmp_type = -1, .icmp_code = -1 };
+
+	f.src.ip.family = f.dst.ip.family = AF_INET;
+	if (r->n_src_subnets > 0)
+		f.src.ip = r->src_subnets[0].ip;
+	if (r->n_dst_subnets > 0)
+		f.dst.ip = r->dst_subnets[0].ip;
+	if (r->n_src_ports > 0)
+		f.src.port = r->src_ports[0].first;
+	if (r->n_dst_ports > 0)
+		f.dst.port = r->dst_ports[0].last;
+	if (r->n_ifaces > 0) {
+		FUZZ_CHECK(strlen(r->ifaces[0]) < sizeof(f.iface));
+		strcpy(f.iface, r->ifaces[0]);
+	}
+	return f;
+}
+
+static void check_rules(const struct policy *p)
+{
+	for (size_t i = 0; i < p->n_rules && i < 50; i++) {
+		const struct rule *r = &p->rules[i];
+		const struct flow f = flow_for(r);
+		const struct zoned_flow zoned = flow_with_zones(p, &f);
+		enum score_position failed, where;
+		struct rule_score own, best;
+		struct decision d;
+
+		FUZZ_CHECK(r->id >= 1 && r->instance < p->n_instances);
+		FUZZ_CHECK(r->service >= p->services && r->service < p->services + p->n_services);
+		policy_decide(p, &f, &d);
+		if (!rule_matches(r, &zoned, &own, &failed))
+			continue;
+		/* It matches: so there is a winner, and that is at least as good. */
+		FUZZ_CHECK(d.rule != NULL && d.service == d.rule->service);
+		FUZZ_CHECK(rule_matches(d.rule, &zoned, &best, &failed));
+		FUZZ_CHECK(rule_score_compare(&best, &own, &where) >= 0);
+		FUZZ_CHECK(rule_score_compare(&best, &own, &where) != 0 || d.rule->id <= r->id);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct arena *arena = arena_create((size_t)64 << 20, 0);
+	const struct policy *p = NULL;
+	struct policy_problems problems;
+	int err;
+
+	FUZZ_CHECK(arena != NULL);
+	problems_init(&problems, arena);
+	err = policy_build(slice_of(data, size), &sample_registry, arena, &problems, &p);
+	FUZZ_CHECK(err == 0 || err == -EINVAL || err == -ENOMEM);
+	FUZZ_CHECK(err != -EINVAL || problems.n_errors > 0);
+	FUZZ_CHECK(err != 0 || problems.n_errors == 0);
+	if (err == 0) {
+		check_zones(p);
+		check_services(p);
+		check_configs(p);
+		check_rules(p);
+		policy_check_runnable(p, &problems);
+	}
+	arena_free(&arena);
+	return 0;
+}
