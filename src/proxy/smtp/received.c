@@ -34,6 +34,8 @@ int smtp_generate_received(struct proxy *proxy, const struct call_value *args, s
 	struct date date = { .when = (time_t)(proxy_wall_ms(proxy) / 1000) };
 	const struct smtp_config *c = smtp_config_of(proxy);
 	struct slice by = c->domain_name.len > 0 ? c->domain_name : c->own_name;
+	/* Also that of a refused HELO, which may look like the rest of this header. */
+	struct slice helo = smtp_is_domain(s->helo_string) ? s->helo_string : SLICE("unknown");
 	char ip[IP_TEXT_MAX];
 	struct arena *arena;
 	char *header, *id;
@@ -52,7 +54,7 @@ int smtp_generate_received(struct proxy *proxy, const struct call_value *args, s
 			*p = '.';
 	v6 = proxy_client_address(proxy)->ip.family == AF_INET6;
 	header = arena_printf(arena, "Received: from %.*s ([%s%s]) by %.*s with %.*s id %s; %s\r\n",
-			      SLICE_ARG(s->helo_string), v6 ? "IPv6:" : "", ip_text(&proxy_client_address(proxy)->ip, ip),
+			      SLICE_ARG(helo), v6 ? "IPv6:" : "", ip_text(&proxy_client_address(proxy)->ip, ip),
 			      SLICE_ARG(by), SLICE_ARG(s->protocol), id, date.text);
 	if (header == NULL)
 		return -ENOMEM;
