@@ -129,7 +129,7 @@ static co_waits int ask_about_request(struct smtp *s, const struct table_entry *
 {
 	const struct call_value args[] = { octets_value(*name), octets_value(argument->text) };
 	int64_t verdict = -1;
-	bool recheck = verb == &smtp_verbs[SMTP_RCPT] && entry->call.callback >= 0;
+	bool native = entry->call.callback < 0;	/* the call may change the entry */
 	int err;
 
 	s->deciding = argument;
@@ -140,7 +140,7 @@ static co_waits int ask_about_request(struct smtp *s, const struct table_entry *
 		return err < 0 ? err : 0;
 	if (verdict == SMTP_REQ_ACCEPT) {
 		*decision = SMTP_PASS;
-		return recheck || entry->call.callback >= 0 ? take_over_request(s, verb, name, argument, decision) : 0;
+		return native ? 0 : take_over_request(s, verb, name, argument, decision);
 	}
 	if (verdict != SMTP_REQ_REJECT) {
 		*decision = SMTP_ABORT;
