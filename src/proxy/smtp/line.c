@@ -68,6 +68,16 @@ bool smtp_has_8bit(struct slice s)
 	return false;
 }
 
+struct slice smtp_loggable(struct slice s)
+{
+	const struct slice verb = SLICE("AUTH");
+
+	for (size_t i = 0; i < s.len; i++)
+		if ((i == 0 || s.ptr[i - 1] == '\n' || s.ptr[i - 1] == '\r') && slice_starts_with_nocase(slice_skip(s, i), verb))
+			return slice_take(s, i + verb.len);
+	return s;
+}
+
 bool smtp_is_line_safe(struct slice s)
 {
 	return slice_index(s, '\r') == s.len && slice_index(s, '\n') == s.len && slice_index(s, '\0') == s.len;

@@ -32,6 +32,12 @@ enum smtp_line smtp_line_take(struct slice octets, bool require_crlf, size_t max
 bool smtp_has_control(struct slice s);
 bool smtp_has_8bit(struct slice s);
 
+/*
+ * Of octets that a client sent and nobody took apart, what may stand in a log: nothing behind an
+ * AUTH that starts a line, since a password may follow.
+ */
+struct slice smtp_loggable(struct slice s);
+
 /* May s be put on a protocol line? No CR, no LF, no NUL. */
 bool smtp_is_line_safe(struct slice s);
 

@@ -140,11 +140,14 @@ static int answer_unconnected(struct smtp *s, const struct smtp_verb *verb)
 
 static int check_recipients_limit(struct smtp *s, bool *over)
 {
-	unsigned under_way = 0;
+	unsigned n = s->n_recipients;
 
-	for (const struct smtp_pending *p = s->head; p != NULL; p = p->next)
-		under_way += p->verb == &smtp_verbs[SMTP_RCPT] && !p->local;
-	*over = s->n_recipients + under_way >= (uint64_t)s->config->max_recipients;
+	for (const struct smtp_pending *p = s->head; p != NULL; p = p->next) {
+		if (p->verb == &smtp_verbs[SMTP_BODY] || (p->verb == &smtp_verbs[SMTP_MAIL] && !p->local))
+			n = 0;		/* those before are another message's */
+		n += p->verb == &smtp_verbs[SMTP_RCPT] && !p->local;
+	}
+	*over = n >= (uint64_t)s->config->max_recipients;
 	if (!*over)
 		return 0;
 	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 3, "Too many recipients", F_INT("max", s->config->max_recipients));
@@ -211,7 +214,7 @@ static co_waits int take_command(struct smtp *s, struct slice line, enum step *s
 		return smtp_queue_reply(s, &smtp_unknown_verb, 500, SLICE("5.5.2 Line too long"));
 	}
 	if (smtp_command_parse(line, &c) < 0) {
-		violation(s, "Invalid command line", "line", line);
+		violation(s, "Invalid command line", "line", smtp_loggable(line));
 		return smtp_queue_reply(s, &smtp_unknown_verb, 500, SLICE(SYNTAX_TEXT));
 	}
 	if (!may_join(s, c.verb)) {
@@ -254,7 +257,7 @@ static co_waits int take_command(struct smtp *s, struct slice line, enum step *s
 /* A line that ends the session: it can't be told where it ends, or it is an attack. */
 static int refuse_line(struct smtp *s, enum smtp_line flaw)
 {
-	struct slice start = slice_take(stream_peek(s->proxy->client), 64);
+	struct slice start = smtp_loggable(slice_take(stream_peek(s->proxy->client), 64));
 
 	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Line of the client is no SMTP line", F_TEXT("reason", smtp_line_names[flaw]),
 		  F_OCTETS("line", start));

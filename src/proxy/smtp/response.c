@@ -228,7 +228,7 @@ static co_waits int check_client_is_silent(struct smtp *s)
 	if (stream_peek(s->proxy->client).len == 0)
 		return 0;
 	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The client sent before it was its turn",
-		  F_OCTETS("line", slice_take(stream_peek(s->proxy->client), 64)));
+		  F_OCTETS("line", smtp_loggable(slice_take(stream_peek(s->proxy->client), 64))));
 	if (s->head->verb == &smtp_verbs[SMTP_DATA])
 		proxy_drop_server(s->proxy);
 	s->linger = true;
@@ -316,7 +316,7 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 			return smtp_fail(s, FAULT_SERVER, "reset-refused", 0);
 		s->diverged = false;
 		smtp_queue_pop(s);
-	return 0;
+		return 0;
 	}
 	if (s->diverged && (smtp_code_is_positive(reply->code) || reply->code == 354)) {
 		err = answer_diverged(s, p, reply->code);
