@@ -17,6 +17,8 @@ used by one call at a time; instances of different sessions may be used on diffe
 
 import threading
 
+from sallyport import instance
+
 
 class Callback:
     """How to find the callable of a callback number again, on any instance of its class."""
@@ -91,7 +93,6 @@ class Compiled:
         """A configured instance for one session. Raises what the policy's config() raises.
         session_info: docs/policy-document.md; None = {}."""
         from Zorp.Session import StackedSession
-        from sallyport import instance
         policy_class = self.classes[class_number]
         session = StackedSession.from_info(session_info or {}, self)
         made = instance.configure(policy_class.cls, policy_class.proxy, policy_class.scope, session)
@@ -105,7 +106,6 @@ class Compiled:
     @staticmethod
     def state(made):
         """The engine's side of an instance: sallyport.instance.State."""
-        from sallyport import instance
         return instance.state_of(made)
 
     def function(self, made, number):

@@ -184,8 +184,9 @@ class State:
 
     def receive(self, attributes):
         """Run-time values from the worker: {canonical name: wire value}. Not changes."""
+        values = self.made.__dict__
         for name, value in attributes.items():
-            self.made.__dict__[name] = from_wire(value) if isinstance(value, str) else value
+            values[name] = from_wire(value) if isinstance(value, str) else value
 
     def changes(self):
         """What policy code changed since the last time: {"attributes", "tables"} in wire form."""

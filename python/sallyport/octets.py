@@ -11,9 +11,13 @@ U+00FF per octet (docs/policy-document.md).
 def to_wire(text):
     """A policy's str as the document and the conversation write it. UnicodeEncodeError: it has
     surrogates that stand for no octet."""
+    if text.isascii():
+        return text
     return text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def from_wire(octets):
     """The str that policy code sees. UnicodeEncodeError: a character above U+00FF."""
+    if octets.isascii():
+        return octets
     return octets.encode("latin-1").decode("utf-8", "surrogateescape")

@@ -135,6 +135,7 @@ class Conversation(engine.Engine):
         self._sock = sock
         self._readable = select.poll()
         self._readable.register(sock, select.POLLIN)
+        self._room = wire.room()
         self._states = []  # of the instances whose code runs, innermost last
 
     def run(self):
@@ -156,7 +157,7 @@ class Conversation(engine.Engine):
 
     def _receive(self):
         try:
-            return wire.receive(self._sock)
+            return wire.receive(self._sock, self._room)
         except wire.Closed as problem:
             raise ConversationEnded(str(problem)) from None
 
@@ -263,8 +264,7 @@ class Conversation(engine.Engine):
 
 def changes_of(state):
     """The members that carry what policy code changed; none when it changed nothing."""
-    changed = state.changes()
-    return {key: value for key, value in changed.items() if value}
+    return {key: value for key, value in state.changes().items() if value}
 
 
 def raised(problem):

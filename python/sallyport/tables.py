@@ -65,6 +65,8 @@ class Table(MutableMapping):
 
     def take_changes(self):
         """Keys changed since the last call."""
+        if not self._changed:
+            return ()
         changed = list(self._changed)
         self._changed.clear()
         return changed

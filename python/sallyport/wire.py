@@ -20,8 +20,13 @@ class TooLong(Exception):
     """A packet over PACKET_MAX octets."""
 
 
+# Made once: a call of policy code costs about as much as making them.
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+_from_json = json.JSONDecoder().decode
+
+
 def encode(packet):
-    data = json.dumps(packet, separators=(",", ":")).encode("ascii")
+    data = _to_json(packet).encode("ascii")
     if len(data) > PACKET_MAX:
         raise TooLong("an answer of %d octets; at most %d are carried" % (len(data), PACKET_MAX))
     return data
@@ -41,7 +46,7 @@ def send(sock, packet, fds=()):
 
 def _decode(data):
     try:
-        packet = json.loads(data)
+        packet = _from_json(data.decode("utf-8"))
     except ValueError as problem:
         raise Closed("not a packet: %s" % problem) from None
     if not isinstance(packet, dict) or not isinstance(packet.get("op"), str):
@@ -49,15 +54,21 @@ def _decode(data):
     return packet
 
 
-def receive(sock):
+def room():
+    """A buffer for receive(): a new one for each packet costs more than the packet."""
+    return memoryview(bytearray(PACKET_MAX + 1))
+
+
+def receive(sock, buffer=None):
     """Waits for one packet."""
+    buffer = buffer or room()
     try:
-        data = sock.recv(PACKET_MAX + 1)
+        length = sock.recv_into(buffer)
     except OSError as problem:
         raise Closed(str(problem)) from None
-    if not data or len(data) > PACKET_MAX:
-        raise Closed("end of file" if not data else "a packet that is too long")
-    return _decode(data)
+    if not 0 < length <= PACKET_MAX:
+        raise Closed("end of file" if length == 0 else "a packet that is too long")
+    return _decode(bytes(buffer[:length]))
 
 
 def receive_with_fds(sock, max_fds):

@@ -50,6 +50,13 @@ static co_waits int receive_packet(struct conversation *c, deadline_t deadline, 
 	int err;
 
 	for (;;) {
+		while (c->error == 0 && (c->watch.ready & LOOP_READ) == 0) {
+			c->watch.waiter = co_current();
+			err = co_wait(deadline);
+			c->watch.waiter = NULL;
+			if (err < 0)
+				return c->error != 0 ? c->error : err;
+		}
 		if (c->error != 0)
 			return c->error;
 		n = recv(c->watch.fd, packet, CALLBACK_PACKET_MAX + 1, MSG_DONTWAIT);
@@ -65,11 +72,6 @@ static co_waits int receive_packet(struct conversation *c, deadline_t deadline, 
 		if (errno != EAGAIN)	/* reset: the server ended and had not read it */
 			return fail(c, errno == ECONNRESET && c->unheard ? -EAGAIN : -EPIPE);
 		c->watch.ready &= ~LOOP_READ;
-		c->watch.waiter = co_current();
-		err = co_wait(deadline);
-		c->watch.waiter = NULL;
-		if (err < 0)
-			return c->error != 0 ? c->error : err;
 	}
 }
 
@@ -211,8 +213,10 @@ static int expect_silence(struct conversation *c)
 
 	if (c->error != 0)
 		return c->error;
-	if (recv(c->watch.fd, &octet, 1, MSG_DONTWAIT | MSG_PEEK) < 0 && errno == EAGAIN)
+	if (recv(c->watch.fd, &octet, 1, MSG_DONTWAIT | MSG_PEEK) < 0 && errno == EAGAIN) {
+		c->watch.ready &= ~LOOP_READ;
 		return 0;
+	}
 	return fail(c, -EAGAIN);
 }
 

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+# What bench/callback compares: the same refusals, by the table and by policy code.
+from Zorp.Core import *
+from Zorp.Smtp import *
+
+
+class Table(SmtpProxy):
+    def config(self):
+        SmtpProxy.config(self)
+        self.request["NOOP"] = (SMTP_REQ_REJECT, "500", "no")
+
+
+class Code(SmtpProxy):
+    def config(self):
+        SmtpProxy.config(self)
+        self.request["NOOP"] = (SMTP_REQ_POLICY, self.noop)
+
+    def noop(self, command, param):
+        if param == "change":
+            self.error_code = "500"
+            self.error_info = "no"
+        return SMTP_REQ_REJECT
+
+    def relayCheck(self, email):
+        return SmtpProxy.relayCheck(self, email)
+
+
+def default_instance():
+    router = DirectedRouter(dest_addr=SockAddrInet("127.0.0.1", 20035))
+    for name, cls, port in (("table", Table, 20036), ("code", Code, 20037)):
+        Service(name, cls, router=router)
+        Rule(service=name, dst_port=port, dst_subnet="127.0.0.1")
