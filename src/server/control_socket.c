@@ -71,6 +71,19 @@ static int connect_to(const struct sockaddr_un *sa)
 	return fd;
 }
 
+/* Remove what one that was killed left. Connecting to an ordinary file is refused with the same
+ * error; whoever gave its name did not mean that it goes. */
+static int remove_stale(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) != 0)
+		return -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -ENOTSOCK;
+	return unlink(path) != 0 ? -errno : 0;
+}
+
 int control_listen(const char *path, pid_t *pid)
 {
 	struct sockaddr_un sa;
@@ -90,8 +103,9 @@ int control_listen(const char *path, pid_t *pid)
 		close(fd);
 		return -EADDRINUSE;
 	}
-	if (fd == -ECONNREFUSED && unlink(path) != 0)	/* left by one that was killed */
-		return -errno;
+	err = fd == -ECONNREFUSED ? remove_stale(path) : 0;
+	if (err != 0)
+		return err;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;

@@ -5,6 +5,7 @@
 #include "server/problems_text.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,6 +128,11 @@ pid_t supervisor_fork(struct supervisor *s, int *sock)
 		return err;
 	}
 	if (pid == 0) {
+		int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+		/* The terminal, or whatever root reads from, is not for what runs unprivileged. */
+		if (null < 0 || dup2(null, STDIN_FILENO) < 0)
+			_exit(EXIT_REFUSED);
 		sigemptyset(&none);
 		(void)sigprocmask(SIG_SETMASK, &none, NULL);
 		close(pair[0]);

@@ -98,14 +98,14 @@ def default_instance():
 class Firewall:
     """One `sallyport run` and its control socket."""
 
-    def __init__(self, directory, policy, *arguments, workers=2):
+    def __init__(self, directory, policy, *arguments, workers=2, stdin=subprocess.DEVNULL):
         self.directory = directory
         self.control = os.path.join(directory, "control")
         self.log_path = os.path.join(directory, "log")
         self._log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
             [PROGRAM, "run", policy, "--no-kernel", "--control", self.control, "--workers", str(workers), *arguments],
-            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+            stdin=stdin, stdout=self._log, stderr=self._log)
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as f:

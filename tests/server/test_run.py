@@ -115,6 +115,13 @@ def default_instance():
         for b, a in zip(before, after):
             self.assertLessEqual(a, b + 4, (before, after))  # a few pipes may stay in a pool
 
+    def test_standard_input_stays_with_the_supervisor(self):
+        self.write_policy()
+        firewall = self.run_firewall(stdin=subprocess.PIPE).ready()
+        self.addCleanup(firewall.process.stdin.close)
+        for pid in firewall.worker_pids() + [firewall.leader_pid()]:
+            self.assertEqual(os.readlink("/proc/%d/fd/0" % pid), "/dev/null")
+
     def test_both_workers_serve(self):
         self.write_policy()
         firewall = self.run_firewall().ready()
@@ -293,6 +300,17 @@ class Refused(ServerTest):
         self.assertEqual(done.returncode, 3)
         self.assertIn(str(first.process.pid), done.stderr)
         self.roundtrip(self.connect())
+
+    def test_control_path_is_a_file(self):
+        self.write_policy()
+        path = os.path.join(self.directory, "notes")
+        with open(path, "w", encoding="ascii") as f:
+            f.write("mine")
+        done = self.refused(self.policy_path, "--no-kernel", "--control", path)
+        self.assertEqual(done.returncode, 3)
+        self.assertIn(path, done.stderr)
+        with open(path, encoding="ascii") as f:
+            self.assertEqual(f.read(), "mine")
 
     def test_port_in_use(self):
         self.write_policy()
