@@ -78,6 +78,8 @@ int privileges_drop(const struct unprivileged *user, unsigned keep, pid_t parent
 			return -EPERM;
 		if (getuid() != user->uid || geteuid() != user->uid || getgid() != user->gid || setuid(0) == 0)
 			return -EPERM;
+	} else if (privileges_reduce(keep) != 0) {	/* a service manager may have given some to this user */
+		return -EPERM;
 	}
 	/* A change of the user clears it, so it comes last. */
 	privileges_die_with(parent);

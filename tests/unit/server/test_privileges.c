@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is left of capabilities in children that need not change their user. */
+#include "server/privileges.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <cap-ng.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define NOBODY 65534
+
+/* Run fn in a child; it passes when fn returns true. */
+static void in_child(bool (*fn)(pid_t parent))
+{
+	pid_t parent = getpid(), pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(fn(parent) ? 0 : 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static bool drop(unsigned keep, pid_t parent)
+{
+	struct unprivileged user;
+
+	return privileges_user(NULL, &user) == 0 && !user.change && privileges_drop(&user, keep, parent) == 0;
+}
+
+/* As a service manager starts a program with capabilities and a user of its own. */
+static bool become_capable(void)
+{
+	static const unsigned wanted[] = { CAP_NET_ADMIN, CAP_NET_RAW };
+
+	if (prctl(PR_SET_KEEPCAPS, 1) != 0 || setgid(NOBODY) != 0 || setuid(NOBODY) != 0)
+		return false;
+	capng_clear(CAPNG_SELECT_BOTH);
+	for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
+		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE, wanted[i]);
+	if (capng_apply(CAPNG_SELECT_CAPS) != 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
+		if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, wanted[i], 0, 0) != 0)
+			return false;
+	return privileges_have_net_admin() && privileges_have_net_raw();
+}
+
+static bool keeps_only_raw(pid_t parent)
+{
+	return become_capable() && drop(KEEP_NET_RAW, parent) && privileges_have_net_raw() &&
+	       !privileges_have_net_admin() && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, CAP_NET_ADMIN, 0, 0) == 0 &&
+	       prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, CAP_NET_RAW, 0, 0) == 0;
+}
+
+static bool keeps_nothing(pid_t parent)
+{
+	return become_capable() && drop(0, parent) && !privileges_have_net_raw() && !privileges_have_net_admin();
+}
+
+static bool has_nothing_to_drop(pid_t parent)
+{
+	if (geteuid() == 0 && setuid(NOBODY) != 0)
+		return false;
+	return drop(KEEP_NET_RAW, parent) && !privileges_have_net_raw();
+}
+
+static void test_capable_user_keeps_only_raw(void **state)
+{
+	in_child(keeps_only_raw);
+}
+
+static void test_capable_user_keeps_nothing(void **state)
+{
+	in_child(keeps_nothing);
+}
+
+static void test_plain_user(void **state)
+{
+	in_child(has_nothing_to_drop);
+}
+
+int main(void)
+{
+	/* Only root can give capabilities away. */
+	const struct CMUnitTest as_root[] = {
+		cmocka_unit_test(test_capable_user_keeps_only_raw),
+		cmocka_unit_test(test_capable_user_keeps_nothing),
+		cmocka_unit_test(test_plain_user),
+	};
+	const struct CMUnitTest as_anybody[] = { cmocka_unit_test(test_plain_user) };
+
+	return geteuid() == 0 ? cmocka_run_group_tests(as_root, NULL, NULL) :
+				cmocka_run_group_tests(as_anybody, NULL, NULL);
+}
