@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdio.h>
 
 bool ip_equal(const struct ip_addr *a, const struct ip_addr *b)
 {
@@ -109,31 +108,72 @@ int endpoint_parse(struct slice text, struct endpoint *out)
 	return 0;
 }
 
+/* Each appends at `at` and returns where the text ends now; a NUL is not written. These are on
+ * every session's way (its log lines), and snprintf is not cheap. */
+static char *append_number(char *at, unsigned number)
+{
+	char digits[10];
+	size_t n = 0;
+
+	do
+		digits[n++] = (char)('0' + number % 10);
+	while ((number /= 10) > 0);
+	while (n > 0)
+		*at++ = digits[--n];
+	return at;
+}
+
+static char *append_text(char *at, const char *text)
+{
+	size_t n = strlen(text);
+
+	memcpy(at, text, n);
+	return at + n;
+}
+
+static char *append_ip(char *at, const struct ip_addr *ip)
+{
+	char text[IP_TEXT_MAX];
+
+	if (ip->family == AF_INET6)
+		return inet_ntop(AF_INET6, ip->octets, text, sizeof(text)) == NULL ? at : append_text(at, text);
+	if (ip->family != AF_INET)
+		return at;
+	for (int i = 0; i < 4; i++) {
+		if (i > 0)
+			*at++ = '.';
+		at = append_number(at, ip->octets[i]);
+	}
+	return at;
+}
+
 const char *ip_text(const struct ip_addr *ip, char buf[IP_TEXT_MAX])
 {
-	if (ip_bits(ip) == 0 || inet_ntop(ip->family, ip->octets, buf, IP_TEXT_MAX) == NULL)
-		buf[0] = '\0';
+	*append_ip(buf, ip) = '\0';
 	return buf;
 }
 
 const char *endpoint_text(const struct endpoint *e, char buf[ENDPOINT_TEXT_MAX])
 {
-	char ip[IP_TEXT_MAX];
+	bool v6 = e->ip.family == AF_INET6;
+	char *at = append_ip(append_text(buf, v6 ? "[" : ""), &e->ip);
 
-	ip_text(&e->ip, ip);
-	snprintf(buf, ENDPOINT_TEXT_MAX, e->ip.family == AF_INET6 ? "[%s]:%u" : "%s:%u", ip, e->port);
+	at = append_text(at, v6 ? "]:" : ":");
+	*append_number(at, e->port) = '\0';
 	return buf;
 }
 
 const char *endpoint_log_text(const struct endpoint *e, char buf[ENDPOINT_TEXT_MAX])
 {
-	char ip[IP_TEXT_MAX];
+	char *at;
 
-	if (ip_bits(&e->ip) == 0)
-		snprintf(buf, ENDPOINT_TEXT_MAX, "None");
-	else
-		snprintf(buf, ENDPOINT_TEXT_MAX, "AF_INET%s(%s:%u)", e->ip.family == AF_INET6 ? "6" : "",
-			 ip_text(&e->ip, ip), e->port);
+	if (ip_bits(&e->ip) == 0) {
+		*append_text(buf, "None") = '\0';
+		return buf;
+	}
+	at = append_ip(append_text(buf, e->ip.family == AF_INET6 ? "AF_INET6(" : "AF_INET("), &e->ip);
+	at = append_number(append_text(at, ":"), e->port);
+	*append_text(at, ")") = '\0';
 	return buf;
 }
 

@@ -40,7 +40,7 @@ static struct {
 	signed char threshold[LOG_TAG_COUNT];
 	uint64_t dropped, unreported;	/* lines */
 	int64_t stamp_s;		/* the second that stamp is the text of */
-	char stamp[32];
+	char stamp[80];
 	bool batch;
 	char rest[LOG_LINE_MAX];	/* lines of a batch, or what a socket or terminal left of the last line */
 	size_t rest_len;
@@ -163,6 +163,7 @@ int log_open(int fd, enum log_format format, int verbosity, const char *spec, co
 	if (log_set_spec(verbosity, spec, bad) < 0)
 		return -EINVAL;
 	log_state.format = format;
+	log_state.stamp_s = -1;
 	log_set_fd(fd);
 	return 0;
 }
@@ -235,18 +236,12 @@ static bool write_line(int level)
 
 /* ---- putting a line together ---- */
 
-/* quotes: whether they stay. The rest is as log_escape. */
-/* How many octets at the start stand for themselves. */
-static size_t plain_octets(struct slice s)
+static bool is_plain(uint8_t c, bool quotes)
 {
-	size_t n = 0;
-
-	while (n < s.len && s.ptr[n] >= 0x20 && s.ptr[n] < 0x7f && s.ptr[n] != '\\' && s.ptr[n] != '\'' &&
-	       s.ptr[n] != '"')
-		n++;
-	return n;
+	return c >= 0x20 && c < 0x7f && c != '\\' && (quotes || (c != '\'' && c != '"'));
 }
 
+/* quotes: whether they stay. The rest is as log_escape. */
 static size_t escape(char *dst, size_t size, struct slice s, bool quotes)
 {
 	static const char hex[] = "0123456789abcdef";
@@ -256,7 +251,7 @@ static size_t escape(char *dst, size_t size, struct slice s, bool quotes)
 		return 0;
 	for (size_t i = 0; i < s.len; i++) {
 		uint8_t c = s.ptr[i];
-		bool plain = c >= 0x20 && c < 0x7f && c != '\\' && (quotes || (c != '\'' && c != '"'));
+		bool plain = is_plain(c, quotes);
 
 		if (size - len <= (plain ? 1u : 4u))
 			break;
@@ -281,7 +276,7 @@ size_t log_escape(char *dst, size_t size, struct slice s)
 /* All of text or nothing, so that what closes a line never stands half. */
 static bool put(struct slice text, size_t room)
 {
-	if (text.len > LOG_LINE_MAX - room - log_state.len)
+	if (log_state.len + room > LOG_LINE_MAX || text.len > LOG_LINE_MAX - room - log_state.len)
 		return false;
 	memcpy(log_state.line + log_state.len, text.ptr, text.len);
 	log_state.len += text.len;
@@ -294,20 +289,24 @@ static bool put_cstr(const char *text)
 }
 
 /* Digit by digit: a session's lines have dozens of numbers, and printf would be most of their cost. */
+static bool put_unsigned(uint64_t number)
+{
+	char digits[20];
+	size_t at = sizeof(digits);
+
+	do
+		digits[--at] = (char)('0' + number % 10);
+	while ((number /= 10) > 0);
+	return put(slice_of(digits + at, sizeof(digits) - at), TAIL_ROOM);
+}
+
 static bool put_number(const struct log_field *field)
 {
-	bool negative = field->kind != LOG_FIELD_UINT && field->number < 0;
-	uint64_t n = negative ? 0 - (uint64_t)field->number : (uint64_t)field->number;
-	char text[24];
-	size_t at = sizeof(text);
+	uint64_t number = (uint64_t)field->number;
 
-	do {
-		text[--at] = (char)('0' + n % 10);
-		n /= 10;
-	} while (n != 0);
-	if (negative)
-		text[--at] = '-';
-	return put(slice_of(text + at, sizeof(text) - at), TAIL_ROOM);
+	if (field->kind == LOG_FIELD_UINT || field->number >= 0)
+		return put_unsigned(number);
+	return put_cstr("-") && put_unsigned(0 - number);
 }
 
 /* Escaped text: nothing in it needs care in JSON but backslashes and double quotes. */
@@ -325,27 +324,44 @@ static bool put_escaped(struct slice text)
 	return true;
 }
 
+/* How many octets at the start go into the line as they are. */
+static size_t plain_run(struct slice s, bool quotes)
+{
+	bool json = log_state.format == LOG_FORMAT_JSON;
+	size_t n = 0;
+
+	while (n < s.len && is_plain(s.ptr[n], quotes) && !(json && s.ptr[n] == '"'))
+		n++;
+	return n;
+}
+
+/* As much as there is room for. false: that was not all. */
+static bool put_part(struct slice text)
+{
+	size_t taken = log_state.len + TAIL_ROOM;
+	size_t room = taken < LOG_LINE_MAX ? LOG_LINE_MAX - taken : 0;
+
+	return put(slice_take(text, room), TAIL_ROOM) && text.len <= room;
+}
+
 /* At most limit octets in escaped form. false: the line is full. */
 static bool put_octets(struct slice octets, bool quotes, size_t limit)
 {
-	char escaped[512];
-
-	/* Most values are plain all through. */
-	if (octets.len <= limit && plain_octets(octets) == octets.len && put(octets, TAIL_ROOM))
-		return true;
-	/* In pieces: the escaped form of 127 octets fits for sure. */
 	while (octets.len > 0) {
-		struct slice piece = slice_take(octets, sizeof(escaped) / 4 - 1);
-		size_t n = escape(escaped, sizeof(escaped), piece, quotes);
+		struct slice run = slice_take(octets, plain_run(octets, quotes)), text = run;
+		bool plain = run.len > 0;
+		char escaped[8];
 
-		if (n > limit) {
-			n = escape(escaped, limit + 1, piece, quotes);
-			return put_escaped(slice_of(escaped, n)) && put_cstr("...");
+		if (!plain) {
+			run = slice_take(octets, 1);
+			text = slice_of(escaped, escape(escaped, sizeof(escaped), run, quotes));
 		}
-		if (!put_escaped(slice_of(escaped, n)))
+		if (text.len > limit)
+			return (!plain || put_part(slice_take(text, limit))) && put_cstr("...");
+		if (plain ? !put_part(text) : !put_escaped(text))
 			return false;
-		limit -= n;
-		octets = slice_skip(octets, piece.len);
+		limit -= text.len;
+		octets = slice_skip(octets, run.len);
 	}
 	return true;
 }
@@ -361,29 +377,33 @@ static void put_value(struct slice value)
 	put_octets(value, false, LOG_VALUE_MAX);
 }
 
-static const char *text_stamp(int64_t wall_s)
+/* "Jan  2 03:04:05 ", or "2026-01-02T03:04:05." in JSON; made anew once a second. */
+static const char *stamp(int64_t wall_s)
 {
 	static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
 					    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
 	time_t t = (time_t)wall_s;
 	struct tm tm;
 
-	if (wall_s != log_state.stamp_s && localtime_r(&t, &tm) != NULL) {
-		snprintf(log_state.stamp, sizeof(log_state.stamp), "%s %2d %02d:%02d:%02d ",
-			 months[tm.tm_mon], tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
-		log_state.stamp_s = wall_s;
-	}
+	if (wall_s == log_state.stamp_s)
+		return log_state.stamp;
+	if (log_state.format == LOG_FORMAT_JSON && gmtime_r(&t, &tm) != NULL)
+		snprintf(log_state.stamp, sizeof(log_state.stamp), "%04d-%02d-%02dT%02d:%02d:%02d.", tm.tm_year + 1900,
+			 tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	else if (log_state.format == LOG_FORMAT_TEXT && localtime_r(&t, &tm) != NULL)
+		snprintf(log_state.stamp, sizeof(log_state.stamp), "%s %2d %02d:%02d:%02d ", months[tm.tm_mon],
+			 tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	log_state.stamp_s = wall_s;
 	return log_state.stamp;
 }
 
 static void begin_text(struct slice tag, int level, struct slice session)
 {
-	char number[24];
-
-	put_cstr(text_stamp(clock_system.wall_ms(&clock_system) / 1000));
+	put_cstr(stamp(clock_system.wall_ms(&clock_system) / 1000));
 	put_value(tag);
-	snprintf(number, sizeof(number), "(%d): (", level);
-	put_cstr(number);
+	put_cstr("(");
+	put_unsigned((unsigned)level);
+	put_cstr("): (");
 	put_value(session.len > 0 ? session : SLICE("nosession"));
 	put_cstr("): ");
 }
@@ -391,19 +411,17 @@ static void begin_text(struct slice tag, int level, struct slice session)
 static void begin_json(struct slice tag, int level, struct slice session)
 {
 	int64_t wall_ms = clock_system.wall_ms(&clock_system);
-	time_t t = (time_t)(wall_ms / 1000);
-	char text[64];
-	struct tm tm;
+	unsigned ms = (unsigned)(wall_ms % 1000);
+	char fraction[] = { (char)('0' + ms / 100), (char)('0' + ms / 10 % 10), (char)('0' + ms % 10), 'Z', '\0' };
 
-	if (gmtime_r(&t, &tm) == NULL)
-		memset(&tm, 0, sizeof(tm));
-	snprintf(text, sizeof(text), "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"", tm.tm_year + 1900,
-		 tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(wall_ms % 1000));
-	put_cstr(text);
-	put_cstr(",\"tag\":\"");
+	put_cstr("{\"time\":\"");
+	put_cstr(stamp(wall_ms / 1000));
+	put_cstr(fraction);
+	put_cstr("\",\"tag\":\"");
 	put_value(tag);
-	snprintf(text, sizeof(text), "\",\"level\":%d,\"session\":\"", level);
-	put_cstr(text);
+	put_cstr("\",\"level\":");
+	put_unsigned((unsigned)level);
+	put_cstr(",\"session\":\"");
 	put_value(session.len > 0 ? session : SLICE("nosession"));
 	put_cstr("\",\"message\":\"");
 }
@@ -426,15 +444,16 @@ static bool put_field(const struct log_field *field, bool first)
 	bool json = log_state.format == LOG_FORMAT_JSON;
 	bool quoted = !json || field->kind == LOG_FIELD_OCTETS;
 	const char *quote = json ? "\"" : "'";
-	struct slice key = slice_cstr(field->key);
 	bool whole;
 
 	/* A number must fit with its head, or JSON would have a key without a value. */
-	if (key.len + 8 + 24 + TAIL_ROOM > LOG_LINE_MAX - log_state.len)
+	if (strlen(field->key) + 32 + TAIL_ROOM > LOG_LINE_MAX - log_state.len)
 		return false;
-	put_cstr(json ? first ? "\"" : ",\"" : first ? "; " : ", ");
-	put(key, TAIL_ROOM);
-	put_cstr(json ? quoted ? "\":\"" : "\":" : "='");
+	put_cstr(first ? json ? "\"" : "; " : json ? ",\"" : ", ");
+	put_cstr(field->key);
+	put_cstr(json ? "\":" : "=");
+	if (quoted)
+		put_cstr(quote);
 	whole = field->kind == LOG_FIELD_OCTETS ? put_octets(field->octets, false, LOG_VALUE_MAX) : put_number(field);
 	if (quoted)
 		put(slice_cstr(quote), TAIL_ROOM - 1);
