@@ -16,6 +16,7 @@
 
 #define RETIRED_MAX 4		/* threads that hang, before the server is replaced */
 #define ASK_AGAIN_MAX 3		/* a call moves at most so often to another server */
+#define ASK_AGAIN_MS 10000	/* a server that was asked for should be there by then */
 
 static void close_watched(struct loop *loop, struct loop_watch *watch)
 {
@@ -87,9 +88,12 @@ static void server_leave(struct callback_server *s)
 
 static void ask_for_server(struct callback_host *h, bool kill)
 {
-	if (h->renewing && !kill)
+	int64_t now = loop_now(h->options.loop);
+
+	if (h->renewing && !kill && now - h->asked_ms < ASK_AGAIN_MS)
 		return;
 	h->renewing = true;
+	h->asked_ms = now;
 	h->options.renew(h->options.arg, kill);
 }
 
@@ -249,6 +253,8 @@ static co_waits int acquire(struct callback_host *h, struct callback_waiter *w, 
 		take(*out);
 		return 0;
 	}
+	if (h->server == NULL)
+		ask_for_server(h, false);
 	*w = (struct callback_waiter){ .co = co_current() };
 	*h->tail = w;
 	h->tail = &w->next;
@@ -456,6 +462,7 @@ int callback_host_connect(struct callback_host *h, const int *fds, size_t n_fds)
 
 	if (err == 0 && (s = calloc(1, sizeof(*s))) == NULL)
 		err = -ENOMEM;
+	h->renewing = false;
 	if (err < 0) {
 		close_from(fds, n_fds, 0);
 		return err;
@@ -476,7 +483,6 @@ int callback_host_connect(struct callback_host *h, const int *fds, size_t n_fds)
 			return err;
 		}
 	}
-	h->renewing = false;
 	h->counts.servers++;
 	h->server = s;
 	if (before != NULL)

@@ -59,6 +59,7 @@ struct callback_host {
 	struct callback_waiter *first, **tail;
 	struct loop_timer watchdog;
 	bool watching, renewing;
+	int64_t asked_ms;			/* for a server; meaningful while renewing */
 	uint64_t generations, sessions;		/* numbers given so far */
 	struct callback_counts counts;
 	uint8_t *packet;			/* CALLBACK_PACKET_MAX + 1 octets; never in use across a wait */

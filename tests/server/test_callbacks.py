@@ -149,6 +149,9 @@ class Hanging(SmtpProxy):
         elif param == "spin":
             while 1:
                 pass
+        elif param == "chat":
+            for level in (5, 6):
+                log(None, "core.policy", level, "chatting %%d", (level,))
         elif param == "regex":
             re.match("(a+)+$", "a" * 64 + "b")
         self.error_info = "asked"
@@ -412,6 +415,41 @@ class Hanging(unittest.TestCase):
         self.firewall.policy.write_text(text)
         wait_for(lambda: client.command("NOOP") == (500, "asked"), "calls are answered again", 30)
 
+    def test_reload_takes_the_new_code_for_new_sessions(self):
+        old = self.client()
+        self.assertEqual(old.command("NOOP"), (500, "asked"))
+        text = self.firewall.policy.read_text()
+        self.firewall.policy.write_text(text.replace('self.error_info = "asked"', 'self.error_info = "asked anew"'))
+        self.firewall.ctl("reload")
+        self.assertEqual(self.client().command("NOOP"), (500, "asked anew"))
+        self.assertEqual(old.command("NOOP"), (500, "asked"))
+        self.assertEqual(len(self.firewall.python()), 4)       # two generations
+        old.close()
+        wait_for(lambda: len(self.firewall.python()) == 2, "the old policy host ends with its last session")
+
+    def test_log_level_reaches_policy_code(self):
+        client = self.client()
+        client.command("NOOP chat")
+        self.firewall.ctl("log", "level", "5")
+        client.command("NOOP chat")
+        wait_for(lambda: "chatting 5" in self.firewall.log(), "the line of level 5")
+        self.assertEqual(self.firewall.log().count("chatting 5"), 1)
+        self.assertNotIn("chatting 6", self.firewall.log())
+
+    def test_no_descriptor_is_left(self):
+        client = self.client()
+        client.command("NOOP")
+        worker = self.firewall.worker_pids()[0]
+        server = self.firewall.servers()[0]
+        before = [_descriptors(pid) for pid in (worker, server)]
+        for _ in range(2):
+            stuck = self.stuck("spin", 2)
+            for each in stuck:
+                self.assertEqual(each.reply()[0], 451)
+                each.close()
+        self.assertEqual(self.firewall.servers(), [server])
+        wait_for(lambda: [_descriptors(pid) for pid in (worker, server)] == before, "as many descriptors as before")
+
     def test_everything_ends_with_the_program(self):
         self.stuck("regex")
         pids = list(self.firewall.processes())
@@ -438,6 +476,10 @@ def _alive(pid):
             return f.read().rpartition(")")[2].split()[0] not in ("Z", "X")
     except OSError:
         return False
+
+
+def _descriptors(pid):
+    return len(os.listdir("/proc/%d/fd" % pid))
 
 
 def _cpu_seconds(pid):

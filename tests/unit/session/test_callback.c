@@ -690,6 +690,26 @@ static void test_no_server_ever(void **state)
 	start(0, 1, 1000);
 	turn(1001);
 	assert_int_equal(w.callers[0].err, -ETIMEDOUT);
+	assert_int_equal(w.renewals, 1);
+	turn(10000);
+	start(0, 1, 1000);		/* the wish may have got lost: it is said again */
+	assert_int_equal(w.renewals, 2);
+	turn(1001);
+	assert_int_equal(w.callers[0].err, -ETIMEDOUT);
+}
+
+static void test_a_server_that_cannot_be_used(void **state)
+{
+	int fd = dup(STDIN_FILENO);
+
+	assert_int_equal(callback_host_connect(w.host, &fd, 1), -EINVAL);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	start(0, 1, 1000);
+	assert_int_equal(w.renewals, 2);
+	w.end = connect_server();
+	turn(0);
+	say(called(), "{\"op\":\"done\",\"result\":1}");
+	assert_int_equal(w.callers[0].err, 0);
 }
 
 /* --- late calls, and servers that do not answer */
@@ -1055,6 +1075,7 @@ int main(void)
 		CASE(test_waiting_in_the_queue_has_a_deadline),
 		cmocka_unit_test_setup_teardown(test_calls_wait_for_the_server, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_no_server_ever, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_server_that_cannot_be_used, set_up, tear_down),
 		CASE(test_a_late_call_costs_its_conversation),
 		CASE(test_a_new_conversation_takes_the_place),
 		CASE(test_a_session_gets_a_new_instance_after_a_late_call),
