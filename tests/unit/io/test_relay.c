@@ -23,6 +23,7 @@ struct end {
 	unsigned seed, kind;
 	size_t piece_max;
 	size_t bulk;			/* not 0: after so many octets, slowly in small pieces */
+	int64_t pause_ms;		/* between tries of one that gets nowhere; 0 = 1 */
 	bool slow, resets, saw_eof, failed, stays;
 };
 
@@ -151,7 +152,8 @@ static void end_run(void *arg)
 			setsockopt(e->fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
 			break;
 		}
-		err = e->written + e->read > before && !e->slow ? co_yield() : co_sleep(co_now() + 1);
+		err = e->written + e->read > before && !e->slow ? co_yield() :
+			co_sleep(co_now() + (e->pause_ms > 0 ? e->pause_ms : 1));
 		if (e->stays && e->written == e->writes && e->read >= e->expects)
 			return;
 	}
@@ -328,6 +330,7 @@ static void draining_is_bounded(void **state)
 	scene.client_far.stays = true;		/* does not read */
 	scene.client_far.writes = 1;
 	scene.server_far.writes = 600000;
+	scene.server_far.pause_ms = 100;
 	scene.server_far.piece_max = 65536;
 	scene.server_far.stays = true;
 	scene.client_far.expects = 0;
