@@ -6,6 +6,7 @@
  */
 #include "server/worker.h"
 #include "base/log.h"
+#include "io/co.h"
 #include "io/listener.h"
 #include "io/loop.h"
 #include "kernel/plan.h"
@@ -361,6 +362,9 @@ static int prepare(struct worker *w)
 	w->numbers = calloc(setup->policy->n_services + 1, sizeof(*w->numbers));
 	if (w->loop == NULL || w->numbers == NULL)
 		return -ENOMEM;
+	err = co_report_overflow();
+	if (err != 0)
+		return err;
 	for (size_t i = 0; i < setup->policy->n_services; i++)
 		w->numbers[i] = setup->stats.services[i].started;
 	if (interfaces_needed(setup->policy))
