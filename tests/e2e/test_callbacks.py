@@ -125,6 +125,21 @@ def test_a_killed_policy_host_costs_only_its_calls(net, sink, firewall):
         assert s.deliver() == 250
 
 
+def test_a_killed_policy_program_is_started_again(net, sink, firewall):
+    """Every Python process is gone: calls are refused for now, and answered again later."""
+    fw = firewall(ODD, workers=1)
+    for pid in fw.named('python'):
+        os.kill(pid, signal.SIGKILL)
+    with client.Raw(net.dmz, ORIGIN) as raw:      # what needs no policy code is served meanwhile
+        assert raw.reply()[0] == 220
+
+    def delivers():
+        with Session(net) as s:
+            return s.rcpt('again') == 250 and s.deliver() == 250
+
+    process.wait_until(delivers, 20, 'calls are answered again')
+
+
 def test_many_calls_at_once(net, sink, firewall):
     firewall(ODD)
     sessions = [Session(net) for _ in range(40)]

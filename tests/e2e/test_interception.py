@@ -104,6 +104,15 @@ def test_fails_closed(net, sink, firewall, end):
     assert client.gets_service(net.dmz, ORIGIN[4])
 
 
+def test_without_its_supervisor_nothing_goes_on(net, sink, firewall):
+    """The supervisor alone is killed: the others end by themselves, and all stays closed."""
+    fw = firewall(policies.mail())
+    family = fw.pids()
+    fw.program.process.kill()
+    process.wait_until(lambda: not any(process.name_of(pid) for pid in family), 10, 'all processes end')
+    assert_closed(net, sink)
+
+
 def test_stop_says_that_it_stays_closed(net, sink, firewall):
     fw = firewall(policies.mail())
     fw.ctl('stop')

@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
+import time
 
 from . import process
 from .origin import shared_folder
@@ -11,6 +13,17 @@ from .origin import shared_folder
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 BUILD = os.path.join(ROOT, os.environ.get('SALLYPORT_BUILD', 'build'))
 PROGRAM = os.path.join(BUILD, 'sallyport')
+
+
+def _is_sanitized():
+    try:
+        with open(PROGRAM, 'rb') as f:
+            return b'__asan_init' in f.read()
+    except FileNotFoundError:
+        return False
+
+
+SANITIZED = _is_sanitized()
 
 
 class Firewall:
@@ -69,9 +82,24 @@ class Firewall:
     def close(self):
         """Ends it, and whatever it left in the kernel."""
         if self.program.is_running():
+            if SANITIZED:
+                self.end_orderly()
             self.program.kill()
         self.network.clear_firewall()
         shutil.rmtree(self.folder, ignore_errors=True)
+        reports = [line for line in self.program.lines if 'Sanitizer' in line or 'runtime error' in line]
+        assert not reports, '\n'.join([*reports, self.log])
+
+    def end_orderly(self):
+        """Two signals: at once, but with every process's own end, where leaks are counted."""
+        for _ in range(2):
+            if self.program.is_running():
+                self.program.process.send_signal(signal.SIGTERM)
+                time.sleep(0.1)
+        try:
+            self.program.wait(15)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f'two signals did not end it\n{self.log}')
 
 
 def sallyport(*arguments, **options):
