@@ -278,7 +278,8 @@ static bool put(struct slice text, size_t room)
 {
 	if (log_state.len + room > LOG_LINE_MAX || text.len > LOG_LINE_MAX - room - log_state.len)
 		return false;
-	memcpy(log_state.line + log_state.len, text.ptr, text.len);
+	if (text.len > 0)	/* an empty slice may have no pointer, which memcpy must not see */
+		memcpy(log_state.line + log_state.len, text.ptr, text.len);
 	log_state.len += text.len;
 	return true;
 }

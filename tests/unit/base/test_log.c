@@ -68,8 +68,9 @@ static void test_text_lines(void **state)
 	assert_string_equal(take_text(), "smtp.violation(2): (svc/default/mail:7/default/smtp): Unknown command; request='FOO'\n");
 	log_event(LOG_CORE_INFO, 3, SLICE(""), "Started");
 	assert_string_equal(take_text(), "core.info(3): (nosession): Started\n");
-	log_event(LOG_CORE_ERROR, 0, SLICE("s"), "Odd", F_TEXT("a", "x"), F_INT("b", -5), F_UINT("c", UINT64_MAX), F_TEXT("d", ""));
-	assert_string_equal(take_text(), "core.error(0): (s): Odd; a='x', b='-5', c='18446744073709551615', d=''\n");
+	log_event(LOG_CORE_ERROR, 0, SLICE("s"), "Odd", F_TEXT("a", "x"), F_INT("b", -5), F_UINT("c", UINT64_MAX), F_TEXT("d", ""),
+		  F_OCTETS("e", slice_of(NULL, 0)));
+	assert_string_equal(take_text(), "core.error(0): (s): Odd; a='x', b='-5', c='18446744073709551615', d='', e=''\n");
 	log_event(LOG_CORE_INFO, 4, SLICE(""), "Too detailed");
 	assert_string_equal(take(), "");
 	assert_int_equal(log_dropped(), dropped);
