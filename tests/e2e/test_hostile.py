@@ -244,6 +244,7 @@ def test_a_silent_server(net, firewall, scripted, where):
 @pytest.mark.parametrize('where', ['greeting', 'command', 'data'])
 def test_a_server_that_is_gone(net, firewall, scripted, where, how):
     def leave(sock, lines):
+        time.sleep(0.2)     # so that the connection stands
         if where != 'greeting':
             sock.sendall(b'220 here\r\n')
             lines.readline()
