@@ -47,7 +47,7 @@ static int become_nobody_special(const struct cli_load *load)
 	int err = privileges_user(load->user, &user);
 
 	if (err == 0)
-		err = privileges_drop(&user, 0, getppid());
+		err = privileges_drop(&user, 0, 0);
 	if (err == 0)
 		return CLI_OK;
 	fprintf(stderr, "sallyport %s: can't become an unprivileged user: %s\n", load->command, strerror(-err));

@@ -82,7 +82,8 @@ int privileges_drop(const struct unprivileged *user, unsigned keep, pid_t parent
 		return -EPERM;
 	}
 	/* A change of the user clears it, so it comes last. */
-	privileges_die_with(parent);
+	if (parent != 0)
+		privileges_die_with(parent);
 	return 0;
 }
 

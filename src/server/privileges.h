@@ -28,7 +28,7 @@ bool privileges_have_net_admin(void);
 bool privileges_have_net_raw(void);
 
 /* In a child: become that user, keep only the KEEP_* capabilities, never gain others
- * (no_new_privs), die with the parent. parent is its pid. 0 or -errno. */
+ * (no_new_privs), die with the parent. parent is its pid; 0: outlive it. 0 or -errno. */
 int privileges_drop(const struct unprivileged *user, unsigned keep, pid_t parent) MUST_CHECK;
 
 /* In a child that dropped already: keep only these of what is left. 0 or -errno. */

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <cap-ng.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -73,6 +74,18 @@ static bool has_nothing_to_drop(pid_t parent)
 	return drop(KEEP_NET_RAW, parent) && !privileges_have_net_raw();
 }
 
+/* The signal comes when the thread that forked ends: a command of ours is not its caller's child
+ * in that sense. */
+static bool dies_only_with_a_parent(pid_t parent)
+{
+	int with = -1, without = -1;
+
+	if (geteuid() == 0 && setuid(NOBODY) != 0)
+		return false;
+	return drop(0, 0) && prctl(PR_GET_PDEATHSIG, &without) == 0 && without == 0 &&
+	       drop(0, parent) && prctl(PR_GET_PDEATHSIG, &with) == 0 && with == SIGKILL;
+}
+
 static void test_capable_user_keeps_only_raw(void **state)
 {
 	in_child(keeps_only_raw);
@@ -88,15 +101,21 @@ static void test_plain_user(void **state)
 	in_child(has_nothing_to_drop);
 }
 
+static void test_death_of_the_parent(void **state)
+{
+	in_child(dies_only_with_a_parent);
+}
+
 int main(void)
 {
 	/* Only root can give capabilities away. */
 	const struct CMUnitTest as_root[] = {
 		cmocka_unit_test(test_capable_user_keeps_only_raw),
 		cmocka_unit_test(test_capable_user_keeps_nothing),
-		cmocka_unit_test(test_plain_user),
+		cmocka_unit_test(test_plain_user), cmocka_unit_test(test_death_of_the_parent),
 	};
-	const struct CMUnitTest as_anybody[] = { cmocka_unit_test(test_plain_user) };
+	const struct CMUnitTest as_anybody[] = { cmocka_unit_test(test_plain_user),
+						cmocka_unit_test(test_death_of_the_parent) };
 
 	return geteuid() == 0 ? cmocka_run_group_tests(as_root, NULL, NULL) :
 				cmocka_run_group_tests(as_anybody, NULL, NULL);
