@@ -88,19 +88,22 @@ int leader_read_policy(struct leader *l, struct policy_problems *problems)
 	return problems->n_errors > 0 ? -EINVAL : 0;
 }
 
-/* Which rights the source addresses and ports of its services ask for. */
-static void wanted_rights(const struct policy *policy, struct plan_head *head)
+/* Which rights the source addresses and ports of its services ask for: KEEP_*. */
+static unsigned wanted_rights(const struct policy *policy)
 {
+	unsigned keep = 0;
+
 	for (size_t i = 0; i < policy->n_services; i++) {
 		const struct service *s = &policy->services[i];
 
 		if (s->kind != SERVICE_PROXY)
 			continue;
 		if (s->router.forge_addr)
-			head->wants_forging = 1;
+			keep |= KEEP_NET_RAW;
 		if (s->router.forge_port != FORGE_PORT_ANY && s->router.forge_port < 1024)
-			head->wants_low_ports = 1;
+			keep |= KEEP_NET_BIND_SERVICE;
 	}
+	return keep;
 }
 
 static int make_plan(struct leader *l, struct arena *arena, struct policy_problems *problems,
@@ -132,8 +135,7 @@ static int pack(struct leader *l, const struct kernel_plan *plan)
 	int fd = kernel_plan_pack(plan, &packed);
 
 	if (fd == 0) {
-		wanted_rights(l->policy, &head);
-		l->keep = (head.wants_forging ? KEEP_NET_RAW : 0u) | (head.wants_low_ports ? KEEP_NET_BIND_SERVICE : 0u);
+		l->keep = wanted_rights(l->policy);
 		head.plan_octets = packed.len;
 		snprintf(head.fingerprint, sizeof(head.fingerprint), "%s", l->policy->fingerprint);
 		buffer_append(&whole, slice_of(&head, sizeof(head)));

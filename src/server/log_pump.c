@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -168,17 +169,44 @@ static void on_source(void *arg, int fd, short revents)
 	}
 }
 
+/*
+ * Descriptors come from processes that are not trusted. Only a pipe surely never blocks, and
+ * O_NONBLOCK belongs to all who hold a copy of the descriptor, so ours is opened anew.
+ */
+static int own_pipe(int fd)
+{
+	char path[32];
+	int own;
+
+	if (fcntl(fd, F_GETPIPE_SZ) < 0) {
+		close(fd);
+		return -EBADMSG;
+	}
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	own = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (own < 0) {		/* somebody else's, and root may not */
+		(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+		return fd;
+	}
+	close(fd);
+	return own;
+}
+
 int log_pump_add(struct log_pump *p, int fd)
 {
-	struct source *s = calloc(1, sizeof(*s));
-	int err = s == NULL ? -ENOMEM : poller_add(p->poller, fd, p->blocked ? 0 : POLLIN, on_source, p);
+	struct source *s;
+	int err;
 
+	fd = own_pipe(fd);
+	if (fd < 0)
+		return fd;
+	s = calloc(1, sizeof(*s));
+	err = s == NULL ? -ENOMEM : poller_add(p->poller, fd, p->blocked ? 0 : POLLIN, on_source, p);
 	if (err != 0) {
 		free(s);
 		close(fd);
 		return err;
 	}
-	(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	s->fd = fd;
 	s->next = p->sources;
 	p->sources = s;

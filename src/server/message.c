@@ -137,10 +137,14 @@ int message_file(struct slice content)
 
 int message_file_read(int fd, size_t max, uint8_t **out, size_t *len)
 {
+	const int sealed = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 	struct stat st;
 	uint8_t *octets;
 	size_t at = 0;
+	int seals = fcntl(fd, F_GET_SEALS);
 
+	if (seals < 0 || (seals & sealed) != sealed)
+		return -EBADMSG;
 	if (fstat(fd, &st) != 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode) || st.st_size < 0 || (uint64_t)st.st_size > max)

@@ -26,7 +26,7 @@ enum message_type {
 	MSG_LOG,		/* W: number: verbosity; body: specification */
 	/* Leader (or worker, marked W) to supervisor. */
 	MSG_FAILED,		/* number: exit status; fd: text of what is wrong with the policy */
-	MSG_PLAN,		/* fd: struct plan_head, then the packed kernel plan, then warnings as text */
+	MSG_PLAN,		/* fd: struct plan_head, then the packed kernel plan */
 	MSG_CHANNEL,		/* slot, fds: read end of its log, its statistics */
 	MSG_WORKER,		/* slot; number: pid, 0 = it died; value: wait status */
 	MSG_READY,		/* W: could accept */
@@ -50,9 +50,8 @@ struct listener_record {
 
 /* What a generation needs of the supervisor, before the packed plan. */
 struct plan_head {
-	uint64_t plan_octets, warning_octets;
+	uint64_t plan_octets;
 	uint32_t n_services, n_rules, n_callbacks;
-	uint8_t wants_forging, wants_low_ports;
 	char fingerprint[65];
 };
 
@@ -86,7 +85,8 @@ void message_close_fds(struct message *m);
 
 /* A memory file with that content, sealed, for what is larger than a body. fd or -errno. */
 int message_file(struct slice content);
-/* Its content, up to max octets; malloc'ed. 0 or -errno. */
+/* Its content, up to max octets; malloc'ed. 0; -EBADMSG (no sealed memory file: reading another
+ * one could take as long as whoever is behind it likes); -errno. */
 int message_file_read(int fd, size_t max, uint8_t **out, size_t *len) MUST_CHECK;
 
 #endif

@@ -232,7 +232,7 @@ static void files_carry_what_is_large(void **state)
 	free(octets);
 	close(fd);
 	assert_int_equal(pipe(pipes), 0);
-	assert_int_equal(message_file_read(pipes[0], 100, &octets, &len), -EFBIG);	/* would wait */
+	assert_int_equal(message_file_read(pipes[0], 100, &octets, &len), -EBADMSG);	/* would wait */
 	close(pipes[0]);
 	close(pipes[1]);
 }
