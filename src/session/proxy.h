@@ -50,6 +50,7 @@ struct proxy {
 	struct arena *arena;		/* the session's; a transaction makes a child */
 	void *host_state;		/* the policy host's: NULL until policy code was called */
 	const char *doing;		/* what it waits for, in words: shown by ctl sessions and in logs */
+	bool idle;			/* it waits and nothing is under way: the wait is cancelled when it is asked to stop */
 	/* How it ended, set by proxy_end; FAULT_NONE and NULL at the start. */
 	enum fault fault;
 	const char *reason;		/* a static word list: "reply-code-changed"; NULL = none */

@@ -423,6 +423,6 @@ int session_start(struct session_env *env, int fd, const struct flow *flow)
 void session_stop(struct session *s, bool now)
 {
 	s->stop = true;
-	if (now)
+	if (now || s->proxy.idle)
 		co_cancel(s->co);
 }

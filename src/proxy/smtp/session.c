@@ -240,7 +240,9 @@ static co_waits int wait_for_more(struct smtp *s)
 		set[1].want |= LOOP_WRITE;
 	if (set[0].want == 0)
 		set[0].stream = NULL;
+	s->proxy->idle = s->head == NULL && s->transaction == NULL;
 	err = streams_wait(set, ARRAY_LEN(set), s->head != NULL ? s->server_due : s->client_due);
+	s->proxy->idle = false;
 	if (err == -ETIMEDOUT)
 		return timed_out(s);
 	if (err < 0)
