@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+#define PROTO_TCP 6
 #define SHOWN_MAX 50		/* rules in the human form; the rest is counted */
 #define CANDIDATES_MAX 100	/* in the JSON form */
 
@@ -186,7 +187,7 @@ void explain_json(const struct policy *policy, const struct flow *flow, FILE *ou
 	}
 	if (d.tie != NULL)
 		json_object_set_new(answer, "tie", json_integer(d.tie->id));
-	if (d.service != NULL && d.service->kind == SERVICE_PROXY)
+	if (d.service != NULL && d.service->kind == SERVICE_PROXY && flow->protocol == PROTO_TCP)
 		add_route(answer, &d, flow);
 	print_json(answer, out);
 	free(c.items);
@@ -259,13 +260,13 @@ static void show_score(const struct candidate *c, const struct zoned_flow *z, en
 	const struct zone *zone;
 
 	if (score == 0) {
-		fprintf(out, "says nothing of %s", position_names[p]);
+		fputs("no such condition", out);
 		return;
 	}
-	fprintf(out, "%s: ", position_names[p]);
 	switch (p) {
 	case SCORE_INCOMING:
-		fprintf(out, "%s%s%s", score & 4 ? "reqid " : "", score & 2 ? "name " : "", score & 1 ? "group " : "");
+		fprintf(out, "%s%s%s%s%s", score & 4 ? "reqid" : "", score > 4 ? " and " : "",
+			score & 2 ? "name" : "", (score & 3) == 3 ? " and " : "", score & 1 ? "group" : "");
 		break;
 	case SCORE_SRC_PORT:
 	case SCORE_DST_PORT:
@@ -292,7 +293,7 @@ static void show_all_scores(const struct candidate *c, const struct zoned_flow *
 	for (unsigned p = 0; p < SCORE_COUNT; p++) {
 		if (c->score.at[p] == 0)
 			continue;
-		fputs(any ? "; " : "      matches by ", out);
+		fprintf(out, "%s%s: ", any ? "; " : "      matches by ", position_names[p]);
 		show_score(c, z, (enum score_position)p, out);
 		any = true;
 	}
@@ -308,9 +309,7 @@ static void show_loser(const struct candidate *c, const struct candidate *best, 
 		fprintf(out, "      the same score as rule %u: a tie, which the lower id wins\n", best->rule->id);
 		return;
 	}
-	fprintf(out, "      loses on %s: it ", position_names[where]);
-	if (c->score.at[where] > 0)
-		fputs("has ", out);
+	fprintf(out, "      loses on %s: it has ", position_names[where]);
 	show_score(c, z, where, out);
 	fputs(", the winner has ", out);
 	show_score(best, z, where, out);
@@ -372,8 +371,10 @@ static void show_route(const struct decision *d, const struct flow *flow, FILE *
 	case SERVICE_PROXY:
 		break;
 	}
-	if (flow->protocol != 6)
-		fputs("A Service serves only TCP: what is of another protocol is dropped.\n", out);
+	if (flow->protocol != PROTO_TCP) {
+		fputs("A Service serves only TCP: the packet is dropped.\n", out);
+		return;
+	}
 	err = plan_route(d->service, flow, &plan);
 	if (err == 0 || err == -EAFNOSUPPORT)
 		fprintf(out, "Proxy %s (class %s) connects to %s%s\n", d->service->proxy->type->name,

@@ -5,7 +5,6 @@
  */
 #include "policy/policy.h"
 
-#define PROTO_TCP 6
 #define PROTO_UDP 17
 
 static bool lists(const struct rule *r, uint8_t protocol)
@@ -28,10 +27,6 @@ static void check_rule(const struct rule *r, struct policy_problems *problems)
 		problems_add(problems, PROBLEM_ERROR, r->place, "proto=6",
 			     "rule %u: proto 17: proxies do not serve UDP yet (Service '%s')", r->id,
 			     r->service->name);
-	else if (!lists(r, PROTO_TCP))
-		problems_add(problems, PROBLEM_WARNING, r->place, "proto=6",
-			     "rule %u: proto %u: a Service only serves TCP, so what this rule matches is dropped",
-			     r->id, r->protocols[0]);
 }
 
 void policy_check_runnable(const struct policy *policy, struct policy_problems *problems)

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sallyport explain: which rule a flow gets, by options and by lines of JSON; and compile."""
+
+import json
+import os
+import subprocess
+
+from support import GOOD, NO, OK, REFUSED, SALLYPORT, USAGE, Case
+
+
+class Compile(Case):
+    def test_document(self):
+        result = self.assertRuns(OK, "compile", self.write(GOOD))
+        document = json.loads(result.stdout)
+        self.assertEqual(document["format"], "sallyport-policy")
+        self.assertEqual(document["callbacks"], 0)
+        self.assertEqual([s["name"] for s in document["services"]], ["mail", "any", "no"])
+        self.assertEqual(result.stderr, "")
+
+    def test_document_of_a_document_is_the_same(self):
+        text = self.assertRuns(OK, "compile", self.write(GOOD)).stdout
+        self.assertEqual(self.assertRuns(OK, "compile", self.write(text, "p.json")).stdout, text)
+
+    def test_bad_policy_gives_no_document(self):
+        result = self.assertRuns(NO, "compile", self.write("def default_instance():\n    x\n"))
+        self.assertEqual(result.stdout, "")
+        self.assertIn("policy.py:2: error:", result.stderr)
+
+    def test_bad_document_is_not_passed_on(self):
+        text = self.assertRuns(OK, "compile", self.write(GOOD)).stdout
+        path = self.write(text.replace('"rules":[{"id":1', '"rules":[{"id":0'), "p.json")
+        self.assertEqual(self.assertRuns(NO, "compile", path).stdout, "")
+
+    def test_usage(self):
+        self.assertRuns(USAGE, "compile")
+        self.assertRuns(USAGE, "compile", "--json", self.write(GOOD))
+        self.assertRuns(REFUSED, "compile", "nosuch.py")
+
+    def test_full_disk(self):
+        path = self.write(GOOD)
+        with open("/dev/full", "w", encoding="ascii") as full:
+            self.assertEqual(subprocess.run([SALLYPORT, "compile", path], stdout=full, stderr=subprocess.DEVNULL,
+                                            check=False).returncode, REFUSED)
+
+
+class OneFlow(Case):
+    def explain(self, *arguments, status=OK):
+        return self.assertRuns(status, "explain", self.write(GOOD), *arguments)
+
+    def answer(self, *arguments):
+        return json.loads(self.explain("--json", *arguments).stdout)
+
+    def test_winner_in_json(self):
+        answer = self.answer("--proto", "tcp", "--from", "172.16.40.9:4444", "--to", "172.16.40.1:25")
+        self.assertEqual(answer["service"], "mail")
+        self.assertEqual(answer["rule"], 1)
+        self.assertEqual((answer["src_zone"], answer["dst_zone"]), ("dmz", "dmz"))
+        self.assertEqual(answer["target"], "172.16.20.254:25")
+        self.assertEqual(answer["source"], "172.16.40.9, any port")
+        self.assertEqual([c["rule"] for c in answer["candidates"]], [1])
+        self.assertEqual(answer["candidates"][0]["score"], {"dst_port": 2, "src": 1, "dst": 33 * 128})
+
+    def test_no_rule(self):
+        answer = self.answer("--proto", "tcp", "--from", "8.8.8.8:1", "--to", "9.9.9.9:25")
+        self.assertEqual(answer, {"service": None, "rule": None, "src_zone": None, "dst_zone": None, "candidates": []})
+        text = self.explain("--proto", "tcp", "--from", "8.8.8.8:1", "--to", "9.9.9.9:25").stdout
+        self.assertIn("no rule matches: ", text)
+        self.assertIn("rule 1 -> Service 'mail'", text)
+
+    def test_text_says_who_lost_by_what(self):
+        text = self.explain("--proto", "6", "--from", "10.1.2.3:4444", "--to", "192.0.2.1:80").stdout
+        lines = [line.strip() for line in text.splitlines()]
+        self.assertIn("source zone: office.dev, within office", lines)
+        self.assertIn("destination zone: none (in no zone)", lines)
+        self.assertIn("Service: any", lines)
+        order = [line.split(" -> ")[0] for line in lines if line[:3] in ("1. ", "2. ", "3. ")]
+        self.assertEqual(order, ["1. rule 3", "2. rule 2", "3. rule 4"])
+        self.assertIn("loses on proto: it has no such condition, the winner has listed [1]", lines)
+        self.assertIn("matches by dst_port: port range [1]; source address: zone office.dev (depth 2) [2]", lines)
+        self.assertIn("matches by destination address: subnet /32 [4224]", lines)
+        self.assertTrue(any(line.startswith("rule 1 -> ") and line.endswith(": dst_port") for line in lines))
+        self.assertIn("Proxy smtp (class SmtpProxy) connects to 192.0.2.1:2525", lines)
+        self.assertIn("from the firewall's own address, any port", lines)
+
+    def test_interfaces(self):
+        flow = ("--proto", "tcp", "--from", "8.8.8.8:1", "--to", "9.9.9.9:25")
+        self.assertEqual(self.answer(*flow, "--iface", "eth7")["rule"], 5)
+        self.assertIsNone(self.answer(*flow, "--iface", "eth8")["rule"])
+
+    def test_ipv6(self):
+        answer = self.answer("--proto", "tcp", "--from", "[2001:db8:40::9]:4444", "--to", "2001:db8:40::1")
+        self.assertEqual((answer["src_zone"], answer["rule"]), ("dmz", None))
+
+    def test_not_tcp_goes_nowhere(self):
+        answer = self.answer("--proto", "icmp", "--from", "8.8.8.8", "--to", "9.9.9.9", "--iface", "eth7")
+        self.assertEqual(answer["kind"], "deny")
+        self.assertNotIn("target", answer)
+
+    def test_usage(self):
+        for arguments in ((), ("--proto", "tcp"), ("--proto", "tcp", "--from", "1.1.1.1"),
+                          ("--from", "1.1.1.1", "--to", "2.2.2.2"),
+                          ("--proto", "tpc", "--from", "1.1.1.1", "--to", "2.2.2.2"),
+                          ("--proto", "tcp", "--from", "1.1.1", "--to", "2.2.2.2"),
+                          ("--proto", "tcp", "--from", "1.1.1.1:99999", "--to", "2.2.2.2"),
+                          ("--proto", "tcp", "--from", "1.1.1.1", "--to", "::1"),
+                          ("--proto", "tcp", "--from", "1.1.1.1", "--to", "2.2.2.2", "--iface", "eth0eth0eth0eth0"),
+                          ("--proto", "tcp", "--from", "1.1.1.1", "--to", "2.2.2.2", "--flows", "-"),
+                          ("--proto", "tcp", "--from", "1.1.1.1", "--to", "2.2.2.2", "--port", "5")):
+            with self.subTest(arguments=arguments):
+                self.assertIn("usage: sallyport explain", self.explain(*arguments, status=USAGE).stderr)
+
+    def test_bad_policy(self):
+        self.assertRuns(NO, "explain", self.write("x"), "--proto", "tcp", "--from", "1.1.1.1", "--to", "2.2.2.2")
+
+
+class Flows(Case):
+    def answers(self, lines, status=OK):
+        path = self.write(GOOD)
+        flows = "".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in lines)
+        result = self.assertRuns(status, "explain", path, "--flows", "-", stdin=flows)
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    def test_in_the_same_order(self):
+        flows = [{"proto": "tcp", "src": "172.16.40.9", "sport": 4444, "dst": "172.16.40.1", "dport": 25},
+                 {"proto": 17, "src": "172.16.40.9", "sport": 4444, "dst": "172.16.40.1", "dport": 26},
+                 {"proto": "tcp", "src": "10.2.0.1", "dst": "1.2.3.4"},
+                 {"proto": "tcp", "src": "10.1.0.1", "dst": "1.2.3.4", "iface": "eth7", "ifgroup": None}] * 50
+        self.assertEqual([a["rule"] for a in self.answers(flows)], [1, None, 3, 5] * 50)
+
+    def test_file(self):
+        flows = self.write('{"proto":"tcp","src":"10.2.0.1","dst":"1.2.3.4"}', "flows")
+        os.chmod(flows, 0o600)  # read before the program becomes another user
+        result = self.assertRuns(OK, "explain", self.write(GOOD), "--flows", flows)
+        self.assertEqual(json.loads(result.stdout)["rule"], 3)
+        self.assertRuns(REFUSED, "explain", self.write(GOOD), "--flows", os.path.join(self.folder, "nosuch"))
+
+    def test_a_wrong_line_is_answered_in_its_place(self):
+        good = {"proto": "tcp", "src": "10.2.0.1", "dst": "1.2.3.4"}
+        wrong = ["{\n", "[]\n", {"proto": "tcp", "src": "10.2.0.1"}, {**good, "dport": 65536}, {**good, "dport": -1},
+                 {**good, "port": 1}, {**good, "src": "x"}, {**good, "proto": 256}, {**good, "iface": ""},
+                 {**good, "sport": 1.5}, {**good, "dst": "::1"}]
+        for line in wrong:
+            with self.subTest(line=line):
+                answers = self.answers([good, line, good], status=USAGE)
+                self.assertEqual([a.get("rule") for a in answers], [3, None, 3])
+                self.assertTrue(answers[1]["error"])
+
+    def test_empty_lines_are_no_flows(self):
+        self.assertEqual(self.answers(["\n", "  \n"]), [])
+
+    def test_destination_interface_must_be_the_incoming_one(self):
+        path = self.write("""\
+            from Zorp.Smtp import *
+            def default_instance():
+                DenyService(name='no')
+                Rule(service='no', dst_iface='eth0')
+                Rule(service='no', dst_ifgroup=4)
+            """)
+        base = {"proto": "tcp", "src": "10.2.0.1", "dst": "1.2.3.4"}
+        flows = [{**base, "iface": "eth0", "dst_iface": "eth0"}, {**base, "iface": "eth1", "dst_iface": "eth0"},
+                 {**base, "dst_iface": "eth0"}, {**base, "iface": "eth2", "dst_iface": "eth2", "ifgroup": 4, "dst_ifgroup": 4},
+                 {**base, "iface": "eth2", "dst_iface": "eth0", "ifgroup": 4, "dst_ifgroup": 4}]
+        result = self.assertRuns(OK, "explain", path, "--flows", "-", stdin="".join(json.dumps(f) + "\n" for f in flows))
+        self.assertEqual([json.loads(line)["rule"] for line in result.stdout.splitlines()], [1, None, None, 2, None])
