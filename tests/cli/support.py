@@ -10,7 +10,6 @@ import textwrap
 import unittest
 
 SALLYPORT = os.environ["SALLYPORT"]
-SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 OK, NO, USAGE, REFUSED = 0, 1, 2, 3
 

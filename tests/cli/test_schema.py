@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sallyport schema, and the pages made from it."""
+"""sallyport schema."""
 
 import json
 import os
 
-from support import NO, OK, SOURCE, USAGE, Case
+from support import NO, OK, USAGE, Case
 
 TYPES = {"int", "bool", "string", "strings", "zones", "matcher", "stack"}
 ACCESS = {"config-read", "config-write", "run-read", "run-write"}
@@ -43,15 +43,6 @@ class Schema(Case):
         path = os.path.join(os.path.dirname(os.environ["SALLYPORT"]), "schema.json")
         with open(path, encoding="utf-8") as f:
             self.assertEqual(json.load(f)["proxies"], self.schema())
-
-    def test_pages_are_up_to_date(self):
-        for name in self.schema():
-            with self.subTest(proxy=name):
-                page = self.assertRuns(OK, "schema", "--markdown", name).stdout
-                path = os.path.join(SOURCE, "docs/reference/proxy-%s.md" % name)
-                with open(path, encoding="utf-8") as f:
-                    self.assertEqual(f.read(), page, "make it again: build/sallyport schema --markdown %s > %s"
-                                     % (name, os.path.relpath(path, SOURCE)))
 
     def test_usage(self):
         self.assertRuns(NO, "schema", "--markdown", "nosuch")
