@@ -186,7 +186,15 @@ class Proxy(BuiltinProxy, metaclass=_ProxyMeta):
         _problems.not_yet("connectServer()")
 
     def setServerAddress(self, host, port):
-        _problems.not_yet("setServerAddress()")
+        """Choose the server, before the proxy connects; where the router is overrideable."""
+        engine = _engine.current()
+        if engine is None:
+            raise RuntimeError("setServerAddress() can only be called in a callback")
+        try:
+            return TRUE if engine.up("session.set_server_address", [host, port]) else FALSE
+        except _engine.EngineError:
+            log(None, CORE_ERROR, 3, "Not an IP address and a port; names are not resolved; host='%s', port='%s'", (host, port))
+            return FALSE
 
     def userAuthenticated(self, entity, auth_info=""):
         _problems.not_yet("userAuthenticated()")

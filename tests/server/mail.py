@@ -42,8 +42,8 @@ class Sink(socketserver.ThreadingTCPServer):
     allow_reuse_address = daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Mail)
+    def __init__(self, port=0):
+        super().__init__(("127.0.0.1", port), _Mail)
         self.commands = []
         self.port = self.server_address[1]
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()

@@ -7,7 +7,7 @@ import signal
 import time
 import unittest
 
-from mail import Client, Firewall
+from mail import Client, Firewall, Sink
 from support import wait_for
 
 TIMEOUT_S = 5       # of a callback
@@ -110,6 +110,12 @@ class Deciding(SmtpProxy):
     def relayCheck(self, email):
         return email.endswith("@open.example") or SmtpProxy.relayCheck(self, email)
 
+class Choosing(SmtpProxy):
+    def startup(self):
+        if self.session.client_address.ip_s == "127.0.0.2":
+            found = self.setServerAddress("127.0.0.1", %(port3)d), self.setServerAddress("no.name.example", 25)
+            log(None, SMTP_POLICY, 3, "chosen: %%s", (found,))
+
 class PerSession(SmtpProxy):
     def config(self):
         SmtpProxy.config(self)
@@ -134,6 +140,8 @@ def default_instance():
     Rule(service="deciding", dst_port=%(port0)d, dst_subnet="127.0.0.1")
     Service("per_session", PerSession, router=router)
     Rule(service="per_session", dst_port=%(port1)d, dst_subnet="127.0.0.1")
+    Service("choosing", Choosing, router=DirectedRouter(dest_addr=SockAddrInet("127.0.0.1", %(sink)d), overrideable=TRUE))
+    Rule(service="choosing", dst_port=%(port2)d, dst_subnet="127.0.0.1")
 """
 
 HANGING = HEAD + """
@@ -177,7 +185,7 @@ def default_instance():
 class Deciding(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.firewall = Firewall(DECIDING, ports=2)
+        cls.firewall = Firewall(DECIDING, ports=4)
 
     @classmethod
     def tearDownClass(cls):
@@ -300,6 +308,17 @@ class Deciding(unittest.TestCase):
         client = self.client(1)
         self.assertEqual(client.command("NOOP hang")[0], 451)
         self.assertIn("127.0.0.1 at", client.command("NOOP")[1])
+
+    def test_policy_code_chooses_the_server(self):
+        other = Sink(self.firewall.ports[3])
+        self.addCleanup(other.stop)
+        self.client(2).command("MAIL FROM:<first@client.example>")
+        self.client(2, source="127.0.0.2").command("MAIL FROM:<second@client.example>")
+        self.assertTrue(any(b"first" in c for c in self.firewall.sink.commands))
+        self.assertFalse(any(b"second" in c for c in self.firewall.sink.commands))
+        self.assertTrue(any(b"second" in c for c in other.commands))
+        self.logged("chosen: (1, 0)")
+        self.logged("host='no.name.example'")
 
     def test_many_sessions(self):
         clients = [self.client() for _ in range(200)]
