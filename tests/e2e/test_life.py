@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reloads, killed workers, drained sessions, the control socket, and many sessions at once."""
+import concurrent.futures
 import os
 import resource
 import selectors
@@ -86,9 +87,15 @@ def workers_of(fw):
 
 def test_a_killed_worker_costs_only_its_sessions(net, sink, firewall):
     fw = firewall(policies.mail(), workers=2)
-    sessions = [client.Smtp(net.dmz, ORIGIN) for _ in range(20)]
-    while min(workers_of(fw).values()) == 0 and len(sessions) < 400:
-        sessions.append(client.Smtp(net.dmz, ORIGIN))
+    sessions = []
+    # One that is stopped for a while leaves what comes to the other.
+    for resting in workers_of(fw):
+        os.kill(resting, signal.SIGSTOP)
+        with concurrent.futures.ThreadPoolExecutor(10) as pool:
+            opening = [pool.submit(client.Smtp, net.dmz, ORIGIN) for _ in range(10)]
+            time.sleep(1)
+            os.kill(resting, signal.SIGCONT)
+            sessions += [future.result() for future in opening]
     (victim, _), (_, unharmed) = workers_of(fw).items()
     os.kill(victim, signal.SIGKILL)
     alive = 0
@@ -124,9 +131,14 @@ def test_stop_lets_sessions_finish(net, sink, firewall):
 
 def test_a_second_signal_ends_at_once(net, sink, firewall):
     fw = firewall(policies.mail())
-    with client.Smtp(net.dmz, ORIGIN):
+    with client.Raw(net.dmz, ORIGIN) as raw:
+        assert raw.reply()[0] == 220
+        for line, code in ((b'EHLO x.example', 250), (b'MAIL FROM:<a@x.example>', 250),
+                           (b'RCPT TO:<bob@example.com>', 250), (b'DATA', 354)):
+            assert raw.command(line) == code
         fw.program.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
+        assert fw.program.process.poll() is None
         fw.program.process.send_signal(signal.SIGTERM)
         assert fw.program.wait(5) == 0
 
