@@ -7,6 +7,56 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/*
+ * JSON is UTF-8 or nothing, and one bad field would be nothing of the whole answer. Fields are cut
+ * to their size, maybe within a character; and what workers write is theirs.
+ */
+static void make_readable(char *text)
+{
+	json_t *json = json_string(text);
+
+	for (; json == NULL && *text != '\0'; text++)
+		if ((unsigned char)*text >= 0x80)
+			*text = '?';
+	json_decref(json);
+}
+
+/* A character that the end cut in two goes; what else is wrong is made readable. */
+static void clean(char *text)
+{
+	size_t n = strlen(text), i = n;
+
+	while (i > 0 && n - i < 3 && ((unsigned char)text[i - 1] & 0xc0) == 0x80)
+		i--;
+	if (i > 0 && (unsigned char)text[i - 1] >= 0xc0) {
+		unsigned char lead = (unsigned char)text[i - 1];
+		size_t whole = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+
+		if (n - (i - 1) < whole)
+			text[i - 1] = '\0';
+	}
+	make_readable(text);
+}
+
+static bool read_service(const struct view_worker *w, uint32_t index, struct stats_service *out)
+{
+	if (!stats_read_service(&w->stats, index, out))
+		return false;
+	clean(out->name);
+	return true;
+}
+
+static bool read_session(const struct view_worker *w, uint32_t index, struct stats_session *out)
+{
+	char *const texts[] = { out->id, out->doing, out->client_zone, out->server_zone, out->proxy, out->proxy_class };
+
+	if (!stats_read_session(&w->stats, index, out))
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		clean(texts[i]);
+	return true;
+}
+
 static bool generation_lives(const struct control_view *v, uint32_t number)
 {
 	for (uint32_t i = 0; i < v->status.n_generations; i++)
@@ -51,7 +101,7 @@ static void retire(struct control_view *v, struct view_worker *w)
 		v->retired_refused += head.refused;
 		v->retired_dropped += head.log_dropped;
 	}
-	for (uint32_t i = 0; i < w->stats.n_services && stats_read_service(&w->stats, i, &service); i++) {
+	for (uint32_t i = 0; i < w->stats.n_services && read_service(w, i, &service); i++) {
 		struct stats_service *sum = retired_named(v, service.name);
 
 		if (sum != NULL)
@@ -67,6 +117,11 @@ void control_view_status(struct control_view *v, struct slice record)
 		return;
 	memcpy(&v->status, record.ptr, sizeof(v->status));
 	v->have_status = true;
+	clean(v->status.policy);
+	clean(v->status.logspec);
+	clean(v->status.reload_error);
+	for (uint32_t i = 0; i < GENERATIONS_MAX; i++)
+		clean(v->status.generations[i].fingerprint);
 	for (struct view_worker **i = &v->workers; *i != NULL; ) {
 		struct view_worker *w = *i;
 
@@ -187,7 +242,7 @@ static json_t *session_json(const struct view_worker *w, const struct stats_sess
 {
 	struct stats_service service;
 
-	if (!stats_read_service(&w->stats, s->service, &service))
+	if (!read_service(w, s->service, &service))
 		return NULL;
 	return json_pack("{s:s,s:s,s:I,s:s,s:s,s:I,s:I,s:I,s:s,s:o,s:o,s:o,s:o,s:s,s:s,s:I,s:I,s:I,s:I}", "id", s->id,
 			 "service", service.name, "rule", (json_int_t)s->rule, "proxy", s->proxy,
@@ -212,7 +267,7 @@ static json_t *answer_sessions(const struct control_view *v)
 		if (!stats_read_head(&w->stats, &head))
 			continue;
 		for (uint32_t i = 0; i < head.sessions_used && i < w->stats.n_sessions; i++) {
-			json_t *one = stats_read_session(&w->stats, i, &s) && s.in_use ? session_json(w, &s) : NULL;
+			json_t *one = read_session(w, i, &s) && s.in_use ? session_json(w, &s) : NULL;
 
 			if (one != NULL)
 				json_array_append_new(all, one);
@@ -278,7 +333,7 @@ static json_t *answer_stats(const struct control_view *v)
 			refused += (json_int_t)head.refused;
 			dropped += (json_int_t)head.log_dropped;
 		}
-		for (uint32_t i = 0; i < w->stats.n_services && stats_read_service(&w->stats, i, &s); i++) {
+		for (uint32_t i = 0; i < w->stats.n_services && read_service(w, i, &s); i++) {
 			json_t *row = service_row(services, s.name);
 
 			add(row, "session_number", w->generation == newest ? (json_int_t)s.started : 0);

@@ -91,6 +91,28 @@ class Reload(ServerTest):
         firewall.ctl("reload")
         self.assertTrue(firewall.ask("status")["last_load"]["ok"])
 
+    def test_reason_that_is_cut_within_a_character(self):
+        self.write_policy()
+        firewall = self.run_firewall().ready()
+        for shift in range(2):
+            self.write_policy("def default_instance():\n    raise ValueError('%s')\n" % ("x" * shift + "é" * 2000))
+            self.assertEqual(firewall.ctl("reload", check=False).returncode, 1)
+            self.assertIn("éééé", firewall.ask("status")["last_load"]["error"])
+
+    def test_service_name_that_is_cut_within_a_character(self):
+        for shift in range(2):
+            self.write_policy(PLUG.replace("'plug'", "'%s'" % ("x" * shift + "é" * 100)))
+            if shift == 0:
+                firewall = self.run_firewall().ready()
+            else:
+                firewall.ctl("reload")
+            self.roundtrip(self.connect())
+            wait_for(lambda: len(firewall.ask("sessions")["sessions"]) == shift + 1, "the session")
+            for _ in range(3):
+                found = [s for s in firewall.ask("stats")["services"] if s.startswith("x" * shift + "éééé")]
+                self.assertEqual(len(found), 1)
+        self.assertNotIn("The control process ended", firewall.log())
+
     def test_other_address(self):
         """The listener that is not wanted any more is closed, the new one opened."""
         self.write_policy()
