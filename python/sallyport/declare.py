@@ -121,7 +121,11 @@ def text_argument(what, value, empty=False):
 def name_argument(what, value):
     """The name of a policy object: appears in logs and in the document."""
     text_argument(what, value)
-    if len(value.encode("utf-8", "surrogateescape")) > 1023:
+    try:
+        octets = value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Refused("%s %s contains a lone surrogate" % (what, problems.shown(value))) from None
+    if len(octets) > 1023:
         raise Refused("%s is longer than 1023 octets" % what)
     if any(ord(c) < 0x20 or ord(c) == 0x7f for c in value):
         raise Refused("%s %s contains a control character" % (what, problems.shown(value)))

@@ -6,7 +6,6 @@ import os
 from sallyport import instance, problems, registry, schema
 from sallyport.compiled import Callback, PolicyClass
 from sallyport.declare import is_poisoned
-from sallyport.octets import to_wire
 from sallyport.watch import watching
 
 
@@ -82,7 +81,7 @@ class Writer:
         return {"timeout_server_connect": options.timeout_server_connect, "language": options.language}
 
     def _zone(self, zone):
-        return {"name": to_wire(zone.name), "addrs": [str(s) for s in zone.subnets], "hostnames": [],
+        return {"name": zone.name, "addrs": [str(s) for s in zone.subnets], "hostnames": [],
                 "parent": None if zone.admin_parent is None else zone.admin_parent._index, "at": self._at(zone._place)}
 
     def _service(self, service, owner):
@@ -91,7 +90,7 @@ class Writer:
             if service.__dict__.get("proxy_class") is not None:
                 self._config(service, owner)    # for its problems
             return None
-        row = {"name": to_wire(service.name), "at": self._at(service._place)}
+        row = {"name": service.name, "at": self._at(service._place)}
         if isinstance(service, DenyService):
             row.update(kind="deny", logging=service.logging, ipv4_setting=service.ipv4_setting,
                        ipv6_setting=service.ipv6_setting)
@@ -158,7 +157,7 @@ class Writer:
             return None
         life = {phase: True for phase in instance.LIFE if instance.life_methods(state.made, phase)}
         needs_host = per_session or bool(numbers.where) or bool(life)
-        row = {"proxy": cls.name, "class": to_wire(cls.__name__), "class_number": number if needs_host else -1,
+        row = {"proxy": cls.name, "class": cls.__name__, "class_number": number if needs_host else -1,
                "per_session": per_session, "at": self._at(place)}
         row.update(life)
         row.update(members)
@@ -273,8 +272,6 @@ class Writer:
                 continue
             if name in ("src_zone", "dst_zone"):
                 values = [zones[v]._index for v in values]
-            elif name in ("iface", "dst_iface"):
-                values = [to_wire(v) for v in values]
             row[name] = values
         return row
 

@@ -74,7 +74,7 @@ class Declarations(PolicyTest):
                 ("'a', outbound_services=[]", "no longer say"), ("'a', hostnames=['x.example']", "not yet"),
                 ("'a', ['10.0.0.0/8', '10.9.9.9/8']", "listed twice"), ("'b', '192.168.77.1/16'", "already belongs to zone 'known'"),
                 ("'known', '1.0.0.0/8'", "zone 'known' is already defined"), ("5", "must be a string"), ("''", "must not be empty"),
-                ("'a\\n'", "control character"), ("'a', umbrella=TRUE", "Zone has no parameter 'umbrella'"), ("", "missing")):
+                ("'a\\n'", "control character"), ("'a\\udc80'", "lone surrogate"), ("'a', umbrella=TRUE", "Zone has no parameter 'umbrella'"), ("", "missing")):
             self.bad(instance("DenyService('s')", HEAD + "Zone('known', '192.168.0.0/16')\nZone(%s)\n" % arguments), (3, message))
 
     def test_zone_tree_is_not_too_deep(self):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sessions, processes, and how all of it ends."""
 
+import json
 import os
 import re
 import signal
@@ -345,6 +346,16 @@ class Refused(ServerTest):
         self.assertIn("none.py", done.stderr)
 
     @unittest.skipUnless(os.geteuid() == 0, "only root can name a user")
+    def test_names_beyond_ascii(self):
+        """One zone, named in its declaration, in a rule and in an attribute."""
+        self.write_policy(POLICY_IN_HUNGARIAN)
+        done = subprocess.run([PROGRAM, "check", self.policy_path], capture_output=True, text=True, timeout=LIMIT, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        done = subprocess.run([PROGRAM, "explain", "--json", self.policy_path, "--proto", "tcp", "--from", "127.0.0.1",
+                               "--to", "127.0.0.1:%d" % self.port], capture_output=True, text=True, timeout=LIMIT, check=True)
+        answer = json.loads(done.stdout)
+        self.assertEqual((answer["service"], answer["src_zone"]), ("levél", "belső"))
+
     def test_user_must_exist_and_not_be_root(self):
         self.write_policy()
         for user in ("no-such-user-here", "root"):
@@ -362,6 +373,18 @@ class Plug(PlugProxy):
 def default_instance():
     Service(name='plug', proxy_class=Plug, router=DirectedRouter(dest_addr=SockAddrInet('127.0.0.1', %(server)d)))
     Rule(service='no-such-service', dst_port=%(port)d, dst_subnet=('127.0.0.1', ))
+"""
+
+POLICY_IN_HUNGARIAN = """\
+from Zorp.Smtp import *
+Zone('belső', ['127.0.0.0/8'])
+class Levél(SmtpProxy):
+    def config(self):
+        SmtpProxy.config(self)
+        self.relay_zones = ('belső', )
+def default_instance():
+    Service(name='levél', proxy_class=Levél, router=DirectedRouter(dest_addr=SockAddrInet('127.0.0.1', %(server)d)))
+    Rule(service='levél', dst_port=%(port)d, dst_subnet=('127.0.0.1', ), src_zone=('belső', ))
 """
 
 if __name__ == "__main__":
