@@ -26,15 +26,20 @@ class AbstractRouter(_Declaration):
 
     _not_yet = "a router class of the policy's own"
 
-    def __init__(self, forge_addr=FALSE, forge_port=Z_PORT_ANY):
+    def __init__(self, forge_addr=FALSE, forge_port=Z_PORT_ANY, proxy_protocol=0):
         self.forge_addr = _flag_argument("forge_addr", forge_addr)
         self.forge_port = _forge_port(forge_port)
+        self.proxy_protocol = _int_argument("proxy_protocol", proxy_protocol, 0, 2)
+        if self.proxy_protocol and self.forge_addr:
+            raise _Refused("forge_addr and proxy_protocol both tell the server who the client is",
+                           "proxy_protocol for a server that reads PROXY headers, else forge_addr")
 
     def routeConnection(self, session):
         raise NotImplementedError
 
     def _common(self):
-        return {"forge_addr": self.forge_addr, "forge_port": self.forge_port, "overrideable": self.overrideable}
+        return {"forge_addr": self.forge_addr, "forge_port": self.forge_port, "overrideable": self.overrideable,
+                "proxy_protocol": self.proxy_protocol}
 
 
 class TransparentRouter(AbstractRouter):
@@ -42,8 +47,8 @@ class TransparentRouter(AbstractRouter):
 
     _not_yet = None
 
-    def __init__(self, forced_port=0, forge_addr=FALSE, overrideable=FALSE, forge_port=Z_PORT_ANY):
-        super().__init__(forge_addr, forge_port)
+    def __init__(self, forced_port=0, forge_addr=FALSE, overrideable=FALSE, forge_port=Z_PORT_ANY, proxy_protocol=0):
+        super().__init__(forge_addr, forge_port, proxy_protocol)
         self.forced_port = _int_argument("forced_port", forced_port, 0, 65535)
         self.overrideable = _flag_argument("overrideable", overrideable)
 
@@ -56,8 +61,8 @@ class DirectedRouter(AbstractRouter):
 
     _not_yet = None
 
-    def __init__(self, dest_addr, forge_addr=FALSE, overrideable=FALSE, forge_port=Z_PORT_ANY):
-        super().__init__(forge_addr, forge_port)
+    def __init__(self, dest_addr, forge_addr=FALSE, overrideable=FALSE, forge_port=Z_PORT_ANY, proxy_protocol=0):
+        super().__init__(forge_addr, forge_port, proxy_protocol)
         self.overrideable = _flag_argument("overrideable", overrideable)
         targets = list(dest_addr) if isinstance(dest_addr, (list, tuple)) else [dest_addr]
         if not targets:
@@ -79,8 +84,8 @@ class InbandRouter(AbstractRouter):
 
     _not_yet = "InbandRouter"
 
-    def __init__(self, forge_addr=FALSE, forge_port=Z_PORT_ANY):
-        super().__init__(forge_addr, forge_port)
+    def __init__(self, forge_addr=FALSE, forge_port=Z_PORT_ANY, proxy_protocol=0):
+        super().__init__(forge_addr, forge_port, proxy_protocol)
 
 
 def not_yet(router):

@@ -151,6 +151,8 @@ static void add_route(json_t *answer, const struct decision *d, const struct flo
 	else if (err == -EAFNOSUPPORT)
 		json_object_set_new(answer, "source_error",
 				    json_string("the client's address can't be forged in the target's family"));
+	if (d->service->router.proxy_protocol != 0)
+		json_object_set_new(answer, "proxy_protocol", json_integer(d->service->router.proxy_protocol));
 }
 
 static void print_json(json_t *json, FILE *out)
@@ -384,6 +386,8 @@ static void show_route(const struct decision *d, const struct flow *flow, FILE *
 		fprintf(out, "  from %s\n", source_words(&plan, text, sizeof(text)));
 	else if (err == -EAFNOSUPPORT)
 		fputs("  but the client's address can't be forged in the target's family: the connection fails\n", out);
+	if (d->service->router.proxy_protocol != 0)
+		fprintf(out, "  with a PROXY header of version %u that names the client\n", d->service->router.proxy_protocol);
 }
 
 void explain_text(const struct policy *policy, const struct flow *flow, FILE *out)

@@ -11,7 +11,7 @@
 static int read_forging(struct document_reader *d, const struct json_path *path, const json_t *json,
 			struct router *router)
 {
-	int64_t port;
+	int64_t port, version;
 	int err = json_member_bool_or(&d->json, path, json, "forge_addr", false, &router->forge_addr);
 
 	if (err == 0)
@@ -22,8 +22,14 @@ static int read_forging(struct document_reader *d, const struct json_path *path,
 	if (err == 0 && port == 0)
 		err = json_wrong(&d->json, path, "forge_port 0 means nothing");
 	if (err == 0)
-		router->forge_port = (int32_t)port;
-	return err;
+		err = json_member_int_or(&d->json, path, json, "proxy_protocol", 0, 2, 0, &version);
+	if (err == 0 && version != 0 && router->forge_addr)
+		err = json_wrong(&d->json, path, "forge_addr and proxy_protocol both tell the server who the client is");
+	if (err < 0)
+		return err;
+	router->forge_port = (int32_t)port;
+	router->proxy_protocol = (uint8_t)version;
+	return 0;
 }
 
 static int read_target(struct document_reader *d, const struct json_path *path, const json_t *json,
@@ -70,8 +76,9 @@ static int read_router(struct document_reader *d, const struct json_path *up, co
 		       struct router *router)
 {
 	static const char *const transparent[] = { "type", "forced_port", "forge_addr", "forge_port", "overrideable",
-						   NULL };
-	static const char *const directed[] = { "type", "targets", "forge_addr", "forge_port", "overrideable", NULL };
+						   "proxy_protocol", NULL };
+	static const char *const directed[] = { "type", "targets", "forge_addr", "forge_port", "overrideable",
+						"proxy_protocol", NULL };
 	const struct json_path path = { up, "router", 0 };
 	const char *type;
 	int64_t port;
@@ -191,6 +198,8 @@ static int read_pf_service(struct document_reader *d, const struct json_path *pa
 		err = read_router(d, path, json_object_get(json, "router"), &service->router);
 	if (err == 0 && service->router.n_targets > 1)
 		err = json_wrong(&d->json, path, "a PFService can have only one target address");
+	if (err == 0 && service->router.proxy_protocol != 0)
+		err = json_wrong(&d->json, path, "a PFService has no connection of its own for a PROXY header");
 	return err;
 }
 

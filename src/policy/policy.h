@@ -50,6 +50,7 @@ struct router {
 	bool overrideable;
 	int32_t forge_port;			/* FORGE_PORT_* or 1..65535 */
 	uint16_t forced_port;			/* transparent; 0 = the client's original one */
+	uint8_t proxy_protocol;			/* version of the PROXY header that the server is sent; 0 = none */
 	const struct endpoint *targets;		/* directed: at least one; port 0 = the client's original one */
 	size_t n_targets;
 };

@@ -2,6 +2,7 @@
 /* The way to the server: as the router says, if the policy lets this service reach that zone. */
 #include "session/connect.h"
 #include "io/loop.h"
+#include "session/proxy_header.h"
 #include "session/session_priv.h"
 
 #include <errno.h>
@@ -25,6 +26,18 @@ static int connection_failed(struct session *s, int err)
 	account_connect_failed(s, err);
 	session_changed(s);
 	return err;
+}
+
+/* The very first octets: they go out with what the proxy says first, or when it waits. */
+static co_waits int write_header(struct session *s)
+{
+	uint8_t header[PROXY_HEADER_WRITE_MAX];
+	size_t n;
+
+	if (s->leg.proxy_protocol == 0)
+		return 0;
+	n = proxy_header_write(s->leg.proxy_protocol, &s->leg.header_src, &s->leg.header_dst, header);
+	return stream_write(s->proxy.server, slice_of(header, n), deadline_in(s->service->chainer.timeout_connect_ms));
 }
 
 co_waits int proxy_connect_server(struct proxy *proxy)
@@ -54,12 +67,17 @@ co_waits int proxy_connect_server(struct proxy *proxy)
 		return -EACCES;
 	}
 	s->server_local = request.local;
+	s->leg = leg_identity_of(s->service, &request, &s->client, &s->client_local);
 	proxy->doing = "connecting to the server";
 	err = s->env->connector->connect(s->env->connector, &request,
 					 deadline_in(s->service->chainer.timeout_connect_ms), &proxy->server);
 	proxy->doing = before;
-	if (err != 0)
+	if (err == 0)
+		err = write_header(s);
+	if (err != 0) {
+		stream_reset(&proxy->server);
 		return connection_failed(s, err);
+	}
 	s->server_start_ms = loop_now(s->env->loop);
 	if (stream_local(proxy->server, &s->server_local) != 0)
 		s->server_local = request.local;

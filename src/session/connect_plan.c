@@ -75,3 +75,21 @@ int connect_plan(const struct service *service, const struct endpoint *client, c
 		return -EAFNOSUPPORT;
 	return 0;
 }
+
+struct leg_identity leg_identity_of(const struct service *service, const struct connect_request *request,
+				    const struct endpoint *client, const struct endpoint *wanted)
+{
+	struct leg_identity leg = { .source = request->local, .proxy_protocol = service->router.proxy_protocol };
+
+	if (leg.proxy_protocol != 0) {
+		leg.header_src = *client;
+		leg.header_dst = *wanted;
+	}
+	return leg;
+}
+
+bool leg_identity_equal(const struct leg_identity *a, const struct leg_identity *b)
+{
+	return endpoint_equal(&a->source, &b->source) && a->proxy_protocol == b->proxy_protocol &&
+	       endpoint_equal(&a->header_src, &b->header_src) && endpoint_equal(&a->header_dst, &b->header_dst);
+}

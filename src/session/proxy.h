@@ -57,8 +57,9 @@ struct proxy {
 };
 
 /*
- * Open the server side as the policy says (router, chainer, forged address) and set
- * proxy->server. WAITS. 0; -EACCES (the policy refuses that target); -ETIMEDOUT; -ECANCELED;
+ * Open the server side as the policy says (router, chainer, forged address, PROXY header) and set
+ * proxy->server, where a header is already queued: flush it before another transport comes on
+ * top. WAITS. 0; -EACCES (the policy refuses that target); -ETIMEDOUT; -ECANCELED;
  * -errno of the connection. Logged and accounted here, the proxy only tells its client.
  */
 co_waits int proxy_connect_server(struct proxy *proxy) MUST_CHECK;

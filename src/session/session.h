@@ -8,6 +8,7 @@
 
 #include "io/connector.h"
 #include "policy/proxy_config.h"
+#include "session/connect.h"
 #include "session/proxy.h"
 
 /*
@@ -62,6 +63,7 @@ struct session {
 	struct endpoint client, client_local;	/* peer; original destination */
 	struct endpoint server, server_local;	/* family AF_UNSPEC until connected; server_local as forged */
 	const struct zone *server_zone;		/* of the target */
+	struct leg_identity leg;		/* whom the server leg speaks for; meaningful once it was tried */
 	enum verdict verdict;
 	int64_t start_wall_ms;
 	uint64_t octets[SESSION_OCTETS];	/* complete after the end; until then of closed streams */

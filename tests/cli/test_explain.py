@@ -60,6 +60,14 @@ class OneFlow(Case):
         self.assertEqual([c["rule"] for c in answer["candidates"]], [1])
         self.assertEqual(answer["candidates"][0]["score"], {"dst_port": 2, "src": 1, "dst": 33 * 128})
 
+    def test_proxy_header(self):
+        flow = ("--proto", "tcp", "--from", "172.16.40.9:4444", "--to", "172.16.40.1:25")
+        path = self.write(GOOD.replace("forge_addr=TRUE", "proxy_protocol=2"), "header.py")
+        answer = json.loads(self.assertRuns(OK, "explain", "--json", path, *flow).stdout)
+        self.assertEqual((answer["proxy_protocol"], answer["source"]), (2, "the firewall's own address, any port"))
+        self.assertIn("with a PROXY header of version 2 that names the client", self.assertRuns(OK, "explain", path, *flow).stdout)
+        self.assertNotIn("proxy_protocol", self.answer(*flow))
+
     def test_no_rule(self):
         answer = self.answer("--proto", "tcp", "--from", "8.8.8.8:1", "--to", "9.9.9.9:25")
         self.assertEqual(answer, {"service": None, "rule": None, "src_zone": None, "dst_zone": None, "candidates": []})

@@ -72,7 +72,7 @@ static struct harness *harness_of(size_t which)
 	made[which] = true;
 	config = json_loads(configs[which].json, 0, &error);
 	FUZZ_CHECK(config != NULL);
-	FUZZ_CHECK(harness_init(&harnesses[which], config, NULL, &smtp_type) == 0);
+	FUZZ_CHECK(harness_init(&harnesses[which], config, NULL, NULL, &smtp_type) == 0);
 	json_decref(config);
 	return &harnesses[which];
 }

@@ -140,6 +140,9 @@ class Declarations(PolicyTest):
                 ("DirectedRouter(SockAddrUnix('/x'))", "is not an address of a server"),
                 ("TransparentRouter(forge_port=0)", "forge_port is 0"), ("TransparentRouter(forge_port=65536)", "forge_port is 65536"),
                 ("TransparentRouter(forge_port='x')", "forge_port must be a number"),
+                ("TransparentRouter(proxy_protocol=3)", "proxy_protocol is 3"), ("TransparentRouter(proxy_protocol='v2')", "must be a number"),
+                ("TransparentRouter(proxy_protocol=2, forge_addr=TRUE)", "both tell the server who the client is"),
+                ("PFService('p', TransparentRouter(proxy_protocol=1))", "no room for a header"),
                 ("TransparentRouter(forge_addr='yes')", "TRUE or FALSE"), ("TransparentRouter(forge_adr=TRUE)", "no parameter 'forge_adr'"),
                 ("TransparentRouter(forced_port=70000)", "forced_port is 70000"), ("ConnectChainer(protocol=3)", "protocol is 3"),
                 ("ConnectChainer(timeout_connect=-1)", "timeout_connect is -1"), ("InetSubnet('10.0.0.0/40')", "prefix length")):

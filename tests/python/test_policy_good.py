@@ -39,7 +39,7 @@ class Documents(PolicyTest):
         service = document["services"][0]
         self.assertEqual(service["router"], {
             "type": "directed", "targets": [["172.16.20.254", 25]], "forge_addr": True, "forge_port": -1,
-            "overrideable": False})
+            "overrideable": False, "proxy_protocol": 0})
         self.assertEqual(service["chainer"], {"type": "connect", "protocol": 0, "timeout_connect": 30000})
         self.assertEqual(document["rules"], [{
             "id": 1, "instance": 0, "service": 0, "at": [0, 10], "dst_port": [[25, 25]], "src_zone": [0],
@@ -87,6 +87,13 @@ class Documents(PolicyTest):
                                ).document["services"][0]["router"]
             self.assertEqual((router["type"], router["forge_addr"], router["forge_port"]), ("transparent", addr, port), text)
         self.assertEqual((router["forced_port"], router["overrideable"]), (26, True))
+
+    def test_proxy_protocol_forms(self):
+        for call, version in (("TransparentRouter(proxy_protocol=1)", 1), ("TransparentRouter(forge_port=TRUE, proxy_protocol=2)", 2),
+                              ("DirectedRouter(SockAddrInet('1.2.3.4', 25), proxy_protocol=2)", 2), ("TransparentRouter()", 0)):
+            router = self.good(instance("Service('s', PlugProxy, %s)" % call, "from Zorp.Plug import *\n")
+                               ).document["services"][0]["router"]
+            self.assertEqual(router["proxy_protocol"], version, call)
 
     def test_service_forms(self):
         document = self.good(instance("""

@@ -111,7 +111,18 @@ static void session_ended(struct session_env *env, struct session *session)
 	snprintf(h->reason, sizeof(h->reason), "%s", session->proxy.reason != NULL ? session->proxy.reason : "");
 }
 
-static json_t *make_document(const json_t *config, const json_t *zones)
+/* Members over those of a SERVICE; a router's over those of its ROUTER. */
+static void merge_service(json_t *service, const json_t *over)
+{
+	json_t *router = json_object_get(service, "router");
+
+	json_object_update(router, json_object_get(over, "router"));
+	json_incref(router);
+	json_object_update(service, (json_t *)over);
+	json_object_set_new(service, "router", router);
+}
+
+static json_t *make_document(const json_t *config, const json_t *zones, const json_t *service)
 {
 	json_error_t error;
 	json_t *document = json_pack_ex(
@@ -130,15 +141,18 @@ static json_t *make_document(const json_t *config, const json_t *zones)
 
 	if (document == NULL)
 		fprintf(stderr, "harness: %s\n", error.text);
+	else if (service != NULL)
+		merge_service(json_array_get(json_object_get(document, "services"), 0), service);
 	return document;
 }
 
-static int build_policy(struct harness *h, const json_t *config, const json_t *zones, const struct proxy_type *type)
+static int build_policy(struct harness *h, const json_t *config, const json_t *zones, const json_t *service,
+			const struct proxy_type *type)
 {
 	const struct proxy_type *types[] = { type, NULL };
 	const struct proxy_registry registry = { types };
 	struct policy_problems problems;
-	json_t *document = make_document(config, zones);
+	json_t *document = make_document(config, zones, service);
 	char *text = document != NULL ? json_dumps(document, 0) : NULL;
 	int err = -EINVAL;
 
@@ -153,7 +167,8 @@ static int build_policy(struct harness *h, const json_t *config, const json_t *z
 	return err;
 }
 
-int harness_init(struct harness *h, const json_t *config, const json_t *zones, const struct proxy_type *type)
+int harness_init(struct harness *h, const json_t *config, const json_t *zones, const json_t *service,
+		 const struct proxy_type *type)
 {
 	memset(h, 0, sizeof(*h));
 	h->client = h->server = -1;
@@ -171,7 +186,7 @@ int harness_init(struct harness *h, const json_t *config, const json_t *zones, c
 		.loop = h->loop, .connector = &h->connector, .host = &h->host, .slot = "", .next_number = h->next_number,
 		.session_arena_max = SESSION_ARENA_MAX, .callback_timeout_ms = 5000, .on_end = session_ended, .owner = h,
 	};
-	return build_policy(h, config, zones, type);
+	return build_policy(h, config, zones, service, type);
 }
 
 int harness_connect(struct harness *h, const char *client_address)

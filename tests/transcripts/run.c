@@ -33,7 +33,7 @@ struct run {
 	bool started, failed;
 	struct harness h;
 	bool have_harness;
-	json_t *config, *zones;
+	json_t *config, *zones, *service;
 	char client_address[64];
 	int connect_error;
 	struct octets from_proxy[2];	/* what the client ([0]) and the server ([1]) received and nobody looked at yet */
@@ -122,7 +122,7 @@ static int prepare(struct run *r)
 	if (r->have_harness)
 		return 0;
 	r->have_harness = true;
-	err = harness_init(&r->h, r->config, r->zones, &smtp_type);
+	err = harness_init(&r->h, r->config, r->zones, r->service, &smtp_type);
 	r->h.connect_error = r->connect_error;
 	if (err < 0)
 		fail(r, "the policy is refused: %s", strerror(-err));
@@ -584,6 +584,8 @@ static bool header_line(struct run *r, char *line)
 		r->connect_error = -ECONNREFUSED;
 	else if (strncmp(line, "zones ", 6) == 0)
 		r->zones = json_loads(line + 6, 0, NULL);
+	else if (strncmp(line, "service ", 8) == 0)
+		r->service = json_loads(line + 8, 0, NULL);
 	else
 		return false;
 	if (r->have_harness)
@@ -726,6 +728,7 @@ static bool run_once(const char *presets, const char *directory, const char *fil
 	*at_once = r->at_once;
 	json_decref(r->config);
 	json_decref(r->zones);
+	json_decref(r->service);
 	close(r->log_fd);
 	fclose(f);
 	free(r);

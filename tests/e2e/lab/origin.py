@@ -113,9 +113,9 @@ postlog    unix-dgram n - n - 1 postlogd
 
 
 class Postfix:
-    """A Postfix of its own, that takes mail for example.com into one maildir."""
+    """A Postfix of its own, that takes mail for example.com into one maildir. settings: more of main.cf."""
 
-    def __init__(self, host):
+    def __init__(self, host, settings=''):
         self.host = host
         self.folder = shared_folder('sp-postfix-')
         user = pwd.getpwnam('postfix')
@@ -123,7 +123,7 @@ class Postfix:
             os.mkdir(f'{self.folder}/{name}')
         for name in ('data', 'mail'):
             os.chown(f'{self.folder}/{name}', user.pw_uid, user.pw_gid)
-        self._write('main.cf', MAIN_CF.format(folder=self.folder, uid=user.pw_uid, gid=user.pw_gid))
+        self._write('main.cf', MAIN_CF.format(folder=self.folder, uid=user.pw_uid, gid=user.pw_gid) + settings)
         self._write('master.cf', MASTER_CF)
         env = {'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'MAIL_CONFIG': f'{self.folder}/conf'}
         self.program = process.Program(['postfix', '-c', f'{self.folder}/conf', 'start-fg'], host, env=env)

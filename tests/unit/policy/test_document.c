@@ -210,6 +210,8 @@ static const struct refusal refusals[] = {
 	{ "[\"172.16.20.254\",25]", "[\"172.16.20.254\"]", "must be [address, port]" },
 	{ "\"forge_port\":-3", "\"forge_port\":0", "forge_port 0 means nothing" },
 	{ "\"forge_port\":-3", "\"forge_port\":-5", "router.forge_port" },
+	{ "\"forge_port\":-3", "\"proxy_protocol\":3", "router.proxy_protocol" },
+	{ "\"forge_port\":-3", "\"proxy_protocol\":1", "both tell the server" },
 	{ "\"forge_port\":-3", "\"forge_port\":65536", "router.forge_port" },
 	{ "\"type\":\"connect\"", "\"type\":\"failover\"", "chainers of type 'failover' are not there yet" },
 	{ "\"protocol\":1", "\"protocol\":2", "over UDP are not there yet" },

@@ -131,12 +131,43 @@ static void families_do_not_mix(void **state)
 	assert_int_equal(connect_plan(&service, &client, &original, &none, true, 0, &r), -EDESTADDRREQ);
 }
 
+/* A pool may hand on a server connection only where all of this is the same. */
+static void identities(void **state)
+{
+	const struct endpoint client = at("172.16.40.7:40000"), other = at("172.16.40.8:40000");
+	const struct endpoint original = at("172.16.40.1:25"), none = { .ip = { .family = AF_UNSPEC } };
+	static const struct router routers[] = {
+		{ .forge_port = FORGE_PORT_ANY }, { .forge_port = FORGE_PORT_EXACT },
+		{ .forge_port = FORGE_PORT_ANY, .forge_addr = true }, { .forge_port = FORGE_PORT_EXACT, .forge_addr = true },
+		{ .forge_port = FORGE_PORT_ANY, .proxy_protocol = 1 }, { .forge_port = FORGE_PORT_ANY, .proxy_protocol = 2 },
+	};
+	struct leg_identity mine[ARRAY_LEN(routers)], theirs;
+	struct connect_request r;
+
+	for (size_t i = 0; i < ARRAY_LEN(routers); i++) {
+		const struct service service = { .router = routers[i] };
+
+		assert_int_equal(connect_plan(&service, &client, &original, &none, true, 0, &r), 0);
+		mine[i] = leg_identity_of(&service, &r, &client, &original);
+		assert_true(leg_identity_equal(&mine[i], &mine[i]));
+		for (size_t k = 0; k < i; k++)
+			assert_false(leg_identity_equal(&mine[i], &mine[k]));
+		assert_int_equal(connect_plan(&service, &other, &original, &none, true, 0, &r), 0);
+		theirs = leg_identity_of(&service, &r, &other, &original);
+		/* Only a leg that says nothing of the client is anybody's. */
+		assert_int_equal(leg_identity_equal(&mine[i], &theirs),
+				 !routers[i].forge_addr && routers[i].proxy_protocol == 0);
+		assert_int_equal(mine[i].header_src.ip.family, routers[i].proxy_protocol != 0 ? AF_INET : AF_UNSPEC);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(source_forms),
 		cmocka_unit_test(targets),
 		cmocka_unit_test(families_do_not_mix),
+		cmocka_unit_test(identities),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
