@@ -2,6 +2,7 @@
 #include "smtp_model.h"
 
 #include "base/buffer.h"
+#include "base/utf8.h"
 #include "fuzz.h"
 
 #include <strings.h>
@@ -17,10 +18,21 @@ struct owed {
 	size_t first, n;
 };
 
+/* Extensions, by the parameters that they bring. */
+#define HAS_SIZE 1u
+#define HAS_8BITMIME 2u
+#define HAS_DSN 4u
+#define HAS_SMTPUTF8 8u
+#define HAS_DELIVERBY 16u
+#define HAS_FUTURERELEASE 32u
+#define HAS_MT_PRIORITY 64u
+#define HAS_MTRK 128u
+
 /* The replies of one direction, as lines come in. */
 struct replies {
 	struct buffer octets;
 	unsigned code;			/* of the reply that is under way; 0: none */
+	unsigned keywords;			/* HAS_* of its lines but the first */
 };
 
 struct model {
@@ -33,6 +45,9 @@ struct model {
 	bool origin_dead;		/* it said what it may not, or goodbye: it must receive nothing more */
 	bool greeted, mail, rcpt;	/* as its replies and the commands before it make it */
 	bool mail_before, rcpt_before;	/* a RSET or HELO that may yet be refused */
+	bool ehlo;			/* the last of EHLO and HELO that it received */
+	unsigned offered;		/* HAS_* of its last EHLO */
+	bool mail_utf8;			/* its last MAIL had SMTPUTF8 */
 	unsigned origin_recipients, origin_messages;
 
 	enum { CLIENT_COMMANDS, CLIENT_DATA, CLIENT_BODY } client;
@@ -143,6 +158,24 @@ static bool next_line(struct buffer *b, bool strict, struct slice *line, size_t 
 	return true;
 }
 
+/* What a line of an EHLO reply offers. */
+static unsigned keyword_of(struct slice text)
+{
+	static const struct { const char *name; unsigned bit; } names[] = {
+		{ "SIZE", HAS_SIZE }, { "8BITMIME", HAS_8BITMIME }, { "DSN", HAS_DSN }, { "SMTPUTF8", HAS_SMTPUTF8 },
+		{ "DELIVERBY", HAS_DELIVERBY }, { "FUTURERELEASE", HAS_FUTURERELEASE }, { "MT-PRIORITY", HAS_MT_PRIORITY },
+		{ "MTRK", HAS_MTRK },
+	};
+	size_t n = 0;
+
+	while (n < text.len && (ascii_is_alpha(text.ptr[n]) || ascii_is_digit(text.ptr[n]) || text.ptr[n] == '-'))
+		n++;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (slice_equal_nocase(slice_take(text, n), slice_cstr(names[i].name)))
+			return names[i].bit;
+	return 0;
+}
+
 /* The next whole reply. 0: none yet, -1: not a reply, else its code. */
 static int next_reply(struct replies *r, bool strict)
 {
@@ -158,6 +191,7 @@ static int next_reply(struct replies *r, bool strict)
 		if ((line.len > 3 && line.ptr[3] != ' ' && line.ptr[3] != '-') || (r->code != 0 && code != r->code) || code == 0)
 			return -1;
 		last = line.len == 3 || line.ptr[3] == ' ';
+		r->keywords = r->code == 0 ? 0 : r->keywords | keyword_of(slice_skip(line, 4));
 		r->code = last ? 0 : code;
 		buffer_consume(&r->octets, used);
 		if (last)
@@ -190,6 +224,8 @@ static void origin_replied(struct model *m, enum verb verb, int code)
 	} else if ((verb == MAIL || verb == RSET || verb == HELLO) && positive(code)) {
 		m->origin_recipients = 0;
 		m->greeted = m->greeted || verb == HELLO;
+		if (verb == HELLO)
+			m->offered = m->ehlo ? m->server.keywords : 0;
 	} else if ((verb == RSET || verb == HELLO) && !m->mail) {
 		m->mail = m->mail_before;
 		m->rcpt = m->rcpt_before;
@@ -224,7 +260,8 @@ void model_server_sends(struct model *m, struct slice octets)
 size_t model_good_answer(const struct model *m, char *out, size_t size)
 {
 	static const char *const answers[] = {
-		[GREETING] = "220 origin\r\n", [HELLO] = "250-origin\r\n250-PIPELINING\r\n250-SIZE\r\n250 8BITMIME\r\n",
+		[GREETING] = "220 origin\r\n", [HELLO] = "250-origin\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n"
+			  "250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250 SMTPUTF8\r\n",
 		[MAIL] = "250 m\r\n", [RCPT] = "250 r\r\n", [DATA] = "354 d\r\n", [END] = "250 queued as 1\r\n",
 		[RSET] = "250 x\r\n", [QUIT] = "221 q\r\n", [OTHER] = "250 o\r\n",
 	};
@@ -243,43 +280,108 @@ size_t model_good_answer(const struct model *m, char *out, size_t size)
 
 /* ---- what the origin receives ---- */
 
-static bool is_parameter(struct slice word)
+static bool is_number(struct slice s)
 {
-	if (slice_is(word, "BODY=7BIT") || slice_is(word, "BODY=8BITMIME"))
-		return true;
-	if (!slice_starts_with(word, SLICE("SIZE=")) || word.len == 5)
-		return false;
-	for (size_t i = 5; i < word.len; i++)
-		if (!ascii_is_digit(word.ptr[i]))
+	for (size_t i = 0; i < s.len; i++)
+		if (!ascii_is_digit(s.ptr[i]))
 			return false;
-	return true;
+	return s.len > 0;
 }
 
-static void check_path(const struct model *m, struct slice line, const char *start, bool parameters)
+static bool is_one_of(struct slice s, const char *words)
+{
+	size_t n;
+
+	for (; *words != '\0'; words += n + (words[n] == ' ')) {
+		n = strcspn(words, " ");
+		if (slice_equal(s, slice_of(words, n)))
+			return true;
+	}
+	return false;
+}
+
+/* One of each, in canonical form, and only what the server offered. */
+static bool is_parameter(const struct model *m, struct slice word, bool rcpt)
+{
+	static const struct { const char *name; bool rcpt; unsigned needs; const char *values; } names[] = {
+		{ "SIZE", false, HAS_SIZE, NULL }, { "BODY", false, HAS_8BITMIME, "7BIT 8BITMIME" }, { "SMTPUTF8", false, HAS_SMTPUTF8, "" },
+		{ "RET", false, HAS_DSN, "FULL HDRS" }, { "ENVID", false, HAS_DSN, NULL }, { "ORCPT", true, HAS_DSN, NULL },
+		{ "NOTIFY", true, HAS_DSN, "NEVER SUCCESS FAILURE SUCCESS,FAILURE DELAY SUCCESS,DELAY FAILURE,DELAY SUCCESS,FAILURE,DELAY" },
+		{ "BY", false, HAS_DELIVERBY, NULL }, { "HOLDFOR", false, HAS_FUTURERELEASE, NULL },
+		{ "HOLDUNTIL", false, HAS_FUTURERELEASE, NULL }, { "MT-PRIORITY", false, HAS_MT_PRIORITY, NULL }, { "MTRK", false, HAS_MTRK, NULL },
+	};
+	struct slice name = slice_take(word, slice_index(word, '=')), value = slice_skip(word, name.len + 1);
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (names[i].rcpt != rcpt || !slice_is(name, names[i].name))
+			continue;
+		if ((m->offered & names[i].needs) == 0)
+			return false;
+		if (names[i].values != NULL)
+			return names[i].values[0] == '\0' ? name.len == word.len : is_one_of(value, names[i].values);
+		return is_one_of(name, "SIZE HOLDFOR") ? is_number(value) : value.len > 0;
+	}
+	return false;
+}
+
+static void check_path(struct model *m, struct slice line, const char *start, bool rcpt)
 {
 	size_t end = line.len;
 	struct slice path, rest;
+	bool utf8 = false;
 
 	FUZZ_CHECK(slice_starts_with(line, slice_cstr(start)));
-	while (end > 0 && line.ptr[end - 1] != '>')
+	/* No parameter of ours has a ">", but one of RCPT may. */
+	while (end > 0 && (line.ptr[end - 1] != '>' || (end < line.len && line.ptr[end] != ' ')))
 		end--;
 	FUZZ_CHECK(end > strlen(start));
 	path = slice_skip(slice_take(line, end - 1), strlen(start));
 	rest = slice_skip(line, end);
-	FUZZ_CHECK(parameters || rest.len == 0);
 	while (rest.len > 0) {
 		struct slice word;
 
 		FUZZ_CHECK(rest.ptr[0] == ' ');
 		rest = slice_skip(rest, 1);
 		word = slice_take(rest, slice_index(rest, ' '));
-		FUZZ_CHECK(is_parameter(word));
+		FUZZ_CHECK(is_parameter(m, word, rcpt));
+		utf8 = utf8 || slice_is(word, "SMTPUTF8");
 		rest = slice_skip(rest, word.len);
 	}
-	if (parameters || m->rules->only_domain == NULL)
+	if (!rcpt) {
+		m->mail_utf8 = utf8;
+		return;
+	}
+	if (m->rules->only_domain == NULL)
 		return;
 	FUZZ_CHECK(slice_index(path, '%') == path.len && slice_index(path, '!') == path.len);
 	FUZZ_CHECK(slice_equal_nocase(slice_skip(path, slice_index(path, '@') + 1), slice_cstr(m->rules->only_domain)));
+}
+
+/* Only addresses, and only where the server can take it, may be other than ASCII; and then nothing but UTF-8. */
+static void check_octets(const struct model *m, struct slice line)
+{
+	bool ascii = true;
+
+	for (size_t i = 0; i < line.len; i++) {
+		FUZZ_CHECK(line.ptr[i] >= 0x20 && line.ptr[i] != 0x7f);
+		ascii = ascii && line.ptr[i] < 0x80;
+	}
+	FUZZ_CHECK(ascii || ((m->offered & HAS_SMTPUTF8) != 0 && utf8_is_valid(line)));
+	if (ascii || slice_starts_with(line, SLICE("VRFY ")) || slice_starts_with(line, SLICE("EXPN ")))
+		return;
+	FUZZ_CHECK(slice_starts_with(line, SLICE("MAIL ")) || slice_starts_with(line, SLICE("RCPT ")));
+	FUZZ_CHECK(m->mail_utf8);
+}
+
+static size_t longest_line(const struct model *m, enum verb verb)
+{
+	size_t n = 512;
+
+	if (verb == RCPT && (m->offered & HAS_DSN) != 0)
+		n += 500;
+	if (verb == MAIL || verb == OTHER)
+		n += 26 + 17 + 107 + 10 + 17 + 34 + 15 + 40;
+	return n;
 }
 
 static void check_verb(const struct model *m, struct slice word)
@@ -305,9 +407,7 @@ static void origin_command(struct model *m, struct slice line)
 	enum verb verb = verb_of(line);
 	struct slice word = slice_take(line, slice_index(line, ' '));
 
-	FUZZ_CHECK(line.len <= 512);
-	for (size_t i = 0; i < line.len; i++)
-		FUZZ_CHECK(line.ptr[i] >= 0x20 && line.ptr[i] < 0x7f);
+	FUZZ_CHECK(line.len <= longest_line(m, verb));
 	check_verb(m, word);
 	FUZZ_CHECK(verb != OTHER || m->rules->any_verb || slice_is(word, "NOOP"));
 	/* The greeting comes first. */
@@ -316,16 +416,17 @@ static void origin_command(struct model *m, struct slice line)
 	case HELLO:
 		FUZZ_CHECK(m->origin_owes.n == 0 && line.len > 5);
 		forget_transaction(m);
+		m->ehlo = slice_is(word, "EHLO");
 		break;
 	case MAIL:
 		FUZZ_CHECK(m->greeted);
-		check_path(m, line, "MAIL From:<", true);
+		check_path(m, line, "MAIL From:<", false);
 		m->mail = true;
 		m->rcpt = false;
 		break;
 	case RCPT:
 		FUZZ_CHECK(m->mail);
-		check_path(m, line, "RCPT To:<", false);
+		check_path(m, line, "RCPT To:<", true);
 		m->rcpt = true;
 		break;
 	case DATA:
@@ -338,6 +439,7 @@ static void origin_command(struct model *m, struct slice line)
 	default:
 		break;
 	}
+	check_octets(m, line);
 	push(&m->origin_owes, verb);
 }
 

@@ -68,7 +68,7 @@ class Documents(PolicyTest):
             self.assertNotIn((verb, "3"), response)
             self.assertEqual((response[verb, "4"], response[verb, "5"]), (1, 1))
         self.assertEqual(sorted(e["key"][0] for e in tables["extensions"]),
-                         ["8BITMIME", "AUTH", "ETRN", "PIPELINING", "SIZE", "STARTTLS"])
+                         ["8BITMIME", "AUTH", "DSN", "ENHANCEDSTATUSCODES", "ETRN", "PIPELINING", "SIZE", "SMTPUTF8", "STARTTLS"])
 
     def test_examples_compile(self):
         for name in ("reverse-proxy", "loopback"):
@@ -293,7 +293,7 @@ class ProxyClasses(PolicyTest):
                 self.response["RCPT", "45"] = SMTP_RSP_ABORT
                 self.extensions["*"] = SMTP_EXT_ACCEPT
                 del self.extensions["AUTH"]
-                assert self.request["*"] == 1 and "VRFY" in self.request and len(self.extensions) == 6
+                assert self.request["*"] == 1 and "VRFY" in self.request and "*" in self.extensions and "AUTH" not in self.extensions
                 try:
                     self.request["nosuch"]
                 except KeyError:

@@ -21,6 +21,7 @@ enum smtp_address_flaw {
 	SMTP_ADDRESS_DOMAIN,
 	SMTP_ADDRESS_NO_BRACKET,	/* does not start with "<" */
 	SMTP_ADDRESS_ROUTE,
+	SMTP_ADDRESS_ROUTE_REFUSED,
 	SMTP_ADDRESS_EMPTY,
 	SMTP_ADDRESS_BRACKETS,		/* one angle bracket without the other */
 	SMTP_ADDRESS_TOO_LONG,
@@ -32,13 +33,16 @@ extern const char *const smtp_address_flaw_texts[SMTP_ADDRESS_FLAW_COUNT];	/* fo
 #define SMTP_PATH_MAY_BE_EMPTY 1u	/* "<>": the null reverse-path */
 #define SMTP_PATH_BARE 2u		/* without angle brackets too */
 #define SMTP_PATH_POSTMASTER 4u		/* "<Postmaster>" needs no domain (RFC 5321, 4.5.1) */
+#define SMTP_PATH_UTF8 8u		/* need not be ASCII (RFC 6531, 3.3) */
+#define SMTP_PATH_NO_ROUTE 16u		/* a source route is refused */
 
 struct smtp_path {
 	struct slice mailbox;		/* canonical: local part, "@", domain; no source route. Empty for "<>" */
-	struct slice local;		/* as in mailbox, quotes included */
+	struct slice local;		/* as in mailbox: quoted only where it must be */
 	struct slice domain;		/* empty: there is none */
 	struct slice rest;		/* what follows the path */
 	bool routed;			/* a source route was dropped */
+	bool utf8;			/* mailbox is not ASCII */
 };
 
 /*
@@ -49,8 +53,14 @@ struct smtp_path {
 enum smtp_address_flaw smtp_path_parse(struct slice text, unsigned flags, struct slice append_domain,
 				       struct arena *arena, struct smtp_path *out) MUST_CHECK;
 
-/* Length of the domain, address literal or "#number" at the start of text; 0: there is none. */
+/* Length of the domain, address literal or "#number" at the start of text, all ASCII; 0: there is none. */
 size_t smtp_domain_length(struct slice text);
+
+/* atext (RFC 5322) at the start of text, octets. */
+size_t smtp_atom_length(struct slice text);
+
+/* Is text ASCII, or UTF-8 of characters that addresses may have? Control octets are not looked for. */
+bool smtp_is_address_text(struct slice text);
 
 /* The whole of text is one. */
 bool smtp_is_domain(struct slice text);

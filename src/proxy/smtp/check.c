@@ -29,6 +29,10 @@ static int parse_path(struct proxy *proxy, struct slice text, struct smtp_path *
 
 	if (c->permit_omission_of_angle_brackets)
 		flags |= SMTP_PATH_BARE;
+	if (!c->permit_source_routes)
+		flags |= SMTP_PATH_NO_ROUTE;
+	if (smtp_of(proxy) != NULL && (smtp_of(proxy)->active_extensions & SMTP_EXT_SMTPUTF8) != 0)
+		flags |= SMTP_PATH_UTF8;
 	flaw = smtp_path_parse(text, flags, c->append_domain, proxy->arena, out);
 	return flaw == SMTP_ADDRESS_OK ? 0 : flaw == SMTP_ADDRESS_NO_MEMORY ? -ENOMEM : -EBADMSG;
 }

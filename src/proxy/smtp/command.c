@@ -5,7 +5,6 @@
 #include "proxy/smtp/line.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #define GREETED (SMTP_STATE_EHLO | SMTP_STATE_MAIL | SMTP_STATE_RCPT)
 #define DATA_REPLIES (SMTP_REPLIES_354 | SMTP_REPLIES_45)
@@ -21,9 +20,11 @@ const struct smtp_verb smtp_verbs[SMTP_VERB_COUNT] = {
 	[SMTP_EHLO] = { .name = "EHLO", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_NORMAL,
 			.built_in = true, .parse = smtp_parse_helo, .on_reply = smtp_on_hello },
 	[SMTP_MAIL] = { .name = "MAIL", .states = SMTP_STATE_EHLO, .group = SMTP_GROUP_ANY, .replies = SMTP_REPLIES_NORMAL,
-			.built_in = true, .parse = smtp_parse_mail, .on_reply = smtp_on_mail },
+			.built_in = true, .parse = smtp_parse_mail, .on_reply = smtp_on_mail,
+			.utf8 = true },
 	[SMTP_RCPT] = { .name = "RCPT", .states = SMTP_STATE_MAIL | SMTP_STATE_RCPT, .group = SMTP_GROUP_ANY,
-			.replies = SMTP_REPLIES_NORMAL, .built_in = true, .parse = smtp_parse_rcpt, .on_reply = smtp_on_rcpt },
+			.replies = SMTP_REPLIES_NORMAL, .built_in = true, .parse = smtp_parse_rcpt, .on_reply = smtp_on_rcpt,
+			.utf8 = true },
 	[SMTP_DATA] = { .name = "DATA", .states = SMTP_STATE_RCPT, .group = SMTP_GROUP_LAST, .replies = DATA_REPLIES,
 			.built_in = true, .parse = smtp_parse_data, .on_reply = smtp_on_data },
 	[SMTP_BODY] = { .name = "DATA", .group = SMTP_GROUP_ANY, .replies = SMTP_REPLIES_NORMAL, .internal = true,
@@ -35,8 +36,10 @@ const struct smtp_verb smtp_verbs[SMTP_VERB_COUNT] = {
 			.built_in = true, .parse = smtp_parse_none, .on_reply = smtp_on_quit },
 	[SMTP_ETRN] = { .name = "ETRN", .states = SMTP_STATE_EHLO, .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_NORMAL,
 			.built_in = true, .parse = smtp_parse_etrn },
-	[SMTP_VRFY] = { .name = "VRFY", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL },
-	[SMTP_EXPN] = { .name = "EXPN", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL },
+	[SMTP_VRFY] = { .name = "VRFY", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL,
+			.parse = smtp_parse_verify, .utf8 = true },
+	[SMTP_EXPN] = { .name = "EXPN", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL,
+			.parse = smtp_parse_verify, .utf8 = true },
 	[SMTP_HELP] = { .name = "HELP", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL },
 	[SMTP_AUTH] = { .name = "AUTH", .states = SMTP_STATE_ANY, .built_in = true, .refused = true },
 	[SMTP_STARTTLS] = { .name = "STARTTLS", .states = SMTP_STATE_ANY, .built_in = true, .refused = true },
@@ -75,7 +78,10 @@ int smtp_command_parse(struct slice line, struct smtp_command *out)
 	size_t n = 0;
 
 	/* TAB is no separator here; RFC 5321 knows only the space. */
-	if (smtp_has_control(line) || slice_index(line, '\t') < line.len || smtp_has_8bit(line))
+	if (smtp_has_control(line) || slice_index(line, '\t') < line.len)
+		return -EBADMSG;
+	c.utf8 = smtp_has_8bit(line);
+	if (c.utf8 && !smtp_is_address_text(line))
 		return -EBADMSG;
 	while (n < line.len && line.ptr[n] != ' ') {
 		uint8_t octet = line.ptr[n];
@@ -166,66 +172,14 @@ static int parse_path_argument(const struct smtp_syntax *syntax, struct slice pr
 		return refuse(flaw, "Invalid address, no FROM: or TO:", "path");
 	if (syntax->bare_paths)
 		flags |= SMTP_PATH_BARE;
+	if (!syntax->source_routes)
+		flags |= SMTP_PATH_NO_ROUTE;
+	if ((syntax->active_extensions & SMTP_EXT_SMTPUTF8) != 0)
+		flags |= SMTP_PATH_UTF8;
 	why = smtp_path_parse(slice_skip(param, prefix.len), flags, syntax->append_domain, arena, &out->path);
 	if (why != SMTP_ADDRESS_OK)
 		return refuse_path(flaw, why);
 	out->has_path = true;
-	return 0;
-}
-
-/* SIZE=size-value (RFC 1870): 1*20DIGIT */
-static int parse_size(const struct smtp_syntax *syntax, struct slice value, struct smtp_argument *out,
-		      struct smtp_flaw *flaw)
-{
-	if ((syntax->active_extensions & SMTP_EXT_SIZE) == 0 || out->has_size)
-		return refuse(flaw, "SIZE is not offered, or given twice", "extensions");
-	if (slice_parse_u64(value, UINT64_MAX, &out->size) < 0)
-		return refuse(flaw, "Invalid SIZE", "extensions");
-	out->has_size = true;
-	return 0;
-}
-
-/* BODY=7BIT / BODY=8BITMIME (RFC 6152) */
-static int parse_body(const struct smtp_syntax *syntax, struct slice value, const char **body, struct smtp_flaw *flaw)
-{
-	if ((syntax->active_extensions & SMTP_EXT_8BITMIME) == 0 || *body != NULL)
-		return refuse(flaw, "BODY is not offered, or given twice", "extensions");
-	if (slice_equal_nocase(value, SLICE("7BIT")))
-		*body = " BODY=7BIT";
-	else if (slice_equal_nocase(value, SLICE("8BITMIME")))
-		*body = " BODY=8BITMIME";
-	else
-		return refuse(flaw, "Invalid BODY", "extensions");
-	return 0;
-}
-
-/* Mail-parameters = *(SP esmtp-keyword ["=" esmtp-value]); what is not known is refused. */
-static int parse_mail_parameters(const struct smtp_syntax *syntax, struct slice rest, struct smtp_argument *out,
-				 const char **body, struct smtp_flaw *flaw)
-{
-	while (rest.len > 0) {
-		struct slice item, keyword, value;
-		int err;
-
-		if (rest.ptr[0] != ' ')
-			return refuse(flaw, "No space before the parameters", "extensions");
-		while (rest.len > 0 && rest.ptr[0] == ' ')
-			rest = slice_skip(rest, 1);
-		item = slice_take(rest, slice_index(rest, ' '));
-		rest = slice_skip(rest, item.len);
-		keyword = slice_take(item, slice_index(item, '='));
-		value = slice_skip(item, keyword.len + 1);
-		if (item.len == 0)
-			break;
-		if (slice_equal_nocase(keyword, SLICE("SIZE")))
-			err = parse_size(syntax, value, out, flaw);
-		else if (slice_equal_nocase(keyword, SLICE("BODY")))
-			err = parse_body(syntax, value, body, flaw);
-		else
-			err = refuse(flaw, "Unknown parameter of MAIL", "extensions");
-		if (err < 0)
-			return err;
-	}
 	return 0;
 }
 
@@ -236,46 +190,77 @@ static uint8_t *put(uint8_t *at, struct slice s)
 	return at + s.len;
 }
 
-/* start, mailbox, ">" and parameters: a copy each, since this runs for every sender and recipient. */
-static int join(struct arena *arena, const char *start, struct slice mailbox, struct slice first, struct slice second,
-		struct slice *out)
+/* start, mailbox, ">" and parameters: a copy, since this runs for every sender and recipient. */
+static int join(struct arena *arena, const char *start, struct slice mailbox, struct slice parameters, struct slice *out)
 {
-	size_t n = strlen(start) + mailbox.len + 1 + first.len + second.len;
+	size_t n = strlen(start) + mailbox.len + 1 + parameters.len;
 	uint8_t *text = arena_alloc(arena, n), *at = text;
 
 	if (text == NULL)
 		return -ENOMEM;
 	at = put(put(at, slice_cstr(start)), mailbox);
 	*at++ = '>';
-	put(put(at, first), second);
+	put(at, parameters);
 	*out = slice_of(text, n);
 	return 0;
+}
+
+/* RFC 6531, 3.5: 553 */
+static int refuse_utf8(struct smtp_flaw *flaw)
+{
+	refuse(flaw, "Address is not ASCII, and SMTPUTF8 was not asked for", "path");
+	flaw->code = 553;
+	flaw->reply = "5.6.7 Address needs SMTPUTF8";
+	return -EBADMSG;
 }
 
 int smtp_parse_mail(const struct smtp_syntax *syntax, struct slice param, struct arena *arena,
 		    struct smtp_argument *out, struct smtp_flaw *flaw)
 {
-	char size[32];
-	const char *body = NULL;
-	int n = 0, err = parse_path_argument(syntax, SLICE("FROM:"), SMTP_PATH_MAY_BE_EMPTY, param, arena, out, flaw);
+	struct slice parameters = { NULL, 0 };
+	int err = parse_path_argument(syntax, SLICE("FROM:"), SMTP_PATH_MAY_BE_EMPTY, param, arena, out, flaw);
 
 	if (err == 0)
-		err = parse_mail_parameters(syntax, out->path.rest, out, &body, flaw);
+		err = smtp_parameters_parse(syntax, false, out->path.rest, arena, &out->mail, &parameters, flaw);
 	if (err < 0)
 		return err;
-	if (out->has_size)
-		n = snprintf(size, sizeof(size), " SIZE=%llu", (unsigned long long)out->size);
-	return join(arena, "From:<", out->path.mailbox, slice_of(size, (size_t)n), slice_cstr(body), &out->text);
+	if (out->path.utf8 && !out->mail.utf8)
+		return refuse_utf8(flaw);
+	return join(arena, "From:<", out->path.mailbox, parameters, &out->text);
 }
 
 int smtp_parse_rcpt(const struct smtp_syntax *syntax, struct slice param, struct arena *arena,
 		    struct smtp_argument *out, struct smtp_flaw *flaw)
 {
+	struct slice parameters = { NULL, 0 };
 	int err = parse_path_argument(syntax, SLICE("TO:"), SMTP_PATH_POSTMASTER, param, arena, out, flaw);
 
+	if (err == 0 && out->path.rest.len > 0 && slice_trim_spaces(out->path.rest).len == 0)
+		return refuse(flaw, "Spaces behind the path", "path");
+	if (err == 0)
+		err = smtp_parameters_parse(syntax, true, out->path.rest, arena, NULL, &parameters, flaw);
 	if (err < 0)
 		return err;
-	if (out->path.rest.len > 0)
-		return refuse(flaw, "RCPT takes no parameters", "path");
-	return join(arena, "To:<", out->path.mailbox, slice_of(NULL, 0), slice_of(NULL, 0), &out->text);
+	if (out->path.utf8 && !syntax->utf8)
+		return refuse_utf8(flaw);
+	return join(arena, "To:<", out->path.mailbox, parameters, &out->text);
+}
+
+/* VRFY and EXPN: String [SP "SMTPUTF8"] (RFC 5321, 4.1.1.6; RFC 6531, 3.7.4.2). */
+int smtp_parse_verify(const struct smtp_syntax *syntax, struct slice param, struct arena *arena,
+		      struct smtp_argument *out, struct smtp_flaw *flaw)
+{
+	struct slice name = slice_trim_spaces(param);
+
+	if (name.len == 0) {
+		refuse(flaw, "Command without its argument", "param");
+		flaw->code = 501;
+		flaw->reply = "5.5.4 Argument missing";
+		return -EBADMSG;
+	}
+	if (smtp_has_8bit(name) && ((syntax->active_extensions & SMTP_EXT_SMTPUTF8) == 0 ||
+				    !slice_ends_with_nocase(name, SLICE(" SMTPUTF8"))))
+		return refuse_utf8(flaw);
+	out->text = name;
+	return 0;
 }

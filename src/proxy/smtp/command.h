@@ -8,6 +8,7 @@
 #define SALLYPORT_PROXY_SMTP_COMMAND_H
 
 #include "proxy/smtp/address.h"
+#include "proxy/smtp/param.h"
 #include "proxy/smtp/reply.h"
 
 #define SMTP_VERB_MAX 32		/* octets; longer ones are refused before any lookup */
@@ -48,6 +49,9 @@ struct smtp_verb;
 struct smtp_syntax {
 	unsigned active_extensions;	/* SMTP_EXT_* that the client was offered */
 	bool bare_paths;		/* permit_omission_of_angle_brackets */
+	bool source_routes;		/* permit_source_routes */
+	bool client_authenticated;	/* its AUTH= parameters count */
+	bool utf8;			/* the transaction's MAIL had SMTPUTF8 */
 	struct slice append_domain;
 };
 
@@ -55,8 +59,7 @@ struct smtp_argument {
 	struct slice text;		/* canonical: what is forwarded behind the verb */
 	struct smtp_path path;		/* of MAIL and RCPT */
 	bool has_path;
-	uint64_t size;			/* SIZE of MAIL */
-	bool has_size;
+	struct smtp_mail_options mail;	/* of MAIL */
 };
 
 /* Why an argument is refused: for the log, and the reply when it is not the usual 500. */
@@ -79,6 +82,7 @@ struct smtp_verb {
 	bool built_in;			/* of the original's own: others are "unknown" to permit_unknown_command */
 	bool refused;			/* not spoken: 502, whatever the tables say */
 	bool internal;			/* not a verb of the protocol */
+	bool utf8;			/* its parameter need not be ASCII where SMTPUTF8 was offered */
 	smtp_argument_fn parse;		/* NULL: passed as it is */
 	smtp_reply_fn on_reply;		/* state changes of an accepted reply; NULL: none */
 };
@@ -94,6 +98,7 @@ struct smtp_command {
 	char name_octets[SMTP_VERB_MAX];
 	size_t name_length;
 	struct slice param;		/* in the line, leading spaces skipped */
+	bool utf8;			/* param is not ASCII; it is UTF-8 */
 };
 
 static inline struct slice smtp_command_name(const struct smtp_command *c)
@@ -113,6 +118,7 @@ int smtp_parse_helo(const struct smtp_syntax *, struct slice, struct arena *, st
 int smtp_parse_mail(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
 int smtp_parse_rcpt(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
 int smtp_parse_etrn(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
+int smtp_parse_verify(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
 int smtp_parse_none(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
 int smtp_parse_data(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
 

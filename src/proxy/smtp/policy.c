@@ -90,8 +90,7 @@ static struct call_value octets_value(struct slice s)
 static int take_over_request(struct smtp *s, const struct smtp_verb *verb, struct slice *name,
 			     struct smtp_argument *argument, enum smtp_decision *decision)
 {
-	struct smtp_syntax syntax = { (unsigned)s->active_extensions, s->config->permit_omission_of_angle_brackets,
-				      s->config->append_domain };
+	struct smtp_syntax syntax = smtp_syntax_of(s);
 	struct smtp_command renamed;
 	struct smtp_flaw flaw = { 0 };
 	int err = 0;
@@ -104,7 +103,8 @@ static int take_over_request(struct smtp *s, const struct smtp_verb *verb, struc
 	}
 	if (slice_equal(s->request_param, argument->text))
 		return 0;
-	if (!smtp_is_line_safe(s->request_param) || smtp_has_control(s->request_param) || smtp_has_8bit(s->request_param))
+	if (!smtp_is_line_safe(s->request_param) || smtp_has_control(s->request_param) ||
+	    (smtp_has_8bit(s->request_param) && !(smtp_takes_utf8(s, verb) && smtp_is_address_text(s->request_param))))
 		goto unusable;
 	if (verb->parse == NULL) {
 		argument->text = s->request_param;

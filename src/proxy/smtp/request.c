@@ -21,6 +21,36 @@ enum step {
 	STEP_WAIT,		/* not before the replies owed are there */
 };
 
+struct smtp_syntax smtp_syntax_of(const struct smtp *s)
+{
+	return (struct smtp_syntax){
+		.active_extensions = (unsigned)s->active_extensions,
+		.bare_paths = s->config->permit_omission_of_angle_brackets,
+		.source_routes = s->config->permit_source_routes,
+		.client_authenticated = s->client_authenticated,
+		.utf8 = s->utf8,
+		.append_domain = s->config->append_domain,
+	};
+}
+
+bool smtp_takes_utf8(const struct smtp *s, const struct smtp_verb *verb)
+{
+	return verb->utf8 && (s->active_extensions & SMTP_EXT_SMTPUTF8) != 0;
+}
+
+/* The longest line of a command: extensions bring parameters, and room for them. */
+static size_t longest_line(const struct smtp *s, const struct smtp_verb *verb)
+{
+	unsigned extensions = (unsigned)s->active_extensions;
+	size_t octets = (size_t)s->config->max_request_length;
+
+	if (verb == &smtp_verbs[SMTP_MAIL] || verb == &smtp_verbs[SMTP_RCPT])
+		octets += smtp_extension_allowance(extensions, verb == &smtp_verbs[SMTP_RCPT]);
+	else if (verb->utf8)
+		octets += smtp_extension_allowance(extensions & SMTP_EXT_SMTPUTF8, false);
+	return octets;
+}
+
 static void violation(struct smtp *s, const char *summary, const char *key, struct slice value)
 {
 	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, summary, F_OCTETS(key, value));
@@ -97,6 +127,9 @@ static co_waits int forward(struct smtp *s, const struct smtp_verb *verb, struct
 		return -ENOMEM;
 	p->octets = p->name.len + 1 + p->param.len + 2;
 	s->pending_octets += p->octets;
+	p->mail = argument->mail;
+	if (verb == &smtp_verbs[SMTP_MAIL])
+		s->utf8 = argument->mail.utf8;
 	s->assumed = state_after(s->assumed, verb);
 	if (verb->group != SMTP_GROUP_ANY || !s->pipelining || !smtp_is_batchable(s, verb))
 		s->blocked = true;
@@ -172,9 +205,9 @@ static co_waits int decide_and_forward(struct smtp *s, const struct smtp_command
 		if (err < 0 || over)
 			return err;
 	}
-	if (name.len + 1 + argument->text.len > (uint64_t)s->config->max_request_length) {
+	if (name.len + 1 + argument->text.len > longest_line(s, c->verb)) {
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Request too long once rewritten",
-			  F_INT("length", name.len + 1 + argument->text.len), F_INT("max", s->config->max_request_length));
+			  F_INT("length", name.len + 1 + argument->text.len), F_INT("max", longest_line(s, c->verb)));
 		return smtp_queue_reply(s, c->verb, 500, slice_cstr(SYNTAX_TEXT));
 	}
 	return forward(s, c->verb, name, argument);
@@ -200,20 +233,19 @@ static int refuse_state(struct smtp *s, const struct smtp_command *c, enum step 
 /* One whole line. */
 static co_waits int take_command(struct smtp *s, struct slice line, enum step *step)
 {
-	struct smtp_syntax syntax = { (unsigned)s->active_extensions, s->config->permit_omission_of_angle_brackets,
-				      s->config->append_domain };
+	struct smtp_syntax syntax = smtp_syntax_of(s);
 	struct smtp_argument argument = { .text = { NULL, 0 } };
 	struct smtp_flaw flaw = { 0 };
-	struct smtp_command c;
-	int err;
+	struct smtp_command c = { .verb = &smtp_unknown_verb };
+	int err = smtp_command_parse(line, &c);
 
 	*step = STEP_DONE;
-	if (line.len > (uint64_t)s->config->max_request_length) {
+	if (line.len > longest_line(s, c.verb)) {
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Request too long", F_INT("length", line.len),
-			  F_INT("max", s->config->max_request_length));
+			  F_INT("max", longest_line(s, c.verb)));
 		return smtp_queue_reply(s, &smtp_unknown_verb, 500, SLICE("5.5.2 Line too long"));
 	}
-	if (smtp_command_parse(line, &c) < 0) {
+	if (err < 0 || (c.utf8 && !smtp_takes_utf8(s, c.verb))) {
 		violation(s, "Invalid command line", "line", smtp_loggable(line));
 		return smtp_queue_reply(s, &smtp_unknown_verb, 500, SLICE(SYNTAX_TEXT));
 	}

@@ -33,6 +33,7 @@ void smtp_end_transaction(struct smtp *s)
 	s->recipients_room = 0;
 	s->n_recipients = 0;
 	s->body_octets = 0;
+	s->mail = (struct smtp_mail_options){ .has_size = false };
 	arena_free(&s->transaction);
 }
 
@@ -85,6 +86,7 @@ void smtp_on_mail(struct smtp *s, struct smtp_pending *p, unsigned code)
 	smtp_end_transaction(s);
 	s->reset_by_us = false;
 	s->state = SMTP_STATE_MAIL;
+	s->mail = p->mail;
 	s->transaction = arena_child(s->proxy->arena, SMTP_TRANSACTION_OCTETS, 0);
 	if (s->transaction != NULL)
 		s->sender = arena_copy(s->transaction, p->mailbox);

@@ -30,7 +30,7 @@ struct smtp_config {
 	int64_t max_request_length, max_auth_request_length, max_response_length, max_line_length;
 	int64_t max_recipients, permit_extensions;
 	bool require_crlf, permit_unknown_command, permit_long_responses, permit_omission_of_angle_brackets;
-	bool add_received_header, tls_passthrough, permit_early_input;
+	bool add_received_header, tls_passthrough, permit_early_input, permit_source_routes;
 	struct slice append_domain;
 	/* Of the standard policy class. */
 	bool resolve_host, relay_check, permit_percent_hack, permit_exclamation_mark, error_soft;
@@ -51,6 +51,7 @@ struct smtp_pending {
 	const struct smtp_verb *verb;
 	struct slice name, param;		/* as forwarded */
 	struct slice mailbox;			/* of MAIL and RCPT */
+	struct smtp_mail_options mail;		/* of MAIL */
 	size_t octets;				/* forwarded */
 	bool local;				/* the reply is ours: */
 	unsigned code;
@@ -83,6 +84,9 @@ struct smtp {
 	uint8_t *recipients_text;		/* what recipients points to, unless policy code wrote it */
 	size_t recipients_room;
 	unsigned n_recipients;
+	struct smtp_mail_options mail;		/* of the transaction */
+	bool utf8;				/* the last MAIL that was forwarded had SMTPUTF8 */
+	bool client_authenticated;
 	uint64_t body_octets;			/* of the message, dot line included */
 	deadline_t client_due, server_due;
 	bool pipelining;			/* the server takes groups of commands */
@@ -130,6 +134,10 @@ void smtp_queue_pop(struct smtp *s);
 
 /* request.c: takes the client's commands as far as they may go on now. WAITS (policy code). */
 co_waits int smtp_take_commands(struct smtp *s) MUST_CHECK;
+/* What arguments of the client's commands are parsed against now. */
+struct smtp_syntax smtp_syntax_of(const struct smtp *s);
+/* May the parameter of this verb be other than ASCII now? */
+bool smtp_takes_utf8(const struct smtp *s, const struct smtp_verb *verb);
 
 /* response.c: gives the client the replies that are there. WAITS (policy code). */
 co_waits int smtp_answer(struct smtp *s) MUST_CHECK;

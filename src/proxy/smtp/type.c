@@ -43,6 +43,8 @@ static const struct attribute smtp_attributes[] = {
 	{ .name = "permit_omission_of_angle_brackets", .type = ATTR_BOOL, .access = CFG_R,
 	  .offset = CONFIG(permit_omission_of_angle_brackets),
 	  .doc = "TRUE: the paths of MAIL and RCPT may lack both angle brackets; the server gets them." },
+	{ .name = "permit_source_routes", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(permit_source_routes), .number = 1,
+	  .doc = "TRUE: a source route in a path ('<@a:user@b>') is dropped. FALSE: the command is refused." },
 	{ .name = "permit_early_input", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(permit_early_input),
 	  .doc = "TRUE: a client may send before the greeting, and its message before the server asked for it." },
 	{ .name = "append_domain", .type = ATTR_STRING, .access = CFG_RW | ATTR_LINE, .offset = CONFIG(append_domain), .text = "",

@@ -10,6 +10,7 @@
 #define EMPTY SMTP_PATH_MAY_BE_EMPTY
 #define BARE SMTP_PATH_BARE
 #define PM SMTP_PATH_POSTMASTER
+#define UTF8 SMTP_PATH_UTF8
 
 struct path_case {
 	const char *in;
@@ -77,6 +78,29 @@ static const struct path_case path_cases[] = {
 	{ "<a@b@d>", 0, "", SMTP_ADDRESS_BRACKETS, NULL, NULL, NULL },
 	{ "<" A63 "@d>", 0, "", SMTP_ADDRESS_OK, A63 "@d", "d", "" },
 	{ "<x" A63 "@d>", 0, "", SMTP_ADDRESS_TOO_LONG, NULL, NULL, NULL },
+	/* One spelling: quotes and backslashes only where they must be. */
+	{ "<\"u\"@d>", 0, "", SMTP_ADDRESS_OK, "u@d", "d", "" },
+	{ "<\"\\u.v\"@d> x", 0, "", SMTP_ADDRESS_OK, "u.v@d", "d", " x" },
+	{ "<\"u.\"@d>", 0, "", SMTP_ADDRESS_OK, "\"u.\"@d", "d", "" },
+	{ "<\"\"@d>", 0, "", SMTP_ADDRESS_OK, "\"\"@d", "d", "" },
+	{ "<\"\\a\\\\\\ \\\"\"@d>", 0, "", SMTP_ADDRESS_OK, "\"a\\\\ \\\"\"@d", "d", "" },
+	{ "<\"u\">", 0, "d", SMTP_ADDRESS_OK, "u@d", "d", "" },
+	{ "<\"postmaster\">", PM, "", SMTP_ADDRESS_OK, "postmaster", "", "" },
+	/* Beyond ASCII. */
+	{ "<\xc3\xa9.\xe4\xbd\xa0@d>", UTF8, "", SMTP_ADDRESS_OK, "\xc3\xa9.\xe4\xbd\xa0@d", "d", "" },
+	{ "<\"\xc3\xa9\"@d>", UTF8, "", SMTP_ADDRESS_OK, "\xc3\xa9@d", "d", "" },
+	{ "<\"\xc3\xa9 \"@d>", UTF8, "", SMTP_ADDRESS_OK, "\"\xc3\xa9 \"@d", "d", "" },
+	{ "<u@\xc3\xa9.example>", UTF8, "", SMTP_ADDRESS_OK, "u@\xc3\xa9.example", "\xc3\xa9.example", "" },
+	{ "<@\xc3\xa9.example:u@d>", UTF8, "", SMTP_ADDRESS_OK, "u@d", "d", "" },
+	{ "<u@\xc3\xa9.example>", 0, "", SMTP_ADDRESS_DOMAIN, NULL, NULL, NULL },
+	{ "<\xc3@d>", UTF8, "", SMTP_ADDRESS_LOCAL_PART, NULL, NULL, NULL },
+	{ "<u\xc0\xae@d>", UTF8, "", SMTP_ADDRESS_NO_AT, NULL, NULL, NULL },
+	{ "<\"\\\xc3\xa9\"@d>", UTF8, "", SMTP_ADDRESS_LOCAL_PART, NULL, NULL, NULL },
+	{ "<u\xef\xbc\xa0@d>", UTF8, "", SMTP_ADDRESS_NO_AT, NULL, NULL, NULL },		/* fullwidth @ */
+	{ "<u@a\xe3\x80\x82" "d>", UTF8, "", SMTP_ADDRESS_BRACKETS, NULL, NULL, NULL },	/* ideographic full stop */
+	{ "<u@a\xef\xbc\x8e" "d>", UTF8, "", SMTP_ADDRESS_BRACKETS, NULL, NULL, NULL },	/* fullwidth full stop */
+	{ "<\xe2\x80\xaeu@d>", UTF8, "", SMTP_ADDRESS_LOCAL_PART, NULL, NULL, NULL },		/* right-to-left override */
+	{ "<\xc2\x85@d>", UTF8, "", SMTP_ADDRESS_LOCAL_PART, NULL, NULL, NULL },
 	/* Domains. */
 	{ "<u@a.b-c.d>", 0, "", SMTP_ADDRESS_OK, "u@a.b-c.d", "a.b-c.d", "" },
 	{ "<u@d.>", 0, "", SMTP_ADDRESS_DOMAIN, NULL, NULL, NULL },
@@ -96,6 +120,7 @@ static const struct path_case path_cases[] = {
 	{ "<u@[tag:text]>", 0, "", SMTP_ADDRESS_DOMAIN, NULL, NULL, NULL },
 	{ "<u@#>", 0, "", SMTP_ADDRESS_DOMAIN, NULL, NULL, NULL },
 	{ "<u@d\xff>", 0, "", SMTP_ADDRESS_BRACKETS, NULL, NULL, NULL },
+	{ "<@h1:u@d>", SMTP_PATH_NO_ROUTE, "", SMTP_ADDRESS_ROUTE_REFUSED, NULL, NULL, NULL },
 	/* A source route counts against the limit of a path. */
 	{ "<@" LABEL63 ",@" LABEL63 ",@" LABEL63 ",@" LABEL63 ":u@d>", 0, "", SMTP_ADDRESS_TOO_LONG, NULL, NULL, NULL },
 };

@@ -34,6 +34,11 @@ static const struct line_case lines[] = {
 	{ SLICE_INIT("NOOP \x01"), -EBADMSG, NULL, NULL, 0 },
 	{ SLICE_INIT("NOOP \x7f"), -EBADMSG, NULL, NULL, 0 },
 	{ SLICE_INIT("NOOP \x80"), -EBADMSG, NULL, NULL, 0 },
+	{ SLICE_INIT("NOOP \xc3\xa4"), 0, "NOOP", "\xc3\xa4", SMTP_NOOP },	/* for who may have it to decide */
+	{ SLICE_INIT("N\xc3\xa4OP"), -EBADMSG, NULL, NULL, 0 },
+	{ SLICE_INIT("NOOP \xc3"), -EBADMSG, NULL, NULL, 0 },
+	{ SLICE_INIT("NOOP \xc2\x85"), -EBADMSG, NULL, NULL, 0 },
+	{ SLICE_INIT("NOOP \xe2\x80\xae"), -EBADMSG, NULL, NULL, 0 },
 };
 
 static void test_lines(void **state)
@@ -85,15 +90,29 @@ static const struct argument_case arguments[] = {
 	{ SMTP_MAIL, "From:<u@d>SIZE=1", SMTP_EXT_SIZE, -EBADMSG, NULL },
 	{ SMTP_MAIL, "From:<u@d> BODY=BINARYMIME", SMTP_EXT_8BITMIME, -EBADMSG, NULL },
 	{ SMTP_MAIL, "From:<u@d> BODY=8BITMIME", 0, -EBADMSG, NULL },
-	{ SMTP_MAIL, "From:<u@d> AUTH=<>", 0xff, -EBADMSG, NULL },
-	{ SMTP_MAIL, "From:<u@d> RET=FULL", 0xff, -EBADMSG, NULL },
-	{ SMTP_MAIL, "From:<u@d> SMTPUTF8", 0xff, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:<u@d> AUTH=<>", SMTP_EXT_BITS & ~SMTP_EXT_AUTH, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:<u@d> NOTIFY=NEVER", SMTP_EXT_BITS, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:<\xc3\xa4@d> SMTPUTF8", SMTP_EXT_SMTPUTF8, 0, "From:<\xc3\xa4@d> SMTPUTF8" },
+	{ SMTP_MAIL, "From:<u@\xc3\xa4.d> smtputf8", SMTP_EXT_SMTPUTF8, 0, "From:<u@\xc3\xa4.d> SMTPUTF8" },
+	{ SMTP_MAIL, "From:<u@d> SMTPUTF8", SMTP_EXT_SMTPUTF8, 0, "From:<u@d> SMTPUTF8" },
+	{ SMTP_MAIL, "From:<\xc3\xa4@d>", SMTP_EXT_SMTPUTF8, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:<\xc3\xa4@d> SMTPUTF8", SMTP_EXT_BITS & ~SMTP_EXT_SMTPUTF8, -EBADMSG, NULL },
+	{ SMTP_RCPT, "To:<\xc3\xa4@d>", SMTP_EXT_SMTPUTF8, -EBADMSG, NULL },
+	{ SMTP_VRFY, "someone", 0, 0, "someone" },
+	{ SMTP_VRFY, "", 0, -EBADMSG, NULL },
+	{ SMTP_VRFY, "  ", 0, -EBADMSG, NULL },
+	{ SMTP_EXPN, "list smtputf8", SMTP_EXT_SMTPUTF8, 0, "list smtputf8" },
+	{ SMTP_VRFY, "\xc3\xa4 SMTPUTF8", SMTP_EXT_SMTPUTF8, 0, "\xc3\xa4 SMTPUTF8" },
+	{ SMTP_VRFY, "\xc3\xa4 SMTPUTF8", 0, -EBADMSG, NULL },
+	{ SMTP_VRFY, "\xc3\xa4", SMTP_EXT_SMTPUTF8, -EBADMSG, NULL },
 	{ SMTP_RCPT, "to:   <u@d>", 0, 0, "To:<u@d>" },
 	{ SMTP_RCPT, "To:<postMaster>", 0, 0, "To:<postMaster>" },
 	{ SMTP_RCPT, "To:<>", 0, -EBADMSG, NULL },
 	{ SMTP_RCPT, "To:<u@d> ", 0, -EBADMSG, NULL },
-	{ SMTP_RCPT, "To:<u@d> NOTIFY=NEVER", 0xff, -EBADMSG, NULL },
+	{ SMTP_RCPT, "To:<u@d> NOTIFY=NEVER", SMTP_EXT_BITS & ~SMTP_EXT_DSN, -EBADMSG, NULL },
 	{ SMTP_RCPT, "From:<u@d>", 0, -EBADMSG, NULL },
+	{ SMTP_RCPT, "To:<u@d> SIZE=1", SMTP_EXT_BITS, -EBADMSG, NULL },
+	{ SMTP_RCPT, "To:<u@d> notify=never ", SMTP_EXT_DSN, 0, "To:<u@d> NOTIFY=NEVER" },
 	{ SMTP_DATA, "", 0, 0, "" },
 	{ SMTP_DATA, "x", 0, -EBADMSG, NULL },
 	{ SMTP_RSET, "x", 0, -EBADMSG, NULL },
@@ -113,7 +132,7 @@ static void test_arguments(void **state)
 
 	for (size_t i = 0; i < ARRAY_LEN(arguments); i++) {
 		const struct argument_case *c = &arguments[i];
-		struct smtp_syntax syntax = { .active_extensions = c->extensions };
+		struct smtp_syntax syntax = { .active_extensions = c->extensions, .source_routes = true };
 		struct smtp_argument out = { .has_path = false };
 		struct smtp_flaw flaw = { 0 };
 		int result = smtp_verbs[c->verb].parse(&syntax, slice_cstr(c->param), arena, &out, &flaw);
@@ -153,6 +172,29 @@ static void test_keywords(void **state)
 	assert_null(smtp_extension_named(SLICE("X-FOO")));
 }
 
+/* A source route is dropped, or refused where the policy says so. */
+static void test_source_route(void **state)
+{
+	struct arena *arena = arena_create(1 << 20, 0);
+	struct smtp_syntax syntax = { .source_routes = false };
+	struct smtp_argument out;
+	struct smtp_flaw flaw = { 0 };
+
+	assert_int_equal(smtp_parse_rcpt(&syntax, SLICE("To:<@a:u@d>"), arena, &out, &flaw), -EBADMSG);
+	assert_string_equal(flaw.text, "Source route in path");
+	assert_int_equal(smtp_parse_rcpt(&syntax, SLICE("To:<u@d>"), arena, &out, &flaw), 0);
+	arena_free(&arena);
+}
+
+static void test_allowances(void **state)
+{
+	assert_int_equal(smtp_extension_allowance(0, false), 0);
+	assert_int_equal(smtp_extension_allowance(SMTP_EXT_SIZE | SMTP_EXT_8BITMIME, false), 26 + 17);
+	assert_int_equal(smtp_extension_allowance(SMTP_EXT_SIZE | SMTP_EXT_8BITMIME, true), 0);
+	assert_int_equal(smtp_extension_allowance(SMTP_EXT_DSN, false), 107);
+	assert_int_equal(smtp_extension_allowance(SMTP_EXT_DSN, true), 500);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +202,8 @@ int main(void)
 		cmocka_unit_test(test_arguments),
 		cmocka_unit_test(test_codes),
 		cmocka_unit_test(test_keywords),
+		cmocka_unit_test(test_source_route),
+		cmocka_unit_test(test_allowances),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
