@@ -112,7 +112,7 @@ class Service(AbstractService):
                  dnat=None, authentication_policy=None, authorization_policy=None, max_instances=0, max_sessions=0,
                  auth_name=None, resolver_policy=None, auth=None, auth_policy=None, keepalive=None,
                  encryption_policy=None, limit_target_zones_to=None, detector_config=None,
-                 detector_default_service_name=None):
+                 detector_default_service_name=None, accept_proxy_protocol=None):
         super().__init__(name)
         self.proxy_class = self._checked_class(proxy_class)
         self.router = router or default_router or _Router.TransparentRouter()
@@ -132,7 +132,8 @@ class Service(AbstractService):
             self.keepalive = _int_argument("keepalive", keepalive, 0, 3)
         except _Refused as refused:
             self._wrong(refused.message, refused.hint)
-        self.limit_target_zones_to = self._checked_zones(limit_target_zones_to)
+        self.limit_target_zones_to = self._checked_zones("limit_target_zones_to", limit_target_zones_to)
+        self.accept_proxy_protocol = self._checked_zones("accept_proxy_protocol", accept_proxy_protocol)
 
     def _checked_class(self, proxy_class):
         if not isinstance(proxy_class, type) or not issubclass(proxy_class, _Proxy):
@@ -192,13 +193,13 @@ class Service(AbstractService):
         self.resolver_policy = resolver
         self.encryption_policy = encryption
 
-    def _checked_zones(self, zones):
+    def _checked_zones(self, what, zones):
         if zones is None:
             return ()
         zones = _sequence(zones)
         for name in zones:
             if name not in _registry.zones():
-                self._wrong("limit_target_zones_to: there is no zone %s" % _shown(name),
+                self._wrong("%s: there is no zone %s" % (what, _shown(name)),
                             _problems.did_you_mean(name, _registry.zones()))
         return tuple(zones)
 

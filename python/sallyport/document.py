@@ -103,7 +103,8 @@ class Writer:
             row.update(kind="proxy", config=config, router=service.router._document(),
                        chainer=service.chainer._document(), max_instances=service.max_instances,
                        keepalive=service.keepalive,
-                       limit_target_zones_to=[registry.zones()[z]._index for z in service.limit_target_zones_to])
+                       limit_target_zones_to=[registry.zones()[z]._index for z in service.limit_target_zones_to],
+                       accept_proxy_protocol=[registry.zones()[z]._index for z in service.accept_proxy_protocol])
         return row
 
     def _config(self, service, owner):

@@ -105,6 +105,12 @@ static const char *source_words(const struct connect_request *plan, char *buf, s
 	return buf;
 }
 
+/* The decision stands only for connections of the peer's own. */
+static bool awaits_header(const struct decision *d)
+{
+	return zone_is_within_any(d->src_zone, d->service->header_zones, d->service->n_header_zones);
+}
+
 static const char *service_kind_name(const struct service *s)
 {
 	static const char *const names[] = { [SERVICE_PROXY] = "proxy", [SERVICE_PF] = "pf", [SERVICE_DENY] = "deny" };
@@ -151,6 +157,8 @@ static void add_route(json_t *answer, const struct decision *d, const struct flo
 	else if (err == -EAFNOSUPPORT)
 		json_object_set_new(answer, "source_error",
 				    json_string("the client's address can't be forged in the target's family"));
+	if (awaits_header(d))
+		json_object_set_new(answer, "awaits_proxy_header", json_true());
 	if (d->service->router.proxy_protocol != 0)
 		json_object_set_new(answer, "proxy_protocol", json_integer(d->service->router.proxy_protocol));
 }
@@ -377,6 +385,9 @@ static void show_route(const struct decision *d, const struct flow *flow, FILE *
 		fputs("A Service serves only TCP: the packet is dropped.\n", out);
 		return;
 	}
+	if (awaits_header(d))
+		fprintf(out, "The connection must begin with a PROXY header, and is then decided anew for the client that the\n"
+			"header names (explain --from that address); what follows is for a header that names none (LOCAL)\n");
 	err = plan_route(d->service, flow, &plan);
 	if (err == 0 || err == -EAFNOSUPPORT)
 		fprintf(out, "Proxy %s (class %s) connects to %s%s\n", d->service->proxy->type->name,

@@ -141,7 +141,7 @@ static int read_proxy_service(struct document_reader *d, const struct json_path 
 			      struct service *service)
 {
 	static const char *const members[] = { "name", "kind", "at", "config", "router", "chainer", "max_instances",
-					       "keepalive", "limit_target_zones_to", NULL };
+					       "keepalive", "limit_target_zones_to", "accept_proxy_protocol", NULL };
 	int64_t config, max_instances, keepalive;
 	int err = json_want_object(&d->json, path, json, members);
 
@@ -159,6 +159,10 @@ static int read_proxy_service(struct document_reader *d, const struct json_path 
 		err = document_read_zone_list(d, &(struct json_path){ path, "limit_target_zones_to", 0 },
 					      json_object_get(json, "limit_target_zones_to"), &service->target_zones,
 					      &service->n_target_zones);
+	if (err == 0)
+		err = document_read_zone_list(d, &(struct json_path){ path, "accept_proxy_protocol", 0 },
+					      json_object_get(json, "accept_proxy_protocol"), &service->header_zones,
+					      &service->n_header_zones);
 	if (err < 0)
 		return err;
 	service->proxy = d->policy->configs[config];

@@ -73,6 +73,8 @@ struct service {
 	bool keepalive_client, keepalive_server;
 	const struct zone *const *target_zones;	/* limit_target_zones_to; n 0 = no check */
 	size_t n_target_zones;
+	const struct zone *const *header_zones;	/* whose peers must begin with a PROXY header, and are believed */
+	size_t n_header_zones;
 	/* SERVICE_DENY */
 	uint8_t deny_ipv4, deny_ipv6;		/* DenyIPv4, DenyIPv6 numbers of the policy language */
 	bool deny_logging;
@@ -139,6 +141,7 @@ const struct zone *policy_zone_named(const struct policy *policy, struct slice n
 const struct service *policy_service_named(const struct policy *policy, struct slice name);
 /* zone is ancestor or one of its administrative descendants. NULL zone: false. */
 bool zone_is_within(const struct zone *zone, const struct zone *ancestor);
+bool zone_is_within_any(const struct zone *zone, const struct zone *const *ancestors, size_t n);
 
 struct decision {
 	const struct rule *rule;		/* NULL: none matches */

@@ -151,6 +151,14 @@ bool zone_is_within(const struct zone *zone, const struct zone *ancestor)
 	return zone != NULL && ancestor != NULL;
 }
 
+bool zone_is_within_any(const struct zone *zone, const struct zone *const *ancestors, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (zone_is_within(zone, ancestors[i]))
+			return true;
+	return false;
+}
+
 /* A root has depth 1. Climbing ends after ZONE_DEPTH_MAX steps, so a loop is found too. */
 static int set_depth(struct zone *zone, struct policy_problems *problems)
 {

@@ -88,6 +88,12 @@ static void arm(struct worker *w)
 	}
 }
 
+/* Sessions, and those that may become some. */
+static unsigned connections(const struct worker *w)
+{
+	return w->env.n_sessions + w->env.n_arrivals;
+}
+
 static int local_endpoint(int fd, struct endpoint *out)
 {
 	struct sockaddr_storage sa;
@@ -125,7 +131,7 @@ static void on_connection(void *arg, int fd, const struct endpoint *peer)
 		interfaces_of_connection(w->interfaces, fd, &flow);
 	if (session_start(&w->env, fd, &flow) != 0)
 		session_records_refused(&w->records);
-	if (w->env.n_sessions >= w->sessions_max && !w->full) {
+	if (connections(w) >= w->sessions_max && !w->full) {
 		w->full = true;
 		disarm(w);
 		log_event(LOG_CORE_ERROR, 1, slice_cstr("nosession"), "No room for more sessions in this worker",
@@ -149,18 +155,31 @@ static void on_change(struct session_env *env, struct session *s)
 	session_records_update(s);
 }
 
-static void on_end(struct session_env *env, struct session *s)
+static void one_less(struct worker *w)
 {
-	struct worker *w = env->owner;
-
-	session_records_end(&w->records, s);
-	if (w->draining)		/* the session is still in the list: look again in the next turn */
+	if (w->draining)		/* a session is still in the list: look again in the next turn */
 		set_timer(w, &w->drain_check, 0);
 	if (w->full) {
 		w->full = false;
 		if (w->accepting)
 			arm(w);
 	}
+}
+
+static void on_end(struct session_env *env, struct session *s)
+{
+	struct worker *w = env->owner;
+
+	session_records_end(&w->records, s);
+	one_less(w);
+}
+
+static void on_refused(struct session_env *env)
+{
+	struct worker *w = env->owner;
+
+	session_records_refused(&w->records);
+	one_less(w);
 }
 
 static void on_refresh(struct loop_timer *timer)
@@ -180,7 +199,7 @@ static void check_drained(struct loop_timer *timer)
 {
 	struct worker *w = WORKER_OF(timer, drain_check);
 
-	if (w->env.n_sessions == 0)
+	if (connections(w) == 0)
 		loop_stop(w->loop);
 }
 
@@ -196,6 +215,7 @@ static void on_drain_limit(struct loop_timer *timer)
 	w->canceled = true;
 	for (struct session *s = w->env.sessions; s != NULL; s = s->next)
 		session_stop(s, true);
+	session_stop_arrivals(&w->env);
 	set_timer(w, &w->drain_limit, CANCEL_GRACE_MS);
 }
 
@@ -219,6 +239,8 @@ static void drain(struct worker *w, int64_t limit_ms, bool ask_to_end)
 		limit_ms = 86400000;
 	for (struct session *s = w->env.sessions; ask_to_end && s != NULL; s = s->next)
 		session_stop(s, false);
+	if (ask_to_end)
+		session_stop_arrivals(&w->env);
 	set_timer(w, &w->drain_limit, limit_ms);
 	set_timer(w, &w->drain_check, 0);
 }
@@ -379,6 +401,7 @@ static int prepare(struct worker *w)
 		.forged_mark = setup->can_forge ? KERNEL_FORGED_MARK : 0,
 		.session_arena_max = SESSION_ARENA_MAX,
 		.callback_timeout_ms = CALLBACK_TIMEOUT_MS,
+		.on_refused = on_refused,
 		.on_start = on_start,
 		.on_change = on_change,
 		.on_end = on_end,

@@ -33,6 +33,12 @@ const char *const verdict_names[VERDICT_COUNT] = {
 };
 static_assert(VERDICT_COUNT == 7, "a name for each verdict");
 
+const char *const client_from_names[CLIENT_FROM_COUNT] = {
+	[CLIENT_FROM_CONNECTION] = "connection",
+	[CLIENT_FROM_PROXY_HEADER] = "proxy-header",
+};
+static_assert(CLIENT_FROM_COUNT == 2, "a name for each source");
+
 /* The policy language's way to print a zone: Zone(NAME), None. */
 static struct slice zone_printed(const struct zone *zone, char *buf, size_t size)
 {
@@ -44,24 +50,44 @@ static struct slice zone_printed(const struct zone *zone, char *buf, size_t size
 	return slice_of(buf, n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1);
 }
 
-void account_refused(const struct session_env *env, const struct flow *flow, const struct decision *d,
+void account_refused(const struct session_env *env, const struct connection *c, const struct decision *d,
 		     const char *reason)
 {
-	char client[ENDPOINT_TEXT_MAX], local[ENDPOINT_TEXT_MAX], zone[160];
+	char client[ENDPOINT_TEXT_MAX], local[ENDPOINT_TEXT_MAX], peer[ENDPOINT_TEXT_MAX], zone[160];
 
 	if (!log_wants(LOG_CORE_POLICY, 1))
 		return;
 	log_event(LOG_CORE_POLICY, 1, slice_cstr("nosession"), "Connection refused",
 		  F_TEXT("reason", reason),
 		  F_TEXT("service", d->service != NULL ? d->service->name : "None"),
-		  F_TEXT("client_address", endpoint_log_text(&flow->src, client)),
+		  F_TEXT("client_address", endpoint_log_text(&c->flow->src, client)),
 		  F_OCTETS("client_zone", zone_printed(d->src_zone, zone, sizeof(zone))),
-		  F_TEXT("client_local", endpoint_log_text(&flow->dst, local)));
+		  F_TEXT("client_local", endpoint_log_text(&c->flow->dst, local)),
+		  F_TEXT("peer_address", endpoint_log_text(&c->peer, peer)));
+}
+
+void account_no_header(const struct flow *flow, const struct zone *zone, const struct service *service, bool harmless,
+		       const char *reason, struct slice octets)
+{
+	char peer[ENDPOINT_TEXT_MAX], local[ENDPOINT_TEXT_MAX], name[160];
+	enum log_tag tag = harmless ? LOG_CORE_SESSION : LOG_CORE_VIOLATION;
+	int level = harmless ? 4 : 2;
+
+	if (!log_wants(tag, level))
+		return;
+	log_event(tag, level, slice_cstr("nosession"), "No PROXY header from a peer that must send one",
+		  F_TEXT("fault", harmless ? "none" : fault_names[FAULT_CLIENT]),
+		  F_TEXT("reason", reason),
+		  F_TEXT("service", service->name),
+		  F_TEXT("peer_address", endpoint_log_text(&flow->src, peer)),
+		  F_OCTETS("peer_zone", zone_printed(zone, name, sizeof(name))),
+		  F_TEXT("client_local", endpoint_log_text(&flow->dst, local)),
+		  F_OCTETS("octets", octets));
 }
 
 void account_started(const struct session *s, int client_fd)
 {
-	char client[ENDPOINT_TEXT_MAX], local[ENDPOINT_TEXT_MAX], zone[160];
+	char client[ENDPOINT_TEXT_MAX], local[ENDPOINT_TEXT_MAX], peer[ENDPOINT_TEXT_MAX], zone[160];
 	struct slice id = slice_cstr(s->id);
 
 	log_event(LOG_CORE_SESSION, 5, id, "Starting service", F_TEXT("name", s->service->name));
@@ -72,7 +98,9 @@ void account_started(const struct session *s, int client_fd)
 		  F_TEXT("client_address", endpoint_log_text(&s->client, client)),
 		  F_OCTETS("client_zone", zone_printed(s->decision.src_zone, zone, sizeof(zone))),
 		  F_TEXT("client_local", endpoint_log_text(&s->client_local, local)),
-		  F_TEXT("client_protocol", "TCP"));
+		  F_TEXT("client_protocol", "TCP"),
+		  F_TEXT("client_from", client_from_names[s->client_from]),
+		  F_TEXT("peer_address", endpoint_log_text(&s->peer, peer)));
 }
 
 void account_connected(const struct session *s, int server_fd)
@@ -167,7 +195,7 @@ static const char *summary_zone(const struct zone *zone)
 /* Exactly the fields of the original, in its order; then our own. */
 void account_summary(const struct session *s)
 {
-	char client[IP_TEXT_MAX], local[IP_TEXT_MAX], server[IP_TEXT_MAX], server_local[IP_TEXT_MAX];
+	char client[IP_TEXT_MAX], local[IP_TEXT_MAX], server[IP_TEXT_MAX], server_local[IP_TEXT_MAX], peer[IP_TEXT_MAX];
 	char rule[16] = "N/A";
 	const struct proxy *p = &s->proxy;
 	int64_t end_ms;
@@ -203,5 +231,8 @@ void account_summary(const struct session *s)
 		  F_INT("octets_from_client", s->octets[OCTETS_FROM_CLIENT]),
 		  F_INT("octets_to_client", s->octets[OCTETS_TO_CLIENT]),
 		  F_INT("octets_from_server", s->octets[OCTETS_FROM_SERVER]),
-		  F_INT("octets_to_server", s->octets[OCTETS_TO_SERVER]));
+		  F_INT("octets_to_server", s->octets[OCTETS_TO_SERVER]),
+		  F_TEXT("client_from", client_from_names[s->client_from]),
+		  F_TEXT("peer_address", summary_ip(&s->peer, peer)),
+		  F_INT("peer_port", s->peer.port));
 }

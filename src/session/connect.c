@@ -10,12 +10,7 @@
 /* limit_target_zones_to: the target's zone or one of its administrative ancestors is named. */
 static bool zone_permitted(const struct service *service, const struct zone *zone)
 {
-	if (service->n_target_zones == 0)
-		return true;
-	for (size_t i = 0; i < service->n_target_zones; i++)
-		if (zone_is_within(zone, service->target_zones[i]))
-			return true;
-	return false;
+	return service->n_target_zones == 0 || zone_is_within_any(zone, service->target_zones, service->n_target_zones);
 }
 
 static int connection_failed(struct session *s, int err)
@@ -67,7 +62,7 @@ co_waits int proxy_connect_server(struct proxy *proxy)
 		return -EACCES;
 	}
 	s->server_local = request.local;
-	s->leg = leg_identity_of(s->service, &request, &s->client, &s->client_local);
+	s->leg = leg_identity_of(s->service, &request, &s->client, &s->wanted);
 	proxy->doing = "connecting to the server";
 	err = s->env->connector->connect(s->env->connector, &request,
 					 deadline_in(s->service->chainer.timeout_connect_ms), &proxy->server);

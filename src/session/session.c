@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A session's life, from the accepted socket to its accounting record. What makes it hard is
- * only the order of the end: the proxy has returned, streams are accounted and closed, the
+ * A session's life, from the accepted socket to its accounting record: decide (after the PROXY
+ * header where the peer must send one, arrival.c), create, run. What makes it hard is only the
+ * order of the end: the proxy has returned, streams are accounted and closed, the
  * environment has been told, and then the arena takes everything else with it.
  *
  * The session struct lies on its own arena; the arena outlives the coroutine's last wait.
@@ -16,13 +17,20 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Refuse with RST: nothing is owed to the peer, and no TIME_WAIT is left behind. */
-static void refuse_fd(int fd)
+void session_refuse_fd(int fd)
 {
 	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 
 	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	close(fd);
+}
+
+static void refuse(struct connection *c)
+{
+	if (c->stream != NULL)
+		stream_reset(&c->stream);
+	else
+		session_refuse_fd(c->fd);
 }
 
 /* Append to a NUL-terminated text of the given size; too long is cut. */
@@ -309,7 +317,7 @@ static void tell_start(struct session *s)
 }
 
 /* A session over its service's limit: no proxy runs, but it has an id and a record. */
-static void end_over_limit(struct session *s, int fd)
+static void end_over_limit(struct session *s, struct connection *c)
 {
 	struct arena *arena = s->arena;
 
@@ -318,7 +326,7 @@ static void end_over_limit(struct session *s, int fd)
 	s->verdict = VERDICT_DENIED_BY_LIMIT;
 	s->proxy.fault = FAULT_POLICY;
 	s->proxy.reason = "too-many-sessions";
-	refuse_fd(fd);
+	refuse(c);
 	tell_start(s);
 	account_summary(s);
 	if (s->env->on_end != NULL)
@@ -326,7 +334,7 @@ static void end_over_limit(struct session *s, int fd)
 	arena_free(&arena);
 }
 
-static struct session *session_create(struct session_env *env, const struct flow *flow,
+static struct session *session_create(struct session_env *env, const struct connection *c,
 				      const struct decision *decision)
 {
 	struct arena *arena = arena_create(env->session_arena_max, 0);
@@ -338,11 +346,14 @@ static struct session *session_create(struct session_env *env, const struct flow
 	}
 	s->env = env;
 	s->arena = arena;
-	s->flow = *flow;
+	s->flow = *c->flow;
 	s->decision = *decision;
 	s->service = decision->service;
-	s->client = flow->src;
-	s->client_local = flow->dst;
+	s->client = c->flow->src;
+	s->client_local = c->flow->dst;
+	s->peer = c->peer;
+	s->wanted = c->wanted;
+	s->client_from = c->client_from;
 	s->server_zone = decision->dst_zone;
 	s->start_ms = loop_now(env->loop);
 	s->start_wall_ms = loop_wall_ms(env->loop);
@@ -364,18 +375,18 @@ static void log_no_resources(const struct session_env *env, const char *what)
 		  F_TEXT("missing", what), F_INT("sessions", env->n_sessions));
 }
 
-/* The client's stream and the coroutine; on failure fd is closed and the session stays ours. */
-static int set_going(struct session *s, int fd)
+/* The client's stream and the coroutine; on failure the connection is closed and the session stays ours. */
+static int set_going(struct session *s, struct connection *c)
 {
 	const int on = 1;
 
-	if (s->service->keepalive_client)
-		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	s->proxy.client = stream_open(s->env->loop, fd);
+	s->proxy.client = c->stream != NULL ? c->stream : stream_open(s->env->loop, c->fd);
 	if (s->proxy.client == NULL) {
-		close(fd);
+		close(c->fd);
 		return -ENOMEM;
 	}
+	if (s->service->keepalive_client)
+		(void)setsockopt(stream_fd(s->proxy.client), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	s->co = co_spawn(s->env->loop, session_main, s);
 	if (s->co == NULL) {
 		stream_reset(&s->proxy.client);
@@ -384,31 +395,29 @@ static int set_going(struct session *s, int fd)
 	return 0;
 }
 
-int session_start(struct session_env *env, int fd, const struct flow *flow)
+int session_begin(struct session_env *env, struct connection *c, const struct decision *decision)
 {
-	struct decision decision;
 	struct session *s;
 	struct arena *arena;
 
-	policy_decide(env->policy, flow, &decision);
-	if (decision.service == NULL || decision.service->kind != SERVICE_PROXY) {
-		account_refused(env, flow, &decision, decision.service == NULL ? "no rule matches" :
-				decision.service->kind == SERVICE_DENY ? "the policy denies it" :
+	if (decision->service == NULL || decision->service->kind != SERVICE_PROXY) {
+		account_refused(env, c, decision, decision->service == NULL ? "no rule matches" :
+				decision->service->kind == SERVICE_DENY ? "the policy denies it" :
 				"the service only forwards packets");
-		refuse_fd(fd);
+		refuse(c);
 		return -EACCES;
 	}
-	s = session_create(env, flow, &decision);
+	s = session_create(env, c, decision);
 	if (s == NULL) {
-		refuse_fd(fd);
+		refuse(c);
 		log_no_resources(env, "memory");
 		return -ENOMEM;
 	}
 	if (!take_place(env, s->service)) {
-		end_over_limit(s, fd);
+		end_over_limit(s, c);
 		return -EACCES;
 	}
-	if (set_going(s, fd) != 0) {
+	if (set_going(s, c) != 0) {
 		log_no_resources(env, "stack or descriptor");
 		give_place_back(env, s->service);
 		arena = s->arena;
@@ -418,6 +427,28 @@ int session_start(struct session_env *env, int fd, const struct flow *flow)
 	link_session(s);
 	tell_start(s);
 	return 0;
+}
+
+/* The policy believes this peer, where it says whose connection it carries. */
+static bool awaits_header(const struct decision *d)
+{
+	return d->service != NULL && d->service->n_header_zones > 0 &&
+	       zone_is_within_any(d->src_zone, d->service->header_zones, d->service->n_header_zones);
+}
+
+int session_start(struct session_env *env, int fd, const struct flow *flow)
+{
+	struct connection c = { .fd = fd, .flow = flow, .peer = flow->src, .wanted = flow->dst };
+	struct decision decision;
+	int err;
+
+	policy_decide(env->policy, flow, &decision);
+	if (!awaits_header(&decision))
+		return session_begin(env, &c, &decision);
+	err = arrival_begin(env, fd, flow, &decision);
+	if (err != 0)
+		log_no_resources(env, "memory, stack or descriptor");
+	return err;
 }
 
 void session_stop(struct session *s, bool now)

@@ -37,6 +37,8 @@ struct session_env {
 	uint32_t forged_mark;			/* SO_MARK of forged server legs, 0 = none */
 	size_t session_arena_max;		/* octets a session may use */
 	int64_t callback_timeout_ms;
+	/* Told of a connection that session_start took and that got no session after all; may be NULL. */
+	void (*on_refused)(struct session_env *);
 	/* Told of every session; any may be NULL. */
 	void (*on_start)(struct session_env *, struct session *);
 	void (*on_change)(struct session_env *, struct session *);	/* state, addresses or counters */
@@ -44,8 +46,14 @@ struct session_env {
 	void *owner;				/* of the environment: the worker */
 	struct session *sessions;		/* running ones, doubly linked */
 	unsigned n_sessions;
+	struct arrival *arrivals;		/* connections whose PROXY header is awaited: no sessions yet */
+	unsigned n_arrivals;
 	uint32_t *service_sessions;		/* running per service, for max_instances; may be shared by workers */
 };
+
+/* Who says who the client is. */
+enum client_from { CLIENT_FROM_CONNECTION, CLIENT_FROM_PROXY_HEADER, CLIENT_FROM_COUNT };
+extern const char *const client_from_names[CLIENT_FROM_COUNT];	/* "connection", "proxy-header" */
 
 enum session_octets {
 	OCTETS_FROM_CLIENT, OCTETS_TO_CLIENT, OCTETS_FROM_SERVER, OCTETS_TO_SERVER, SESSION_OCTETS
@@ -60,7 +68,10 @@ struct session {
 	struct flow flow;
 	struct decision decision;
 	const struct service *service;		/* NULL: no rule matched; such a session ends at once */
-	struct endpoint client, client_local;	/* peer; original destination */
+	struct endpoint client, client_local;	/* the client, as the policy sees it; original destination */
+	struct endpoint peer;			/* who connected: the client, or one who speaks for it */
+	struct endpoint wanted;			/* what the client wanted to reach: client_local, or as the peer says */
+	enum client_from client_from;
 	struct endpoint server, server_local;	/* family AF_UNSPEC until connected; server_local as forged */
 	const struct zone *server_zone;		/* of the target */
 	struct leg_identity leg;		/* whom the server leg speaks for; meaningful once it was tried */
@@ -81,8 +92,13 @@ struct session {
 /*
  * Start a session on an accepted connection; fd is taken over in any case. flow.dst is the
  * original destination. 0; -ENOMEM; -EACCES when no rule or a denying one matches (logged, closed).
+ * Where the policy wants a PROXY header from the peer first there is no session yet when this
+ * returns: it begins, decided for the client of the header, or on_refused is told.
  */
 int session_start(struct session_env *env, int fd, const struct flow *flow);
+
+/* Connections whose header is awaited are refused now. */
+void session_stop_arrivals(struct session_env *env);
 
 /* Ask it to end at the next good moment; now: cancel its waits. */
 void session_stop(struct session *session, bool now);

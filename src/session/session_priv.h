@@ -5,10 +5,32 @@
 
 #include "session/session.h"
 
+/* An accepted connection that is to become a session. */
+struct connection {
+	int fd;				/* -1: it is a stream already: */
+	struct stream *stream;
+	const struct flow *flow;	/* src is the client */
+	struct endpoint peer, wanted;	/* as in struct session */
+	enum client_from client_from;
+};
+
+/* The session that was decided on, or the end of the connection, which is taken over in any
+ * case. As session_start. (session.c) */
+int session_begin(struct session_env *env, struct connection *c, const struct decision *decision);
+/* Refuse with RST: nothing is owed to the peer, and no TIME_WAIT is left behind. */
+void session_refuse_fd(int fd);
+
+/* Wait for the PROXY header of a connection that must have one, then session_begin. fd is taken
+ * over in any case. 0; -ENOMEM. (arrival.c) */
+int arrival_begin(struct session_env *env, int fd, const struct flow *flow, const struct decision *decision);
+
 /* Log lines of the life of a session, and its accounting records (account.c). */
 void account_started(const struct session *s, int client_fd);
-void account_refused(const struct session_env *env, const struct flow *flow, const struct decision *d,
+void account_refused(const struct session_env *env, const struct connection *c, const struct decision *d,
 		     const char *reason);
+/* The connection of a peer that had to begin with a PROXY header and did not. */
+void account_no_header(const struct flow *flow, const struct zone *zone, const struct service *service, bool harmless,
+		       const char *reason, struct slice octets);
 void account_connected(const struct session *s, int server_fd);
 void account_connect_failed(const struct session *s, int err);
 void account_target_refused(const struct session *s);

@@ -68,6 +68,14 @@ class OneFlow(Case):
         self.assertIn("with a PROXY header of version 2 that names the client", self.assertRuns(OK, "explain", path, *flow).stdout)
         self.assertNotIn("proxy_protocol", self.answer(*flow))
 
+    def test_awaited_proxy_header(self):
+        path = self.write(GOOD.replace("name='mail',", "name='mail', accept_proxy_protocol='dmz',"), "trusted.py")
+        flow = ("--proto", "tcp", "--from", "172.16.40.9:4444", "--to", "172.16.40.1:25")
+        answer = json.loads(self.assertRuns(OK, "explain", "--json", path, *flow).stdout)
+        self.assertIs(answer["awaits_proxy_header"], True)
+        self.assertIn("must begin with a PROXY header", self.assertRuns(OK, "explain", path, *flow).stdout)
+        self.assertNotIn("awaits_proxy_header", self.answer(*flow))
+
     def test_no_rule(self):
         answer = self.answer("--proto", "tcp", "--from", "8.8.8.8:1", "--to", "9.9.9.9:25")
         self.assertEqual(answer, {"service": None, "rule": None, "src_zone": None, "dst_zone": None, "candidates": []})

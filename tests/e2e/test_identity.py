@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whom the origin takes for its client, and whom the firewall does: forged addresses, PROXY headers, XCLIENT.
 The policies and settings are those of docs/guide/client-identity.md."""
+import contextlib
+import shutil
+
 import pytest
 
 from lab import client, origin, policies, process
@@ -75,3 +78,120 @@ def test_proxy_header_of_plug(net, scripted, firewall, version):
     else:
         assert got == [b'\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c' + bytes([172, 16, 40, 10, 172, 16, 20, 254])
                        + port.to_bytes(2, 'big') + b'\0\x19']
+
+
+# ---- from clients ----
+
+BALANCED = '''
+from Zorp.Smtp import *
+
+Zone('lb', ['172.16.40.10', 'fd00:40::10'])
+Zone('clients', ['172.16.10.0/23', 'fd00:10::/64'])
+
+class Mail(SmtpProxy):
+    def config(self):
+        SmtpProxy.config(self)
+        self.relay_domains = ('example.com', )
+
+def default_instance():
+    Service(name='balanced', proxy_class=Mail, accept_proxy_protocol=('lb', ))
+    Service(name='mail', proxy_class=Mail, router=TransparentRouter(forge_addr=TRUE))
+    Rule(service='balanced', dst_port=25, src_zone='lb')
+    Rule(service='mail', dst_port=25, src_zone='clients')
+'''
+
+HAPROXY = '''
+global
+    log stdout format raw local0
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+frontend mail
+    bind {dmz}:2525
+    default_backend firewall
+backend firewall
+    server firewall {origin}:25 {send}
+'''
+
+FAR = {4: '172.16.10.10', 6: 'fd00:10::10'}
+
+
+@pytest.fixture
+def haproxy(net):
+    running = []
+
+    def start(family, send):
+        folder = origin.shared_folder('sp-haproxy-')
+        brackets = '[%s]' if family == 6 else '%s'
+        with open(f'{folder}/conf', 'w') as f:
+            f.write(HAPROXY.format(dmz=brackets % CLIENT[family], origin=brackets % ORIGIN[family], send=send))
+        program = process.Program(['haproxy', '-db', '-f', f'{folder}/conf'], net.dmz)
+        running.append((program, folder))
+        process.wait_until(lambda: is_open(net.clients, CLIENT[family]), 10, 'haproxy is up')
+
+    yield start
+    for program, folder in running:
+        program.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_open(host, address):
+    try:
+        client.connect(host, address, 2525).close()
+        return True
+    except OSError:
+        return False
+
+
+@families
+@pytest.mark.parametrize('send', ['send-proxy', 'send-proxy-v2', 'send-proxy-v2-ssl-cn'])
+def test_behind_haproxy(net, postfix_with, firewall, haproxy, family, send):
+    """The client is haproxy's; the server sees it too, by the address that is forged."""
+    postfix = postfix_with()
+    fw = firewall(BALANCED)
+    haproxy(family, send)
+    with client.Smtp(net.clients, CLIENT[family], 2525) as smtp:
+        smtp.ehlo()
+        session, = fw.ctl_json('sessions')['sessions']
+        assert session['service'] == 'mail' and FAR[family] in str(session['client_address'])
+        smtp.send_octets(b'Subject: balanced\r\n\r\nhello\r\n')
+    assert names_client(postfix, FAR[family])
+    assert CLIENT[family] not in postfix.log()
+    summary = fw.program.wait_line(lambda line: 'Connection summary' in line and "/mail:" in line)
+    assert f"client_address='{FAR[family]}'" in summary and f"peer_address='{CLIENT[family]}'" in summary
+    assert "client_from='proxy-header'" in summary
+
+
+def test_the_balancer_without_a_header(net, postfix_with, firewall, haproxy):
+    postfix = postfix_with()
+    fw = firewall(BALANCED)
+    assert not client.gets_service(net.dmz, ORIGIN[4], timeout=8)
+    fw.program.wait_line("No PROXY header from a peer that must send one; fault='client', reason='timeout'")
+    haproxy(4, '')
+    with pytest.raises(OSError):
+        client.Smtp(net.clients, CLIENT[4], 2525, timeout=8)
+    assert 'connect from unknown[172' not in postfix.log()
+
+
+@pytest.mark.parametrize('header', [b'PROXY TCP4 172.16.10.99 172.16.20.254 40000 25\r\n',
+                                    b'\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xac\x10\x0a\x63\xac\x10\x14\xfe\x9c\x40\0\x19'])
+@pytest.mark.parametrize('when', ['first', 'after the greeting'])
+def test_nobody_else_is_believed(net, postfix_with, firewall, header, when):
+    postfix = postfix_with()
+    fw = firewall(BALANCED)
+    with client.connect(net.clients, ORIGIN[4]) as sock, sock.makefile('rb') as lines:
+        if when == 'first':
+            sock.sendall(header)
+            assert lines.readline().startswith((b'554', b'500', b'220'))
+        else:
+            assert lines.readline().startswith(b'220')
+            sock.sendall(header)
+            assert lines.readline().startswith(b'500')
+        with contextlib.suppress(OSError):
+            sock.sendall(b'QUIT\r\n')
+            lines.read()
+    assert '172.16.10.99' not in postfix.log()
+    summary = fw.program.wait_line('Connection summary')
+    assert "client_address='172.16.10.10'" in summary and "client_from='connection'" in summary

@@ -93,6 +93,7 @@ class Declarations(PolicyTest):
                 ("Service('s', SmtpProxy, max_instances='many')", "must be a number"),
                 ("Service('s', SmtpProxy, keepalive=4)", "keepalive is 4"),
                 ("Service('s', SmtpProxy, limit_target_zones_to=('x',))", "there is no zone 'x'"),
+                ("Service('s', SmtpProxy, accept_proxy_protocol=('x',))", "accept_proxy_protocol: there is no zone 'x'"),
                 ("Service('s', SmtpProxy, snat_policy='x')", "there is no NATPolicy 'x'"),
                 ("Service('s', SmtpProxy, dnat_policy='x')", "there is no NATPolicy 'x'"),
                 ("Service('s', SmtpProxy, resolver_policy='x')", "there is no ResolverPolicy 'x'"),

@@ -88,6 +88,13 @@ class Documents(PolicyTest):
             self.assertEqual((router["type"], router["forge_addr"], router["forge_port"]), ("transparent", addr, port), text)
         self.assertEqual((router["forced_port"], router["overrideable"]), (26, True))
 
+    def test_accept_proxy_protocol(self):
+        for value, zones in (("'lb'", [1]), ("('lb', 'z')", [1, 0]), ("None", []), ("()", [])):
+            service, = self.good(instance("Service('s', PlugProxy, accept_proxy_protocol=%s)" % value,
+                                          "from Zorp.Plug import *\nZone('z', ['10.0.0.0/8'])\nZone('lb', ['10.1.0.0/16'])\n")
+                                 ).document["services"]
+            self.assertEqual(service["accept_proxy_protocol"], zones, value)
+
     def test_proxy_protocol_forms(self):
         for call, version in (("TransparentRouter(proxy_protocol=1)", 1), ("TransparentRouter(forge_port=TRUE, proxy_protocol=2)", 2),
                               ("DirectedRouter(SockAddrInet('1.2.3.4', 25), proxy_protocol=2)", 2), ("TransparentRouter()", 0)):

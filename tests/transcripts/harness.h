@@ -29,7 +29,7 @@ struct harness {
 	struct connector connector;
 	struct policy_host host;
 	struct session_env env;
-	uint64_t next_number[1];
+	uint64_t next_number[4];	/* services of a policy that a test puts in place of its own */
 	int connect_error;		/* -errno that connecting gives; 0: a socketpair */
 	int client, server;		/* the far ends; -1: closed, or never opened */
 	struct harness_callback callbacks[HARNESS_CALLBACKS];

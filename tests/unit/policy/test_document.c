@@ -220,6 +220,7 @@ static const struct refusal refusals[] = {
 	{ "\"max_instances\":7", "\"max_instances\":7.5", "must be an integer, is a fraction" },
 	{ "\"keepalive\":2", "\"keepalive\":4", "keepalive" },
 	{ "\"limit_target_zones_to\":[1]", "\"limit_target_zones_to\":[2]", "limit_target_zones_to[0]" },
+	{ "\"limit_target_zones_to\":[1]", "\"accept_proxy_protocol\":[2]", "accept_proxy_protocol[0]" },
 	{ "\"forced_port\":8025", "\"forced_port\":65536", "forced_port" },
 	/* rules */
 	{ "\"id\":1", "\"id\":0", "rules[0].id" },
