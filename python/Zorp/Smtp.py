@@ -73,7 +73,7 @@ def replace(s, old, new, maxreplace=-1):
 
 
 # The replies that a server may give to each verb: those of the original's preset, and those that
-# RFC 5321 (4.2.4, 4.3.2), RFC 4954, RFC 3207, RFC 1985 and RFC 7504 add to it. A code outside of
+# RFC 5321 (4.2.4, 4.3.2), RFC 3030, RFC 4954, RFC 3207, RFC 1985 and RFC 7504 add to it. A code outside of
 # this list reaches the client as 500. 4xx and 5xx never turn a refusal into an acceptance, so
 # they are permitted as families where the RFC names no closed list.
 _SMTP_REPLIES = {
@@ -90,11 +90,12 @@ _SMTP_REPLIES = {
 _ESMTP_REPLIES = {
     "EHLO": ("250", "4", "5"),
     "AUTH": ("235", "334", "4", "5"),
+    "BDAT": ("250", "4", "5"),
     "ETRN": ("250", "251", "252", "253", "4", "5"),
     "STARTTLS": ("220", "4", "5"),
 }
 _ESMTP_EXTENSIONS = ("PIPELINING", "SIZE", "ETRN", "AUTH", "8BITMIME", "STARTTLS",
-                     "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8")
+                     "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8", "CHUNKING", "BINARYMIME")
 
 
 class AbstractSmtpProxy(Proxy):
@@ -117,7 +118,7 @@ class AbstractSmtpProxy(Proxy):
     def loadESMTP(self):
         """loadSMTP(), EHLO, and the extensions the proxy knows."""
         self.loadSMTP()
-        for verb in ("EHLO", "AUTH", "ETRN", "STARTTLS"):
+        for verb in ("EHLO", "AUTH", "BDAT", "ETRN", "STARTTLS"):
             self.request[verb] = SMTP_REQ_ACCEPT
         self._load_replies(_ESMTP_REPLIES)
         for keyword in _ESMTP_EXTENSIONS:

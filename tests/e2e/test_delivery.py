@@ -124,6 +124,100 @@ def test_postfix_with_swaks(net, postfix, firewall, family):
     assert re.search(r'<\*\* 5\d\d', done.stdout)
 
 
+def in_chunks(octets, seed, largest, smallest=0):
+    """octets as BDAT commands of random sizes, the last one marked and now and then empty."""
+    rng = random.Random(seed)
+    chunks = []
+    while octets:
+        size = rng.choice((smallest, 1, rng.randint(1, largest), rng.randint(1, largest)))
+        chunks.append(octets[:size])
+        octets = octets[size:]
+    last = b'' if rng.random() < 0.5 else chunks.pop()
+    return [b'BDAT %d\r\n' % len(c) + c for c in chunks] + [b'BDAT %d LAST\r\n' % len(last) + last]
+
+
+def chunking_origin(received, pipelining):
+    """A server with CHUNKING that keeps the octets of whole messages."""
+    def script(sock, lines):
+        message = b''
+        sock.sendall(b'220 origin.example\r\n')
+        while line := lines.readline():
+            verb, *words = line.split()
+            if verb.upper() == b'EHLO':
+                sock.sendall(b'250-origin.example\r\n' + b'250-PIPELINING\r\n' * pipelining +
+                             b'250-BINARYMIME\r\n250-8BITMIME\r\n250 CHUNKING\r\n')
+            elif verb.upper() == b'BDAT':
+                message += lines.read(int(words[0]))
+                if len(words) > 1:
+                    received.append(message)
+                    message = b''
+                sock.sendall(b'250 2.0.0 Ok: %d octets\r\n' % len(message))
+            elif verb.upper() == b'QUIT':
+                sock.sendall(b'221 bye\r\n')
+                return
+            else:
+                sock.sendall(b'250 ok\r\n')
+    return script
+
+
+@pytest.mark.parametrize('pipelined', [False, True], ids=['one-by-one', 'pipelined'])
+@pytest.mark.parametrize('seed,largest', [(1, 10), (2, 5000), (3, 300000)])
+def test_in_chunks(net, scripted, firewall, seed, largest, pipelined):
+    received = []
+    scripted(chunking_origin(received, pipelined))
+    firewall(policies.mail())
+    rng = random.Random(seed)
+    body = b'Subject: x\r\n\r\n' + b''.join(rng.choice((b'.\r\n', b'\r\n', b'RSET\r\n', rng.randbytes(20).hex().encode() + b'\r\n'))
+                                        for _ in range(min(largest, 50000)))
+    binary = rng.randbytes(len(body))
+    with client.Raw(net.dmz, ORIGIN[4], timeout=60) as raw:
+        assert raw.reply()[0] == 220
+        raw.send(b'EHLO x.example\r\n')
+        assert b'250 CHUNKING\r\n' in raw.reply()[1]
+        for octets, parameter in ((body, b''), (binary, b' BODY=BINARYMIME')):
+            commands = [b'MAIL FROM:<a@x.example>%s\r\n' % parameter, b'RCPT TO:<bob@example.com>\r\n',
+                        *in_chunks(octets, seed, largest)]
+            for at in range(0, len(commands), 40 if pipelined else 1):
+                group = commands[at:at + 40 if pipelined else at + 1]
+                raw.send(b''.join(group))
+                assert [raw.reply()[0] for _ in group] == [250] * len(group)
+        assert raw.command(b'QUIT') == 221
+    assert received == [body, binary]
+
+
+def test_in_chunks_to_postfix(net, postfix, firewall):
+    firewall(policies.mail())
+    sent = b'Subject: in chunks\r\nFrom: a@client.example\r\nDate: x\r\nMessage-Id: <1@x>\r\n\r\n.\r\n..\r\n\xff.x\r\n' + \
+        b''.join(b'.%d\r\nRSET\r\n' % i for i in range(3000))
+    with client.Raw(net.dmz, ORIGIN[4], timeout=30) as raw:
+        assert raw.reply()[0] == 220
+        raw.send(b'EHLO x.example\r\n')
+        assert any(line[4:].strip() == b'CHUNKING' for line in raw.reply()[1])
+        # it takes no empty ones but the last
+        commands = [b'MAIL FROM:<a@x.example>\r\n', b'RCPT TO:<bob@example.com>\r\n', *in_chunks(sent, 5, 900, 1)]
+        for at in range(0, len(commands), 30):
+            raw.send(b''.join(commands[at:at + 30]))
+            assert [raw.reply()[0] for _ in commands[at:at + 30]] == [250] * len(commands[at:at + 30])
+        assert raw.command(b'QUIT') == 221
+    mail = postfix.wait_mail(b'Subject: in chunks')
+    assert body_of(mail) == sent.replace(b'\r\n', b'\n')
+
+
+def test_no_chunks_for_a_server_without(net, sink, firewall):
+    """aiosmtpd knows no CHUNKING: nobody is told of it, and what looks like a chunk is swallowed whole."""
+    firewall(policies.mail())
+    with client.Raw(net.dmz, ORIGIN[4]) as raw:
+        assert raw.reply()[0] == 220
+        raw.send(b'EHLO x.example\r\n')
+        assert not any(b'CHUNKING' in line.upper() for line in raw.reply()[1])
+        assert raw.command(b'MAIL FROM:<a@x.example>') == 250
+        assert raw.command(b'RCPT TO:<bob@example.com>') == 250
+        assert raw.command(b'BDAT 12 LAST\r\nDATA\r\nQUIT') == 502
+        assert raw.command(b'RSET') == 250
+        assert raw.command(b'QUIT') == 221
+    assert sink.messages() == []
+
+
 def smtp_source(net, family, *options):
     target = f'inet:[{ORIGIN[6]}]:25' if family == 6 else f'inet:{ORIGIN[4]}:25'
     return process.Program(['smtp-source', '-f', 'alice@client.example', '-t', 'bob@example.com',

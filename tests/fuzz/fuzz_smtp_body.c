@@ -67,6 +67,32 @@ static void check_normalized(struct slice s, bool lf_client)
 	buffer_release(&out);
 }
 
+static enum smtp_body define_chunk(struct slice s, bool *after_cr)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		bool behind_cr = i > 0 && s.ptr[i - 1] == '\r';
+
+		if (behind_cr != (s.ptr[i] == '\n'))
+			return behind_cr ? SMTP_BODY_BARE_CR : SMTP_BODY_BARE_LF;
+		if (s.ptr[i] == '\0')
+			return SMTP_BODY_NUL;
+	}
+	*after_cr = s.len > 0 && s.ptr[s.len - 1] == '\r';
+	return SMTP_BODY_MORE;
+}
+
+/* A chunk has no end to find; what is wrong in it is the same, in any pieces. */
+static void check_chunk(struct slice s, size_t step)
+{
+	enum smtp_body result = SMTP_BODY_MORE, defined;
+	bool after_cr = false, defined_cr = false;
+
+	for (size_t at = 0; at < s.len && result == SMTP_BODY_MORE; at += step)
+		result = smtp_body_scan_chunk(&after_cr, slice_take(slice_skip(s, at), step));
+	defined = define_chunk(s, &defined_cr);
+	FUZZ_CHECK(result == defined && (result != SMTP_BODY_MORE || after_cr == defined_cr));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct slice s = slice_of(data + (size > 0), size - (size > 0));
@@ -76,7 +102,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	defined = define(s, &end);
+	check_chunk(s, s.len + 1);
 	for (size_t step = 1; step < 20; step = step < 4 ? step + 1 : step * 2) {
+		check_chunk(s, step);
 		FUZZ_CHECK(scan_pieces(s, step, &done) == defined);
 		FUZZ_CHECK(defined != SMTP_BODY_END || done == end);
 	}

@@ -35,6 +35,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size == 0)
 		return 0;
+	/* The ninth bit and above do not fit into the octet. */
+	if ((data[0] & 0x20) != 0)
+		syntax.active_extensions |= SMTP_EXT_CHUNKING | SMTP_EXT_BINARYMIME;
 	octets = slice_of(data + 1, size - 1);
 	/* One octet: all extensions or the old ones, and what else changes the syntax. */
 	syntax.active_extensions = (data[0] & 0x20) != 0 ? SMTP_EXT_BITS : data[0] & 0x1f;

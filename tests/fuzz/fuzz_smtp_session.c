@@ -29,9 +29,9 @@
 	ACCEPT("\"HELO\",\"250\"") "," ACCEPT("\"EHLO\",\"250\"") "," ACCEPT("\"MAIL\",\"250\"") "," ACCEPT("\"MAIL\",\"5\"") "," \
 	ACCEPT("\"RCPT\",\"25\"") "," ACCEPT("\"RCPT\",\"4\"") "," ACCEPT("\"RCPT\",\"55\"") "," ACCEPT("\"DATA\",\"354\"") "," \
 	ACCEPT("\"DATA\",\"250\"") "," ACCEPT("\"DATA\",\"5\"") "," ACCEPT("\"RSET\",\"250\"") "," ACCEPT("\"NOOP\",\"250\"") "," \
-	ACCEPT("\"QUIT\",\"221\"")
+	ACCEPT("\"QUIT\",\"221\"") "," ACCEPT("\"BDAT\",\"25\"") "," ACCEPT("\"BDAT\",\"4\"") "," ACCEPT("\"BDAT\",\"55\"")
 #define COMMON_REQUESTS \
-	ACCEPT("\"HELO\"") "," ACCEPT("\"EHLO\"") "," ACCEPT("\"DATA\"") "," ACCEPT("\"RSET\"") "," ACCEPT("\"NOOP\"") "," ACCEPT("\"QUIT\"")
+	ACCEPT("\"HELO\"") "," ACCEPT("\"EHLO\"") "," ACCEPT("\"DATA\"") "," ACCEPT("\"BDAT\"") "," ACCEPT("\"RSET\"") "," ACCEPT("\"NOOP\"") "," ACCEPT("\"QUIT\"")
 #define HEAD "{\"proxy\":\"smtp\",\"class\":\"Fuzz\",\"class_number\":0,\"per_session\":false,\"at\":[0,1],"
 #define NATIVE(verb, name) "{\"key\":[\"" verb "\"],\"action\":6,\"call\":{\"native\":\"smtp." name "\"}}"
 #define TABLES(requests, responses, extensions) \
@@ -55,7 +55,7 @@ static const struct fuzz_config {
 	/* The policy refuses what the server accepts. */
 	{ HEAD "\"attributes\":{\"relay_check\":false},"
 	  TABLES(STANDARD_REQUESTS, COMMON_RESPONSES ",{\"key\":[\"RCPT\",\"251\"],\"action\":3,\"args\":[\"550\",\"no\"]},"
-		 "{\"key\":[\"MAIL\",\"251\"],\"action\":3},{\"key\":[\"DATA\",\"25\"],\"action\":3,\"args\":[\"450\",\"later\"]}", ACCEPT("\"*\"")),
+		 "{\"key\":[\"MAIL\",\"251\"],\"action\":3},{\"key\":[\"BDAT\",\"251\"],\"action\":3,\"args\":[\"450\",\"later\"]},{\"key\":[\"DATA\",\"25\"],\"action\":3,\"args\":[\"450\",\"later\"]}", ACCEPT("\"*\"")),
 	  { .strict_lines = true } },
 };
 #define N_CONFIGS (sizeof(configs) / sizeof(configs[0]))
@@ -95,6 +95,7 @@ static void watch(struct harness *h, struct model *m)
 	harness_settle(h);
 	listen_to(h->server, m, model_origin_received);
 	listen_to(h->client, m, model_client_received);
+	model_settled(m);
 }
 
 static void send_to(int fd, struct slice octets)
@@ -122,6 +123,7 @@ static void act(struct harness *h, struct model *m, uint8_t what, struct slice o
 		send_to(h->server, octets);
 		break;
 	case 'c':
+		model_client_closed(m);
 		harness_close_client(h);
 		break;
 	case 's':
@@ -163,6 +165,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		act(h, m, what, slice_take(rest, n));
 		rest = slice_skip(rest, n);
 	}
+	model_client_closed(m);
 	harness_close_client(h);
 	watch(h, m);
 	harness_end(h);

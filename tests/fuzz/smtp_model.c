@@ -10,7 +10,10 @@
 #define OCTETS_MAX (1u << 20)
 #define OWED_MAX 4096
 
-enum verb { GREETING, HELLO, MAIL, RCPT, DATA, END, RSET, QUIT, OTHER };
+#define CHUNKS_MAX 4096
+
+/* CHUNK is a BDAT, LAST one that ends the message. */
+enum verb { GREETING, HELLO, MAIL, RCPT, DATA, END, CHUNK, LAST, RSET, QUIT, OTHER };
 
 /* Commands whose reply has not come, oldest first. */
 struct owed {
@@ -27,6 +30,8 @@ struct owed {
 #define HAS_FUTURERELEASE 32u
 #define HAS_MT_PRIORITY 64u
 #define HAS_MTRK 128u
+#define HAS_CHUNKING 256u
+#define HAS_BINARYMIME 512u
 
 /* The replies of one direction, as lines come in. */
 struct replies {
@@ -35,10 +40,17 @@ struct replies {
 	unsigned keywords;			/* HAS_* of its lines but the first */
 };
 
+/* A BDAT that the client sent, and as much of its octets as it sent. */
+struct chunk {
+	uint64_t octets;
+	bool last;
+	size_t start, len;		/* in chunk_octets */
+};
+
 struct model {
 	const struct model_rules *rules;
 
-	enum { ORIGIN_COMMANDS, ORIGIN_DATA, ORIGIN_BODY } origin;
+	enum { ORIGIN_COMMANDS, ORIGIN_DATA, ORIGIN_BODY, ORIGIN_CHUNK } origin;
 	struct owed origin_owes;
 	struct replies server;
 	struct buffer command, origin_body;
@@ -48,15 +60,28 @@ struct model {
 	bool ehlo;			/* the last of EHLO and HELO that it received */
 	unsigned offered;		/* HAS_* of its last EHLO */
 	bool mail_utf8;			/* its last MAIL had SMTPUTF8 */
-	unsigned origin_recipients, origin_messages;
+	unsigned origin_recipients, origin_messages, origin_chunks;
+	bool binary;			/* the message is BODY=BINARYMIME */
+	bool chunks, chunk_refused;	/* a message is open in chunks; the origin refused one of them */
+	uint64_t chunk_left;		/* of the BDAT that the origin is receiving */
+	bool chunk_last;
+	struct buffer chunk;		/* what it has of it; origin_body has what it has of the message */
+	bool may_be[CHUNKS_MAX];	/* which of the client's chunks that can be */
+	bool ended;			/* it has a whole message in chunks since the last model_settled */
+	unsigned ended_recipients;
 
-	enum { CLIENT_COMMANDS, CLIENT_DATA, CLIENT_BODY } client;
+	enum { CLIENT_COMMANDS, CLIENT_DATA, CLIENT_BODY, CLIENT_CHUNK } client;
 	struct owed client_is_owed;
 	struct replies proxy;
 	struct buffer raw, client_body;	/* raw: sent, not yet taken for commands */
 	bool client_dead;		/* sent what ends a session */
 	bool blind, blind_body;		/* what the client sent can't be told apart any more */
-	unsigned client_recipients, client_messages;
+	unsigned client_recipients, client_messages, client_chunks;
+	struct chunk sent[CHUNKS_MAX];
+	size_t n_sent;
+	struct buffer chunk_octets;
+	uint64_t client_chunk_left;
+	bool client_gone;
 };
 
 static void push(struct owed *o, enum verb verb)
@@ -81,7 +106,8 @@ struct model *model_create(const struct model_rules *rules)
 
 	FUZZ_CHECK(m != NULL);
 	m->rules = rules;
-	m->server.octets = m->proxy.octets = m->command = m->origin_body = m->raw = m->client_body = empty;
+	m->server.octets = m->proxy.octets = m->command = m->origin_body = m->raw = m->client_body = m->chunk = m->chunk_octets =
+		empty;
 	push(&m->origin_owes, GREETING);
 	push(&m->client_is_owed, GREETING);
 	return m;
@@ -95,13 +121,16 @@ void model_free(struct model *m)
 	buffer_release(&m->origin_body);
 	buffer_release(&m->raw);
 	buffer_release(&m->client_body);
+	buffer_release(&m->chunk);
+	buffer_release(&m->chunk_octets);
 	free(m);
 }
 
 static enum verb verb_of(struct slice line)
 {
 	static const struct { const char *name; enum verb verb; } names[] = {
-		{ "HELO", HELLO }, { "EHLO", HELLO }, { "MAIL", MAIL }, { "RCPT", RCPT }, { "DATA", DATA }, { "RSET", RSET }, { "QUIT", QUIT },
+		{ "HELO", HELLO }, { "EHLO", HELLO }, { "MAIL", MAIL }, { "RCPT", RCPT }, { "DATA", DATA }, { "RSET", RSET },
+		{ "QUIT", QUIT }, { "BDAT", CHUNK },
 	};
 	struct slice word = slice_take(line, slice_index(line, ' '));
 
@@ -109,6 +138,42 @@ static enum verb verb_of(struct slice line)
 		if (word.len == 4 && strncasecmp((const char *)word.ptr, names[i].name, 4) == 0)
 			return names[i].verb;
 	return OTHER;
+}
+
+/* size [SP "LAST"] behind BDAT. false: it can't be said where the chunk ends. */
+static bool chunk_of(struct slice line, struct chunk *chunk)
+{
+	struct slice size = slice_trim_spaces(slice_skip(line, 4)), rest;
+	size_t digits = 0;
+
+	while (digits < size.len && ascii_is_digit(size.ptr[digits]))
+		digits++;
+	rest = slice_skip(size, digits);
+	if (digits == 0 || digits > 20 || (rest.len > 0 && rest.ptr[0] != ' '))
+		return false;
+	rest = slice_trim_spaces(rest);
+	if (rest.len > 0 && !slice_equal_nocase(rest, SLICE("LAST")))
+		return false;
+	chunk->last = rest.len > 0;
+	chunk->octets = 0;
+	for (size_t i = 0; i < digits; i++) {
+		unsigned digit = size.ptr[i] - '0';
+
+		if (chunk->octets > ((uint64_t)INT64_MAX - digit) / 10)
+			return false;
+		chunk->octets = chunk->octets * 10 + digit;
+	}
+	return true;
+}
+
+/* Only CRLF ends lines, and no NUL. */
+static bool is_clean(struct slice s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (s.ptr[i] == '\0' || (s.ptr[i] == '\n' && (i == 0 || s.ptr[i - 1] != '\r')) ||
+		    (s.ptr[i] == '\r' && (i + 1 == s.len || s.ptr[i + 1] != '\n')))
+			return false;
+	return true;
 }
 
 /* Where a strict body ends: behind the first lone dot. 0: not yet. *bad: it never will. */
@@ -164,7 +229,7 @@ static unsigned keyword_of(struct slice text)
 	static const struct { const char *name; unsigned bit; } names[] = {
 		{ "SIZE", HAS_SIZE }, { "8BITMIME", HAS_8BITMIME }, { "DSN", HAS_DSN }, { "SMTPUTF8", HAS_SMTPUTF8 },
 		{ "DELIVERBY", HAS_DELIVERBY }, { "FUTURERELEASE", HAS_FUTURERELEASE }, { "MT-PRIORITY", HAS_MT_PRIORITY },
-		{ "MTRK", HAS_MTRK },
+		{ "MTRK", HAS_MTRK }, { "CHUNKING", HAS_CHUNKING }, { "BINARYMIME", HAS_BINARYMIME },
 	};
 	size_t n = 0;
 
@@ -209,6 +274,10 @@ static void origin_replied(struct model *m, enum verb verb, int code)
 {
 	bool go_ahead = verb == DATA && code == 354;
 
+	/* A chunk that it does not have yet, or the end of a message whose start it refused. */
+	if ((verb == CHUNK || verb == LAST) && ((m->origin == ORIGIN_CHUNK && m->origin_owes.n == 0) ||
+						(positive(code) && m->chunk_refused)))
+		m->origin_dead = true;
 	if (code < 200 || code >= 600 || code == 421 || (code / 100 == 3 && !go_ahead) || (verb == DATA && positive(code)))
 		m->origin_dead = true;
 	if (m->origin_dead)
@@ -223,9 +292,17 @@ static void origin_replied(struct model *m, enum verb verb, int code)
 		m->origin_recipients = 0;
 	} else if ((verb == MAIL || verb == RSET || verb == HELLO) && positive(code)) {
 		m->origin_recipients = 0;
+		m->chunk_refused = false;
 		m->greeted = m->greeted || verb == HELLO;
 		if (verb == HELLO)
 			m->offered = m->ehlo ? m->server.keywords : 0;
+	} else if (verb == CHUNK) {
+		m->origin_chunks += positive(code);
+		m->chunk_refused = !positive(code);
+	} else if (verb == LAST) {
+		m->origin_messages += positive(code);
+		m->origin_recipients = 0;
+		m->chunk_refused = false;
 	} else if ((verb == RSET || verb == HELLO) && !m->mail) {
 		m->mail = m->mail_before;
 		m->rcpt = m->rcpt_before;
@@ -261,16 +338,16 @@ size_t model_good_answer(const struct model *m, char *out, size_t size)
 {
 	static const char *const answers[] = {
 		[GREETING] = "220 origin\r\n", [HELLO] = "250-origin\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n"
-			  "250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250 SMTPUTF8\r\n",
+			  "250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250 SMTPUTF8\r\n",
 		[MAIL] = "250 m\r\n", [RCPT] = "250 r\r\n", [DATA] = "354 d\r\n", [END] = "250 queued as 1\r\n",
-		[RSET] = "250 x\r\n", [QUIT] = "221 q\r\n", [OTHER] = "250 o\r\n",
+		[CHUNK] = "250 c\r\n", [LAST] = "250 queued as 2\r\n", [RSET] = "250 x\r\n", [QUIT] = "221 q\r\n", [OTHER] = "250 o\r\n",
 	};
 	size_t len = 0;
 
 	for (size_t i = 0; i < m->origin_owes.n; i++) {
 		const char *answer = answers[m->origin_owes.verbs[(m->origin_owes.first + i) % OWED_MAX]];
 
-		if (len + strlen(answer) > size)
+		if (len + strlen(answer) > size || (i + 1 == m->origin_owes.n && m->origin == ORIGIN_CHUNK))
 			break;
 		memcpy(out + len, answer, strlen(answer));
 		len += strlen(answer);
@@ -304,7 +381,8 @@ static bool is_one_of(struct slice s, const char *words)
 static bool is_parameter(const struct model *m, struct slice word, bool rcpt)
 {
 	static const struct { const char *name; bool rcpt; unsigned needs; const char *values; } names[] = {
-		{ "SIZE", false, HAS_SIZE, NULL }, { "BODY", false, HAS_8BITMIME, "7BIT 8BITMIME" }, { "SMTPUTF8", false, HAS_SMTPUTF8, "" },
+		{ "SIZE", false, HAS_SIZE, NULL }, { "BODY", false, HAS_8BITMIME, "7BIT 8BITMIME" },
+		{ "BODY", false, HAS_BINARYMIME, "BINARYMIME" }, { "SMTPUTF8", false, HAS_SMTPUTF8, "" },
 		{ "RET", false, HAS_DSN, "FULL HDRS" }, { "ENVID", false, HAS_DSN, NULL }, { "ORCPT", true, HAS_DSN, NULL },
 		{ "NOTIFY", true, HAS_DSN, "NEVER SUCCESS FAILURE SUCCESS,FAILURE DELAY SUCCESS,DELAY FAILURE,DELAY SUCCESS,FAILURE,DELAY" },
 		{ "BY", false, HAS_DELIVERBY, NULL }, { "HOLDFOR", false, HAS_FUTURERELEASE, NULL },
@@ -314,6 +392,8 @@ static bool is_parameter(const struct model *m, struct slice word, bool rcpt)
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (names[i].rcpt != rcpt || !slice_is(name, names[i].name))
+			continue;
+		if (slice_is(value, "BINARYMIME") != (names[i].needs == HAS_BINARYMIME))
 			continue;
 		if ((m->offered & names[i].needs) == 0)
 			return false;
@@ -386,7 +466,7 @@ static size_t longest_line(const struct model *m, enum verb verb)
 
 static void check_verb(const struct model *m, struct slice word)
 {
-	static const char *const never[] = { "AUTH", "STARTTLS", "BDAT", "TURN", "ATRN", "XCLIENT", "XFORWARD", "ADDR" };
+	static const char *const never[] = { "AUTH", "STARTTLS", "TURN", "ATRN", "XCLIENT", "XFORWARD", "ADDR" };
 
 	FUZZ_CHECK(word.len >= 1 && word.len <= 32 && ascii_is_alpha(word.ptr[0]));
 	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
@@ -395,8 +475,65 @@ static void check_verb(const struct model *m, struct slice word)
 		FUZZ_CHECK(word.ptr[i] == ascii_upper(word.ptr[i]));
 }
 
+/* Chunks of one message follow each other: none that the client sent between them is left out. */
+static void origin_chunk_starts(struct model *m, struct slice line)
+{
+	struct chunk chunk;
+	bool before = m->chunks;
+	size_t first = m->n_sent;
+
+	FUZZ_CHECK((m->offered & HAS_CHUNKING) != 0 && m->rcpt && chunk_of(line, &chunk));
+	for (size_t i = 0; i < m->n_sent && first == m->n_sent; i++)
+		if (m->may_be[i])
+			first = i;
+	if (first == m->n_sent && !before)
+		first = 0;
+	for (size_t i = m->n_sent; i-- > 0;)
+		m->may_be[i] = (before ? i > 0 && m->may_be[i - 1] : i >= first) && m->sent[i].octets == chunk.octets &&
+			       m->sent[i].last == chunk.last;
+	if (!before)
+		buffer_clear(&m->origin_body);
+	buffer_clear(&m->chunk);
+	m->chunk_left = chunk.octets;
+	m->chunk_last = chunk.last;
+	m->origin = ORIGIN_CHUNK;
+	m->chunks = true;
+}
+
+static void origin_chunk_ends(struct model *m)
+{
+	m->origin = ORIGIN_COMMANDS;
+	if (!m->chunk_last)
+		return;
+	FUZZ_CHECK(m->binary || is_clean(buffer_slice(&m->origin_body)));
+	FUZZ_CHECK(m->origin_owes.n == 1);
+	m->ended = true;
+	m->ended_recipients = m->origin_recipients;
+	m->mail = m->rcpt = m->chunks = false;
+}
+
+static void origin_chunk(struct model *m, struct slice octets)
+{
+	bool some = m->blind;
+
+	buffer_append(&m->chunk, octets);
+	buffer_append(&m->origin_body, octets);
+	for (size_t i = 0; i < m->n_sent; i++) {
+		const struct chunk *sent = &m->sent[i];
+
+		m->may_be[i] = m->may_be[i] && m->chunk.len <= sent->len &&
+			       (m->chunk.len == 0 || memcmp(m->chunk.data, m->chunk_octets.data + sent->start, m->chunk.len) == 0);
+		some = some || m->may_be[i];
+	}
+	FUZZ_CHECK(some);
+	m->chunk_left -= octets.len;
+	if (m->chunk_left == 0)
+		origin_chunk_ends(m);
+}
+
 static void forget_transaction(struct model *m)
 {
+	m->chunks = false;
 	m->mail_before = m->mail;
 	m->rcpt_before = m->rcpt;
 	m->mail = m->rcpt = false;
@@ -406,6 +543,7 @@ static void origin_command(struct model *m, struct slice line)
 {
 	enum verb verb = verb_of(line);
 	struct slice word = slice_take(line, slice_index(line, ' '));
+	struct chunk chunk = { 0 };
 
 	FUZZ_CHECK(line.len <= longest_line(m, verb));
 	check_verb(m, word);
@@ -421,17 +559,24 @@ static void origin_command(struct model *m, struct slice line)
 	case MAIL:
 		FUZZ_CHECK(m->greeted);
 		check_path(m, line, "MAIL From:<", false);
+		FUZZ_CHECK(!m->chunks);
+		for (size_t i = 0; i < line.len; i++)
+			m->binary = (i > 0 && m->binary) || slice_starts_with(slice_skip(line, i), SLICE(" BODY=BINARYMIME"));
 		m->mail = true;
 		m->rcpt = false;
 		break;
 	case RCPT:
-		FUZZ_CHECK(m->mail);
+		FUZZ_CHECK(m->mail && !m->chunks);
 		check_path(m, line, "RCPT To:<", true);
 		m->rcpt = true;
 		break;
 	case DATA:
-		FUZZ_CHECK(m->rcpt && line.len == 4);
+		FUZZ_CHECK(m->rcpt && line.len == 4 && !m->chunks && !m->binary);
 		m->origin = ORIGIN_DATA;
+		break;
+	case CHUNK:
+		FUZZ_CHECK(chunk_of(line, &chunk));
+		verb = chunk.last ? LAST : CHUNK;
 		break;
 	case RSET:
 		forget_transaction(m);
@@ -441,6 +586,10 @@ static void origin_command(struct model *m, struct slice line)
 	}
 	check_octets(m, line);
 	push(&m->origin_owes, verb);
+	if (verb == CHUNK || verb == LAST)
+		origin_chunk_starts(m, line);
+	if (m->origin == ORIGIN_CHUNK && m->chunk_left == 0)
+		origin_chunk(m, slice_of(NULL, 0));
 }
 
 static void origin_body(struct model *m, struct slice octets, size_t *used)
@@ -479,6 +628,12 @@ void model_origin_received(struct model *m, struct slice octets)
 			octets = slice_skip(octets, used);
 			continue;
 		}
+		if (m->origin == ORIGIN_CHUNK) {
+			used = octets.len < m->chunk_left ? octets.len : (size_t)m->chunk_left;
+			origin_chunk(m, slice_take(octets, used));
+			octets = slice_skip(octets, used);
+			continue;
+		}
 		/* Up to a line end at a time: behind DATA the meaning changes. */
 		used = slice_index(octets, '\n');
 		used = used < octets.len ? used + 1 : used;
@@ -494,6 +649,34 @@ void model_origin_received(struct model *m, struct slice octets)
 
 /* ---- what the client sends and receives ---- */
 
+static void client_chunk_starts(struct model *m, struct slice line)
+{
+	struct chunk *chunk = &m->sent[m->n_sent];
+
+	FUZZ_CHECK(m->n_sent < CHUNKS_MAX);
+	m->client_dead = !chunk_of(line, chunk);
+	if (m->client_dead)
+		return;
+	push(&m->client_is_owed, chunk->last ? LAST : CHUNK);
+	chunk->start = m->chunk_octets.len;
+	chunk->len = 0;
+	m->client_chunk_left = chunk->octets;
+	m->n_sent++;
+	m->client = CLIENT_CHUNK;
+}
+
+static void client_chunk(struct model *m)
+{
+	struct slice octets = slice_take(buffer_slice(&m->raw), (size_t)(m->client_chunk_left < m->raw.len ? m->client_chunk_left : m->raw.len));
+
+	buffer_append(&m->chunk_octets, octets);
+	m->sent[m->n_sent - 1].len += octets.len;
+	m->client_chunk_left -= octets.len;
+	buffer_consume(&m->raw, octets.len);
+	if (m->client_chunk_left == 0)
+		m->client = CLIENT_COMMANDS;
+}
+
 static void take_client_octets(struct model *m)
 {
 	while (!m->client_dead && m->client != CLIENT_DATA && m->raw.len > 0) {
@@ -501,6 +684,10 @@ static void take_client_octets(struct model *m)
 		size_t used;
 		bool bad;
 
+		if (m->client == CLIENT_CHUNK) {
+			client_chunk(m);
+			continue;
+		}
 		if (m->client == CLIENT_BODY) {
 			size_t before = m->client_body.len, end;
 
@@ -520,7 +707,10 @@ static void take_client_octets(struct model *m)
 		m->client_dead = bad;
 		if (bad)
 			return;
-		push(&m->client_is_owed, verb_of(line));
+		if (verb_of(line) == CHUNK)
+			client_chunk_starts(m, line);
+		else
+			push(&m->client_is_owed, verb_of(line));
 		if (verb_of(line) == DATA)
 			m->client = CLIENT_DATA;
 		buffer_consume(&m->raw, used);
@@ -548,11 +738,28 @@ static void client_told(struct model *m, enum verb verb, int code)
 	} else if (verb == END) {
 		m->client_messages += positive(code);
 		m->client_recipients = 0;
+	} else if (verb == LAST) {
+		/* Whatever the origin says to a message, it is over; what was refused here is not. */
+		m->client_messages += positive(code);
+		m->client_recipients = positive(code) ? 0 : m->client_recipients;
+	} else if (verb == CHUNK) {
+		m->client_chunks += positive(code);
 	} else if ((verb == MAIL || verb == RSET || verb == HELLO) && positive(code)) {
 		m->client_recipients = 0;
 	}
 	FUZZ_CHECK(verb == DATA || code / 100 != 3);
-	FUZZ_CHECK(m->client_messages <= m->origin_messages);
+	FUZZ_CHECK(m->client_messages <= m->origin_messages && m->client_chunks <= m->origin_chunks);
+}
+
+void model_client_closed(struct model *m)
+{
+	m->client_gone = true;
+}
+
+void model_settled(struct model *m)
+{
+	FUZZ_CHECK(!m->ended || m->blind || m->client_gone || m->ended_recipients == m->client_recipients);
+	m->ended = false;
 }
 
 void model_client_received(struct model *m, struct slice octets)

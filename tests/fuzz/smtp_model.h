@@ -25,6 +25,11 @@ void model_server_sends(struct model *m, struct slice octets);
 void model_origin_received(struct model *m, struct slice octets);
 void model_client_received(struct model *m, struct slice octets);
 
+/* The client can't hear any more. */
+void model_client_closed(struct model *m);
+/* Both ends were told all that there is for now. */
+void model_settled(struct model *m);
+
 /* What a well-behaved server would say to all that it owes an answer. */
 size_t model_good_answer(const struct model *m, char *out, size_t size);
 

@@ -55,20 +55,21 @@ class Documents(PolicyTest):
         request = {tuple(e["key"]): e for e in tables["request"]}
         self.assertEqual(request["MAIL",], {"key": ["MAIL"], "action": 6, "call": {"native": "smtp.check_sender"}})
         self.assertEqual(request["RCPT",]["call"], {"native": "smtp.check_recipient"})
-        self.assertEqual(sorted(k[0] for k in request), ["AUTH", "DATA", "EHLO", "ETRN", "HELO", "MAIL", "NOOP",
+        self.assertEqual(sorted(k[0] for k in request), ["AUTH", "BDAT", "DATA", "EHLO", "ETRN", "HELO", "MAIL", "NOOP",
                                                         "QUIT", "RCPT", "RSET", "STARTTLS"])
         response = {tuple(e["key"]): e["action"] for e in tables["response"]}
         for verb, codes in {"Null": "220 554", "*": "421 500 501", "HELO": "250", "EHLO": "250", "MAIL": "250",
                             "RCPT": "250 251", "DATA": "354 250", "RSET": "250", "NOOP": "250", "QUIT": "221",
-                            "AUTH": "235 334", "ETRN": "250 251 252 253", "STARTTLS": "220"}.items():
+                            "AUTH": "235 334", "ETRN": "250 251 252 253", "STARTTLS": "220", "BDAT": "250"}.items():
             for code in codes.split():
                 self.assertEqual(response[verb, code], 1, (verb, code))
-        for verb in ("MAIL", "RCPT", "DATA", "EHLO", "AUTH"):
+        for verb in ("MAIL", "RCPT", "DATA", "BDAT", "EHLO", "AUTH"):
             self.assertNotIn((verb, "2"), response)
             self.assertNotIn((verb, "3"), response)
             self.assertEqual((response[verb, "4"], response[verb, "5"]), (1, 1))
         self.assertEqual(sorted(e["key"][0] for e in tables["extensions"]),
-                         ["8BITMIME", "AUTH", "DSN", "ENHANCEDSTATUSCODES", "ETRN", "PIPELINING", "SIZE", "SMTPUTF8", "STARTTLS"])
+                         ["8BITMIME", "AUTH", "BINARYMIME", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES", "ETRN", "PIPELINING", "SIZE",
+                          "SMTPUTF8", "STARTTLS"])
 
     def test_examples_compile(self):
         for name in ("reverse-proxy", "loopback"):

@@ -122,3 +122,38 @@ enum smtp_body smtp_body_normalize(struct smtp_body_scan *scan, struct slice oct
 			return result;
 	}
 }
+
+enum smtp_body smtp_body_scan_chunk(bool *after_cr, struct slice octets)
+{
+	size_t n = before_nul(octets);
+	const uint8_t *p = octets.ptr, *end;
+	bool nul = n < octets.len;
+
+	if (octets.len == 0)
+		return SMTP_BODY_MORE;
+	end = p + n;
+	if (*after_cr) {
+		if (*p != '\n')
+			return SMTP_BODY_BARE_CR;
+		p++;
+	}
+	*after_cr = false;
+	while (p < end) {
+		const uint8_t *lf = memchr(p, '\n', (size_t)(end - p));
+		const uint8_t *cr = memchr(p, '\r', (size_t)((lf != NULL ? lf : end) - p));
+
+		if (cr == NULL) {
+			if (lf != NULL)
+				return SMTP_BODY_BARE_LF;
+			break;
+		}
+		if (cr + 1 == end && !nul) {
+			*after_cr = true;
+			break;
+		}
+		if (lf != cr + 1)
+			return SMTP_BODY_BARE_CR;
+		p = lf + 1;
+	}
+	return nul ? SMTP_BODY_NUL : SMTP_BODY_MORE;
+}

@@ -49,4 +49,12 @@ enum smtp_body smtp_body_scan(struct smtp_body_scan *scan, struct slice octets, 
 enum smtp_body smtp_body_normalize(struct smtp_body_scan *scan, struct slice octets, size_t *used,
 				   struct buffer *out);
 
+/*
+ * A chunk of BDAT (RFC 3030), which has no end in it and no dots: only that every CR is followed by
+ * LF, every LF preceded by CR, and no octet NUL. *after_cr carries over from piece to piece and from
+ * chunk to chunk of a message (false at its start); true when the message ends: SMTP_BODY_BARE_CR is
+ * the caller's to say. MORE: fine so far.
+ */
+enum smtp_body smtp_body_scan_chunk(bool *after_cr, struct slice octets);
+
 #endif

@@ -43,7 +43,8 @@ const struct smtp_verb smtp_verbs[SMTP_VERB_COUNT] = {
 	[SMTP_HELP] = { .name = "HELP", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL },
 	[SMTP_AUTH] = { .name = "AUTH", .states = SMTP_STATE_ANY, .built_in = true, .refused = true },
 	[SMTP_STARTTLS] = { .name = "STARTTLS", .states = SMTP_STATE_ANY, .built_in = true, .refused = true },
-	[SMTP_BDAT] = { .name = "BDAT", .states = SMTP_STATE_ANY, .refused = true },
+	[SMTP_BDAT] = { .name = "BDAT", .states = SMTP_STATE_RCPT | SMTP_STATE_CHUNKS, .group = SMTP_GROUP_ANY,
+			.replies = SMTP_REPLIES_NORMAL, .parse = smtp_parse_bdat, .on_reply = smtp_on_chunk },
 	[SMTP_TURN] = { .name = "TURN", .states = SMTP_STATE_ANY, .refused = true },
 	[SMTP_ATRN] = { .name = "ATRN", .states = SMTP_STATE_ANY, .refused = true },
 	[SMTP_XCLIENT] = { .name = "XCLIENT", .states = SMTP_STATE_ANY, .refused = true },
@@ -161,6 +162,39 @@ int smtp_parse_etrn(const struct smtp_syntax *syntax, struct slice param, struct
 	if (param.len > 0 && param.ptr[0] == '@')
 		name = slice_skip(param, 1);
 	return smtp_is_domain(name) ? 0 : refuse(flaw, "Invalid domain in ETRN", "param");
+}
+
+/* chunk-size [SP "LAST"]; chunk-size = 1*20DIGIT (RFC 3030, 2) */
+int smtp_chunk_parse(struct slice param, uint64_t *octets, bool *last)
+{
+	struct slice size = slice_take(param, slice_index(param, ' '));
+	struct slice rest = slice_trim_spaces(slice_skip(param, size.len));
+	bool is_last = slice_equal_nocase(rest, SLICE("LAST"));
+
+	if ((rest.len > 0 && !is_last) || slice_parse_u64(size, SMTP_CHUNK_MAX, octets) < 0)
+		return -EBADMSG;
+	*last = is_last;
+	return 0;
+}
+
+int smtp_parse_bdat(const struct smtp_syntax *syntax, struct slice param, struct arena *arena,
+		    struct smtp_argument *out, struct smtp_flaw *flaw)
+{
+	char *text;
+
+	if (smtp_chunk_parse(param, &out->chunk_octets, &out->chunk_last) < 0)
+		return refuse(flaw, "Invalid size of a chunk", "param");
+	if ((syntax->active_extensions & SMTP_EXT_CHUNKING) == 0) {
+		refuse(flaw, "BDAT is not offered", "param");
+		flaw->code = 502;
+		flaw->reply = "5.5.1 Command not implemented";
+		return -EBADMSG;
+	}
+	text = arena_printf(arena, "%llu%s", (unsigned long long)out->chunk_octets, out->chunk_last ? " LAST" : "");
+	if (text == NULL)
+		return -ENOMEM;
+	out->text = slice_cstr(text);
+	return 0;
 }
 
 static int parse_path_argument(const struct smtp_syntax *syntax, struct slice prefix, unsigned flags, struct slice param,

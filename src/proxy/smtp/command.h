@@ -11,6 +11,7 @@
 #include "proxy/smtp/param.h"
 #include "proxy/smtp/reply.h"
 
+#define SMTP_CHUNK_MAX INT64_MAX	/* octets of a chunk of BDAT; larger ones have no size that can be right */
 #define SMTP_VERB_MAX 32		/* octets; longer ones are refused before any lookup */
 
 /* Protocol states; the numbers are what logs show. */
@@ -18,7 +19,10 @@
 #define SMTP_STATE_EHLO 2u		/* greeted, no transaction */
 #define SMTP_STATE_MAIL 8u		/* a sender is known */
 #define SMTP_STATE_RCPT 16u		/* and a recipient */
-#define SMTP_STATE_ANY (SMTP_STATE_INITIAL | SMTP_STATE_EHLO | SMTP_STATE_MAIL | SMTP_STATE_RCPT)
+#define SMTP_STATE_CHUNKS 32u		/* and a part of the message, but not its end */
+#define SMTP_STATE_FAILED 128u		/* a part of the message was refused: nothing but a reset helps */
+#define SMTP_STATE_ANY \
+	(SMTP_STATE_INITIAL | SMTP_STATE_EHLO | SMTP_STATE_MAIL | SMTP_STATE_RCPT | SMTP_STATE_CHUNKS | SMTP_STATE_FAILED)
 
 /* Where in a group of pipelined commands a verb may stand (RFC 2920, 3.1). */
 enum smtp_group {
@@ -60,6 +64,9 @@ struct smtp_argument {
 	struct smtp_path path;		/* of MAIL and RCPT */
 	bool has_path;
 	struct smtp_mail_options mail;	/* of MAIL */
+	uint64_t chunk_octets;		/* of BDAT: what the client sends behind the line */
+	bool chunk_last;
+	struct slice chunk_start;	/* of BDAT: what the server gets before that, not counted in chunk_octets */
 };
 
 /* Why an argument is refused: for the log, and the reply when it is not the usual 500. */
@@ -113,6 +120,9 @@ static inline struct slice smtp_command_name(const struct smtp_command *c)
  */
 int smtp_command_parse(struct slice line, struct smtp_command *out) MUST_CHECK;
 
+/* The parameter of BDAT. 0; -EBADMSG: nobody knows how many octets follow. */
+int smtp_chunk_parse(struct slice param, uint64_t *octets, bool *last) MUST_CHECK;
+
 /* Argument parsers: 0; -EBADMSG with *flaw; -ENOMEM. */
 int smtp_parse_helo(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
 int smtp_parse_mail(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
@@ -122,7 +132,9 @@ int smtp_parse_verify(const struct smtp_syntax *, struct slice, struct arena *, 
 int smtp_parse_none(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
 int smtp_parse_data(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
 
-/* Reply handlers, in session.c. */
+int smtp_parse_bdat(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
+
+/* Reply handlers, in session.c and chunk.c. */
 void smtp_on_hello(struct smtp *s, struct smtp_pending *p, unsigned code);
 void smtp_on_mail(struct smtp *s, struct smtp_pending *p, unsigned code);
 void smtp_on_rcpt(struct smtp *s, struct smtp_pending *p, unsigned code);
@@ -130,5 +142,6 @@ void smtp_on_data(struct smtp *s, struct smtp_pending *p, unsigned code);
 void smtp_on_body(struct smtp *s, struct smtp_pending *p, unsigned code);
 void smtp_on_rset(struct smtp *s, struct smtp_pending *p, unsigned code);
 void smtp_on_quit(struct smtp *s, struct smtp_pending *p, unsigned code);
+void smtp_on_chunk(struct smtp *s, struct smtp_pending *p, unsigned code);
 
 #endif

@@ -26,8 +26,8 @@ static const struct smtp_extension extensions[] = {
 	{ "VRFY",                0,                            true,   0,   0 },
 	{ "AUTH",                SMTP_EXT_AUTH,                false,  500, 0 },	/* 4954, 3 */
 	{ "STARTTLS",            SMTP_EXT_STARTTLS,            false,  0,   0 },
-	{ "CHUNKING",            SMTP_EXT_CHUNKING,            false,  0,   0 },
-	{ "BINARYMIME",          SMTP_EXT_BINARYMIME,          false,  0,   0 },
+	{ "CHUNKING",            SMTP_EXT_CHUNKING,            true,   0,   0 },
+	{ "BINARYMIME",          SMTP_EXT_BINARYMIME,          true,   0,   0 },
 	{ "LIMITS",              SMTP_EXT_LIMITS,              false,  0,   0 },
 	{ "UTF8SMTP",            0,                            false,  0,   0 },
 	{ "BURL",                0,                            false,  0,   0 },

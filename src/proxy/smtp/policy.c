@@ -103,6 +103,9 @@ static int take_over_request(struct smtp *s, const struct smtp_verb *verb, struc
 	}
 	if (slice_equal(s->request_param, argument->text))
 		return 0;
+	/* Another size would make commands of a chunk's octets. */
+	if (verb == &smtp_verbs[SMTP_BDAT])
+		goto unusable;
 	if (!smtp_is_line_safe(s->request_param) || smtp_has_control(s->request_param) ||
 	    (smtp_has_8bit(s->request_param) && !(smtp_takes_utf8(s, verb) && smtp_is_address_text(s->request_param))))
 		goto unusable;

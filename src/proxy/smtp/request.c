@@ -89,7 +89,7 @@ static void remember_helo(struct smtp *s, const struct smtp_command *c)
 }
 
 /* What the state will be if the server accepts. */
-static unsigned state_after(unsigned state, const struct smtp_verb *verb)
+static unsigned state_after(unsigned state, const struct smtp_verb *verb, const struct smtp_argument *argument)
 {
 	if (verb == &smtp_verbs[SMTP_MAIL])
 		return SMTP_STATE_MAIL;
@@ -97,6 +97,8 @@ static unsigned state_after(unsigned state, const struct smtp_verb *verb)
 		return SMTP_STATE_RCPT;
 	if (verb == &smtp_verbs[SMTP_RSET] && state != SMTP_STATE_INITIAL)
 		return SMTP_STATE_EHLO;
+	if (verb == &smtp_verbs[SMTP_BDAT])
+		return argument->chunk_last ? SMTP_STATE_EHLO : SMTP_STATE_CHUNKS;
 	return state;
 }
 
@@ -128,14 +130,20 @@ static co_waits int forward(struct smtp *s, const struct smtp_verb *verb, struct
 	p->octets = p->name.len + 1 + p->param.len + 2;
 	s->pending_octets += p->octets;
 	p->mail = argument->mail;
-	if (verb == &smtp_verbs[SMTP_MAIL])
+	p->chunk_octets = argument->chunk_octets;
+	p->chunk_last = argument->chunk_last;
+	if (verb == &smtp_verbs[SMTP_MAIL]) {
 		s->utf8 = argument->mail.utf8;
-	s->assumed = state_after(s->assumed, verb);
+		s->binary = argument->mail.body == SMTP_TYPE_BINARYMIME;
+	}
+	s->assumed = state_after(s->assumed, verb, argument);
 	if (verb->group != SMTP_GROUP_ANY || !s->pipelining || !smtp_is_batchable(s, verb))
 		s->blocked = true;
 	proxy_log(s->proxy, LOG_SMTP_DEBUG, 6, "Copying request to the server", F_OCTETS("request", p->name),
 		  F_OCTETS("param", p->param));
 	err = write_command(s, p->name, p->param);
+	if (err == 0 && argument->chunk_start.len > 0)
+		err = stream_write(s->proxy->server, argument->chunk_start, smtp_due(s));
 	return err < 0 && err != -ECANCELED ? smtp_fail(s, FAULT_SERVER, "server-closed", err) : err;
 }
 
@@ -205,6 +213,11 @@ static co_waits int decide_and_forward(struct smtp *s, const struct smtp_command
 		if (err < 0 || over)
 			return err;
 	}
+	if (c->verb == &smtp_verbs[SMTP_BDAT]) {
+		err = smtp_chunk_prepare(s, argument);
+		if (err < 0)
+			return err;
+	}
 	if (name.len + 1 + argument->text.len > longest_line(s, c->verb)) {
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Request too long once rewritten",
 			  F_INT("length", name.len + 1 + argument->text.len), F_INT("max", longest_line(s, c->verb)));
@@ -217,7 +230,8 @@ static co_waits int decide_and_forward(struct smtp *s, const struct smtp_command
 static int refuse_state(struct smtp *s, const struct smtp_command *c, enum step *step)
 {
 	bool after_reset = s->reset_by_us && s->state == SMTP_STATE_EHLO &&
-			   (c->verb == &smtp_verbs[SMTP_RCPT] || c->verb == &smtp_verbs[SMTP_DATA]);
+			   (c->verb == &smtp_verbs[SMTP_RCPT] || c->verb == &smtp_verbs[SMTP_DATA] ||
+			    c->verb == &smtp_verbs[SMTP_BDAT]);
 
 	if (s->head != NULL) {
 		*step = STEP_WAIT;
@@ -230,59 +244,83 @@ static int refuse_state(struct smtp *s, const struct smtp_command *c, enum step 
 	return smtp_queue_reply(s, c->verb, 503, SLICE(NOT_HERE_TEXT));
 }
 
-/* One whole line. */
-static co_waits int take_command(struct smtp *s, struct slice line, enum step *step)
+/* A command that is one by its form. */
+static co_waits int judge_command(struct smtp *s, const struct smtp_command *c, enum step *step)
 {
 	struct smtp_syntax syntax = smtp_syntax_of(s);
 	struct smtp_argument argument = { .text = { NULL, 0 } };
 	struct smtp_flaw flaw = { 0 };
+	int err;
+
+	*step = STEP_DONE;
+	if (!may_join(s, c->verb)) {
+		*step = STEP_WAIT;
+		return 0;
+	}
+	/* A binary message has no lines that a dot could end (RFC 3030, 3). */
+	if ((c->verb->states & s->assumed) == 0 || (c->verb == &smtp_verbs[SMTP_DATA] && s->binary))
+		return refuse_state(s, c, step);
+	proxy_log(s->proxy, LOG_SMTP_REQUEST, 7, "Request parsed", F_OCTETS("request", smtp_command_name(c)),
+		  F_OCTETS("param", c->verb->refused ? SLICE("(not shown)") : c->param));
+	if (c->verb->refused) {
+		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Command not implemented", F_OCTETS("request", smtp_command_name(c)));
+		return smtp_queue_reply(s, c->verb, 502, SLICE(NOT_SPOKEN_TEXT));
+	}
+	if (c->verb->on_reply == smtp_on_hello)
+		remember_helo(s, c);
+	if (s->batch == NULL)
+		s->batch = arena_child(s->proxy->arena, SMTP_QUEUE_OCTETS, 0);
+	if (s->batch == NULL)
+		return -ENOMEM;
+	argument.text = c->param;
+	if (c->verb->parse != NULL) {
+		err = c->verb->parse(&syntax, c->param, s->batch, &argument, &flaw);
+		if (err == -EBADMSG)
+			return refuse_syntax(s, c, &flaw);
+		if (err < 0)
+			return err;
+	}
+	/* Policy code that decides on MAIL sees the sender already. */
+	if (argument.has_path && c->verb == &smtp_verbs[SMTP_MAIL] && s->head == NULL)
+		s->sender = argument.path.mailbox;
+	err = decide_and_forward(s, c, &argument);
+	/* These pointed into the line, which is about to go. */
+	s->request_cmd = s->request_param = slice_of(NULL, 0);
+	if (s->transaction == NULL)
+		s->sender = slice_of(NULL, 0);
+	return err;
+}
+
+/* One whole line. */
+static co_waits int take_command(struct smtp *s, struct slice line, enum step *step)
+{
 	struct smtp_command c = { .verb = &smtp_unknown_verb };
+	uint64_t octets = 0;
+	bool last = false, chunk;
 	int err = smtp_command_parse(line, &c);
 
 	*step = STEP_DONE;
 	if (line.len > longest_line(s, c.verb)) {
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Request too long", F_INT("length", line.len),
 			  F_INT("max", longest_line(s, c.verb)));
-		return smtp_queue_reply(s, &smtp_unknown_verb, 500, SLICE("5.5.2 Line too long"));
+		return smtp_announces_chunk(line) ? smtp_refuse_chunk_line(s, line) :
+		       smtp_queue_reply(s, &smtp_unknown_verb, 500, SLICE("5.5.2 Line too long"));
 	}
 	if (err < 0 || (c.utf8 && !smtp_takes_utf8(s, c.verb))) {
 		violation(s, "Invalid command line", "line", smtp_loggable(line));
-		return smtp_queue_reply(s, &smtp_unknown_verb, 500, SLICE(SYNTAX_TEXT));
+		return smtp_announces_chunk(line) ? smtp_refuse_chunk_line(s, line) :
+		       smtp_queue_reply(s, &smtp_unknown_verb, 500, SLICE(SYNTAX_TEXT));
 	}
-	if (!may_join(s, c.verb)) {
+	chunk = c.verb == &smtp_verbs[SMTP_BDAT];
+	if (chunk && smtp_chunk_parse(c.param, &octets, &last) < 0)
+		return smtp_refuse_chunk_line(s, line);
+	if (chunk && smtp_chunk_must_wait(s, octets, last)) {
 		*step = STEP_WAIT;
 		return 0;
 	}
-	if ((c.verb->states & s->assumed) == 0)
-		return refuse_state(s, &c, step);
-	proxy_log(s->proxy, LOG_SMTP_REQUEST, 7, "Request parsed", F_OCTETS("request", smtp_command_name(&c)),
-		  F_OCTETS("param", c.verb->refused ? SLICE("(not shown)") : c.param));
-	if (c.verb->refused) {
-		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Command not implemented", F_OCTETS("request", smtp_command_name(&c)));
-		return smtp_queue_reply(s, c.verb, 502, SLICE(NOT_SPOKEN_TEXT));
-	}
-	if (c.verb->on_reply == smtp_on_hello)
-		remember_helo(s, &c);
-	if (s->batch == NULL)
-		s->batch = arena_child(s->proxy->arena, SMTP_QUEUE_OCTETS, 0);
-	if (s->batch == NULL)
-		return -ENOMEM;
-	argument.text = c.param;
-	if (c.verb->parse != NULL) {
-		err = c.verb->parse(&syntax, c.param, s->batch, &argument, &flaw);
-		if (err == -EBADMSG)
-			return refuse_syntax(s, &c, &flaw);
-		if (err < 0)
-			return err;
-	}
-	/* Policy code that decides on MAIL sees the sender already. */
-	if (argument.has_path && c.verb == &smtp_verbs[SMTP_MAIL] && s->head == NULL)
-		s->sender = argument.path.mailbox;
-	err = decide_and_forward(s, &c, &argument);
-	/* These pointed into the line, which is about to go. */
-	s->request_cmd = s->request_param = slice_of(NULL, 0);
-	if (s->transaction == NULL)
-		s->sender = slice_of(NULL, 0);
+	err = judge_command(s, &c, step);
+	if (err == 0 && chunk && *step == STEP_DONE)
+		smtp_chunk_begin(s, octets, last);
 	return err;
 }
 
@@ -304,14 +342,18 @@ static int refuse_line(struct smtp *s, enum smtp_line flaw)
 
 co_waits int smtp_take_commands(struct smtp *s)
 {
-	while (!s->blocked && !s->ending && s->n_pending < SMTP_BATCH_COMMANDS && s->pending_octets < SMTP_BATCH_OCTETS) {
-		struct slice buffered = stream_peek(s->proxy->client), line = { NULL, 0 };
+	while (!s->ending) {
+		struct slice buffered, line = { NULL, 0 };
 		enum smtp_line result;
 		enum step step;
 		size_t used = 0;
-		int err;
+		int err = s->chunk.reply != NULL ? smtp_chunk_pass(s) : 0;
 
-		if (buffered.len == 0)
+		if (err < 0 || s->chunk.reply != NULL)
+			return err;
+		buffered = stream_peek(s->proxy->client);
+		if (buffered.len == 0 || s->blocked || s->n_pending >= SMTP_BATCH_COMMANDS ||
+		    s->pending_octets >= SMTP_BATCH_OCTETS)
 			return 0;
 		result = smtp_line_take(buffered, s->config->require_crlf, (size_t)s->config->max_line_length, &line, &used);
 		if (result == SMTP_LINE_MORE)

@@ -52,6 +52,23 @@ co_waits int smtp_write_reply(struct smtp *s, unsigned code, struct slice text)
 	return write_line(s, code, ' ', text);
 }
 
+/* The extensions that an EHLO reply names: SMTP_EXT_* bits. */
+static unsigned extensions_of(const struct smtp_reply *reply, const struct smtp_reply_limits *limits)
+{
+	char buf[SMTP_KEYWORD_MAX];
+	struct slice line;
+	unsigned bits = 0;
+	size_t pos = 0;
+	bool last;
+
+	while (smtp_reply_next_line(reply, limits, &pos, &line, &last)) {
+		const struct smtp_extension *extension = smtp_extension_named(smtp_extension_keyword(line, buf));
+
+		bits |= extension != NULL ? extension->bit : 0;
+	}
+	return bits;
+}
+
 /* What the client gets of the server's lines of EHLO: the extensions that are permitted. */
 static bool keep_extension(struct smtp *s, struct slice line)
 {
@@ -62,6 +79,10 @@ static bool keep_extension(struct smtp *s, struct slice line)
 	if (slice_is(keyword, "PIPELINING"))
 		s->pipelining = true;
 	if (!smtp_extension_permitted(s, keyword))
+		return false;
+	/* BINARYMIME is nothing without BDAT. */
+	if (slice_is(keyword, "BINARYMIME") &&
+	    ((s->server_extensions & SMTP_EXT_CHUNKING) == 0 || !smtp_extension_permitted(s, SLICE("CHUNKING"))))
 		return false;
 	if (extension != NULL)
 		s->active_extensions |= extension->bit;
@@ -89,6 +110,8 @@ static co_waits int write_lines(struct smtp *s, const struct smtp_reply *reply, 
 	size_t pos = 0;
 	int err = 0;
 
+	if (filter)
+		s->server_extensions = extensions_of(reply, &limits);
 	if (!next_line(s, reply, &limits, filter, &pos, &line))
 		return 0;
 	line = first;
@@ -120,7 +143,8 @@ static void forget_transaction(struct smtp *s, const struct smtp_pending *p)
 {
 	bool reset = p->verb == &smtp_verbs[SMTP_RSET] || p->verb == &smtp_verbs[SMTP_HELO] || p->verb == &smtp_verbs[SMTP_EHLO];
 
-	if (p->verb == &smtp_verbs[SMTP_MAIL] || p->verb == &smtp_verbs[SMTP_RCPT]) {
+	if (p->verb == &smtp_verbs[SMTP_MAIL] || p->verb == &smtp_verbs[SMTP_RCPT] ||
+	    (p->verb == &smtp_verbs[SMTP_BDAT] && !p->chunk_last)) {
 		diverge(s);
 	} else if (reset && s->state != SMTP_STATE_INITIAL) {
 		s->state = SMTP_STATE_EHLO;
@@ -145,12 +169,14 @@ static co_waits int reset_server(struct smtp *s)
 
 static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const struct smtp_reply *reply, enum smtp_decision decision)
 {
-	bool final = p->verb == &smtp_verbs[SMTP_BODY];
+	bool final = smtp_is_final(p), dead = s->state == SMTP_STATE_FAILED;
 	struct slice text;
 	unsigned code;
 	int err;
 
-	if (final)
+	if (p->verb == &smtp_verbs[SMTP_BDAT])
+		smtp_on_chunk(s, p, reply->code);
+	if (!dead && (final || s->state == SMTP_STATE_FAILED))
 		smtp_account_message(s, reply->code, reply->text, false);
 	if (reply->code == 354)
 		proxy_drop_server(s->proxy);
@@ -194,7 +220,7 @@ static co_waits int answer_diverged(struct smtp *s, struct smtp_pending *p, unsi
 		s->diverged = false;
 		return 0;
 	}
-	if (p->verb != &smtp_verbs[SMTP_RCPT] && p->verb != &smtp_verbs[SMTP_MAIL])
+	if (p->verb != &smtp_verbs[SMTP_RCPT] && p->verb != &smtp_verbs[SMTP_MAIL] && p->verb != &smtp_verbs[SMTP_BDAT])
 		return 0;
 	err = smtp_write_reply(s, 451, SLICE("4.3.0 Transaction was reset, please start again"));
 	return err < 0 ? err : 1;
@@ -236,8 +262,8 @@ static co_waits int check_client_is_silent(struct smtp *s)
 	return err < 0 ? err : smtp_end(s, FAULT_CLIENT, "early-input", 0);
 }
 
-/* The server said yes or no to a whole message. */
-static void finish_message(struct smtp *s, const struct smtp_reply *reply)
+/* The server said yes or no to a whole message, or no to a part of one. */
+static void account_message(struct smtp *s, const struct smtp_reply *reply)
 {
 	char digits[4];
 
@@ -245,13 +271,13 @@ static void finish_message(struct smtp *s, const struct smtp_reply *reply)
 		proxy_log(s->proxy, LOG_SMTP_RESPONSE, 4, "The server refused the message",
 			  F_OCTETS("response", smtp_code_text(reply->code, digits)), F_OCTETS("response_param", reply->text));
 	smtp_account_message(s, reply->code, reply->text, smtp_code_is_positive(reply->code));
-	smtp_end_transaction(s);
 }
 
 static co_waits int relay_reply(struct smtp *s, struct smtp_pending *p, const struct smtp_reply *reply, unsigned code,
 				struct slice text)
 {
 	bool filter = p->verb == &smtp_verbs[SMTP_EHLO] && smtp_code_is_positive(reply->code);
+	bool dead = s->state == SMTP_STATE_FAILED;
 	int err;
 
 	if (p->verb == &smtp_verbs[SMTP_GREETING] || reply->code == 354) {
@@ -263,8 +289,10 @@ static co_waits int relay_reply(struct smtp *s, struct smtp_pending *p, const st
 		s->pipelining = false;
 	if (p->verb->on_reply != NULL)
 		p->verb->on_reply(s, p, code);
-	if (p->verb == &smtp_verbs[SMTP_BODY])
-		finish_message(s, reply);
+	if (!dead && (smtp_is_final(p) || s->state == SMTP_STATE_FAILED))
+		account_message(s, reply);
+	if (smtp_is_final(p))
+		smtp_end_transaction(s);
 	if (s->ending)		/* no memory for it */
 		return -ECONNABORTED;
 	if (reply->canonical && !filter && code == reply->code && slice_equal(text, reply->text))
@@ -310,11 +338,16 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 			  F_INT("response", reply->code));
 		return smtp_fail(s, FAULT_SERVER, "reply-class", 0);
 	}
+	if (p->verb == &smtp_verbs[SMTP_BDAT] && s->state == SMTP_STATE_FAILED && smtp_code_is_positive(reply->code)) {
+		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The server takes a part of a message behind one that it refused",
+			  F_INT("response", reply->code));
+		return smtp_fail(s, FAULT_SERVER, "chunk-after-refusal", 0);
+	}
 	account_reply(s, p, reply);
 	if (p->silent) {
 		if (!smtp_code_is_positive(reply->code))
 			return smtp_fail(s, FAULT_SERVER, "reset-refused", 0);
-		s->diverged = false;
+		s->diverged = s->in_message = false;
 		smtp_queue_pop(s);
 		return 0;
 	}
@@ -348,6 +381,8 @@ static co_waits int answer_locally(struct smtp *s)
 
 	if (err < 0)
 		return err;
+	if (p->verb == &smtp_verbs[SMTP_BDAT])
+		smtp_chunk_answered(s, p);
 	if (p->closes)
 		return smtp_end(s, p->fault, p->reason, 0);
 	smtp_queue_pop(s);
@@ -363,8 +398,12 @@ static co_waits int answer_from_server(struct smtp *s, bool *done)
 	int err;
 
 	*done = true;
-	if (stream_peek(server).len == 0)
+	if (server == NULL || stream_peek(server).len == 0)
 		return 0;
+	if (s->head == s->chunk.reply) {
+		smtp_chunk_lose_server(s, "early-reply", 0);
+		return 0;
+	}
 	result = smtp_reply_parse(&s->parser, stream_peek(server), &limits, &reply);
 	if (result == SMTP_REPLY_MORE)
 		return 0;
@@ -390,8 +429,14 @@ co_waits int smtp_answer(struct smtp *s)
 	bool done = false;
 	int err = 0;
 
-	while (err == 0 && !done && s->head != NULL && !s->ending && !s->transfer)
-		err = s->head->local ? answer_locally(s) : answer_from_server(s, &done);
+	while (err == 0 && !done && s->head != NULL && !s->ending && !s->transfer) {
+		if (!s->head->local)
+			err = answer_from_server(s, &done);
+		else if (smtp_answer_is_ready(s))
+			err = answer_locally(s);
+		else
+			done = true;
+	}
 	if (err == 0 && !s->ending && !s->transfer)
 		err = check_no_extra(s);
 	/* Only now: what the server said before is no answer to this RSET. */

@@ -28,6 +28,8 @@ struct slice smtp_code_text(unsigned code, char buf[4])
 
 void smtp_end_transaction(struct smtp *s)
 {
+	if (s->chunks_open)
+		smtp_account_message(s, 421, SLICE("Message was not finished"), false);
 	s->sender = s->recipients = slice_of(NULL, 0);
 	s->recipients_text = NULL;
 	s->recipients_room = 0;
@@ -39,13 +41,13 @@ void smtp_end_transaction(struct smtp *s)
 
 int smtp_end(struct smtp *s, enum fault fault, const char *reason, int err)
 {
-	if (s->final_owed)
-		smtp_account_message(s, 421, SLICE("No final reply"), false);
+	if (s->final_owed || s->chunks_open)
+		smtp_account_message(s, 421, s->final_owed ? SLICE("No final reply") : SLICE("Message was not finished"), false);
 	if (!s->ending)
 		proxy_end(s->proxy, fault, reason, err);
 	s->ending = true;
 	/* A server that waits for a message must not take what it has for one. */
-	if (s->in_message)
+	if (s->in_message || (s->chunk.reply != NULL && s->chunk.forward))
 		proxy_drop_server(s->proxy);
 	s->in_message = false;
 	return -ECONNABORTED;
@@ -70,6 +72,7 @@ void smtp_on_hello(struct smtp *s, struct smtp_pending *p, unsigned code)
 	s->active_extensions = 0;
 	s->pipelining = false;
 	s->reset_by_us = false;
+	s->in_message = false;
 	s->state = SMTP_STATE_EHLO;
 	smtp_end_transaction(s);
 }
@@ -149,6 +152,7 @@ void smtp_on_rset(struct smtp *s, struct smtp_pending *p, unsigned code)
 	if (s->state != SMTP_STATE_INITIAL)
 		s->state = SMTP_STATE_EHLO;
 	s->reset_by_us = false;
+	s->in_message = false;
 	smtp_end_transaction(s);
 }
 
@@ -180,7 +184,7 @@ static co_waits int smtp_start(struct smtp *s)
 				SLICE("Server not available"));
 }
 
-static int read_client(struct smtp *s)
+static co_waits int read_client(struct smtp *s)
 {
 	ssize_t n = stream_fill_now(s->proxy->client);
 
@@ -189,6 +193,8 @@ static int read_client(struct smtp *s)
 	else
 		s->client_eof = true;
 	s->client_gone = n < 0 && n != -EPIPE;
+	if (s->client_gone && s->chunk.reply != NULL && s->chunk.forward)
+		return smtp_client_lost(s, "client-closed", (int)n);
 	return n == -EPIPE || n >= 0 ? 0 : (int)n;
 }
 
@@ -203,8 +209,13 @@ static int read_server(struct smtp *s)
 	}
 	if (n == 0)
 		return 0;
+	n = n == -EPIPE ? 0 : n;
+	if (s->chunk.reply != NULL && s->chunk.forward) {
+		smtp_chunk_lose_server(s, "server-closed", (int)n);
+		return 0;
+	}
 	return smtp_fail(s, FAULT_SERVER, s->parser.done > 0 || stream_peek(s->proxy->server).len > 0 ? "reply-cut" :
-			 "server-closed", n == -EPIPE ? 0 : (int)n);
+			 "server-closed", (int)n);
 }
 
 static int send_what_is_queued(struct smtp *s)
@@ -219,13 +230,34 @@ static int send_what_is_queued(struct smtp *s)
 	return err < 0 ? smtp_fail(s, FAULT_SERVER, "server-closed", err) : 0;
 }
 
-static int timed_out(struct smtp *s)
+/* Replies owed are the server's business, else it is the client's turn; in a chunk it can be both. */
+static bool client_is_next(const struct smtp *s)
 {
-	proxy_log(s->proxy, LOG_CORE_ERROR, 3, "Timeout", F_TEXT("side", s->head != NULL ? "server" : "client"));
-	return smtp_fail(s, s->head != NULL ? FAULT_SERVER : FAULT_CLIENT, "timeout", -ETIMEDOUT);
+	if (!smtp_chunk_wants_more(s))
+		return s->head == NULL;
+	return s->head == s->chunk.reply || s->client_due <= s->server_due;
 }
 
-/* Wait for whichever side is next: replies owed are the server's business, else it is the client's turn. */
+static co_waits int timed_out(struct smtp *s)
+{
+	bool client = client_is_next(s);
+
+	proxy_log(s->proxy, LOG_CORE_ERROR, 3, "Timeout", F_TEXT("side", client ? "client" : "server"));
+	if (client && smtp_chunk_wants_more(s) && s->chunk.forward)
+		return smtp_client_lost(s, "timeout", -ETIMEDOUT);
+	return smtp_fail(s, client ? FAULT_CLIENT : FAULT_SERVER, "timeout", -ETIMEDOUT);
+}
+
+static bool may_read_client(const struct smtp *s)
+{
+	if (s->client_eof)
+		return false;
+	if (s->chunk.reply != NULL)
+		return smtp_chunk_wants_more(s);
+	return !s->blocked && s->n_pending < SMTP_BATCH_COMMANDS && s->pending_octets < SMTP_BATCH_OCTETS;
+}
+
+/* Wait for whichever side is next. */
 static co_waits int wait_for_more(struct smtp *s)
 {
 	struct stream_wait set[2] = { { .stream = s->proxy->client }, { .stream = s->proxy->server, .want = LOOP_READ } };
@@ -233,8 +265,9 @@ static co_waits int wait_for_more(struct smtp *s)
 
 	if (err < 0)
 		return err;
-	s->proxy->doing = s->head != NULL ? "waiting for a reply" : "waiting for a command";
-	if (!s->blocked && !s->client_eof && s->n_pending < SMTP_BATCH_COMMANDS && s->pending_octets < SMTP_BATCH_OCTETS)
+	s->proxy->doing = smtp_chunk_wants_more(s) ? "receiving a message from the client" :
+			  s->head != NULL ? "waiting for a reply" : "waiting for a command";
+	if (may_read_client(s))
 		set[0].want |= LOOP_READ;
 	if (stream_unsent(s->proxy->client) > 0)
 		set[0].want |= LOOP_WRITE;
@@ -243,7 +276,7 @@ static co_waits int wait_for_more(struct smtp *s)
 	if (set[0].want == 0)
 		set[0].stream = NULL;
 	s->proxy->idle = s->head == NULL && s->transaction == NULL;
-	err = streams_wait(set, ARRAY_LEN(set), s->head != NULL ? s->server_due : s->client_due);
+	err = streams_wait(set, ARRAY_LEN(set), client_is_next(s) ? s->client_due : s->server_due);
 	s->proxy->idle = false;
 	if (err == -ETIMEDOUT)
 		return timed_out(s);
@@ -278,7 +311,7 @@ static co_waits int converse(struct smtp *s)
 		}
 		if (err == 0)
 			err = smtp_take_commands(s);
-		if (err < 0 || (s->head != NULL && s->head->local))
+		if (err < 0 || smtp_answer_is_ready(s))
 			continue;
 		err = check_client(s);
 		if (err == 0)
@@ -298,7 +331,7 @@ static co_waits void say_goodbye(struct smtp *s)
 	size_t dropped = 0;
 
 	s->proxy->doing = "closing";
-	if (s->client_gone || stream_flush(client, until) < 0 || !s->linger || stream_shutdown_write(client, until) < 0)
+	if (s->client_gone || stream_flush(client, until) < 0 || (!s->linger && s->chunk.reply == NULL) || stream_shutdown_write(client, until) < 0)
 		return;
 	while (dropped < SMTP_LINGER_OCTETS) {
 		size_t buffered = stream_peek(client).len;

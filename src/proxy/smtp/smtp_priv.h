@@ -6,6 +6,7 @@
 #ifndef SALLYPORT_PROXY_SMTP_SMTP_PRIV_H
 #define SALLYPORT_PROXY_SMTP_SMTP_PRIV_H
 
+#include "proxy/smtp/body.h"
 #include "proxy/smtp/command.h"
 #include "proxy/smtp/extension.h"
 #include "proxy/smtp/smtp.h"
@@ -23,6 +24,7 @@ enum { SMTP_EXT_ACCEPT = 1, SMTP_EXT_DROP = 5 };
 #define SMTP_QUEUE_OCTETS (128u * 1024u)	/* the batch, as parsed */
 #define SMTP_GOODBYE_MS 2000			/* to get the last reply out */
 #define SMTP_LINGER_OCTETS (256u * 1024u)	/* read and dropped behind a refused end */
+#define SMTP_DISCARD_MAX (64u * 1024u * 1024u)	/* of a refused chunk; a longer one ends the session */
 #define SMTP_LINE_BUFFER_MAX 8192		/* of a command line; two fit a stream's buffer */
 
 struct smtp_config {
@@ -53,6 +55,8 @@ struct smtp_pending {
 	struct slice mailbox;			/* of MAIL and RCPT */
 	struct smtp_mail_options mail;		/* of MAIL */
 	size_t octets;				/* forwarded */
+	uint64_t chunk_octets;			/* of BDAT: behind the command */
+	bool chunk_last;
 	bool local;				/* the reply is ours: */
 	unsigned code;
 	struct slice text;
@@ -60,6 +64,14 @@ struct smtp_pending {
 	enum fault fault;
 	const char *reason;
 	bool silent;				/* a RSET of our own: the client must not see the reply */
+};
+
+/* The octets behind a BDAT that are coming in now. They are no commands, whatever became of the BDAT. */
+struct smtp_chunk {
+	struct smtp_pending *reply;		/* not given before they are all there; NULL: no chunk is under way */
+	uint64_t left;				/* still to come, or held back */
+	bool last;
+	bool forward;				/* to the server; else they are dropped */
 };
 
 /* One conversation: proxy->run. */
@@ -88,6 +100,9 @@ struct smtp {
 	bool utf8;				/* the last MAIL that was forwarded had SMTPUTF8 */
 	bool client_authenticated;
 	uint64_t body_octets;			/* of the message, dot line included */
+	unsigned server_extensions;		/* SMTP_EXT_* bits that the last EHLO reply named */
+	struct smtp_chunk chunk;
+	uint64_t chunks_octets;			/* that came of the message in chunks, as far as the client sent it */
 	deadline_t client_due, server_due;
 	bool pipelining;			/* the server takes groups of commands */
 	bool connected;
@@ -96,7 +111,10 @@ struct smtp {
 	bool reset_by_us;			/* the client's transaction ended with our RSET */
 	bool data_by_lf;			/* the DATA command ended with bare LF */
 	bool transfer;				/* 354 was given: the body comes */
-	bool in_message;			/* the server is waiting for body octets */
+	bool in_message;			/* the server has a part of a message, but not its end */
+	bool chunks_open;			/* it took chunks of a message that is not accounted */
+	bool chunk_cr;				/* the chunks so far end with CR */
+	bool binary;				/* the message that the client is about to send is BODY=BINARYMIME */
 	bool final_owed;			/* the server has the message but did not say what becomes of it */
 	bool client_eof, client_gone;
 	bool linger;				/* the client may be writing still when it is told off */
@@ -114,6 +132,18 @@ static inline struct smtp *smtp_of(struct proxy *proxy)
 static inline const struct smtp_config *smtp_config_of(const struct proxy *proxy)
 {
 	return proxy->config;
+}
+
+/* Is the reply to it the last word on a message? */
+static inline bool smtp_is_final(const struct smtp_pending *p)
+{
+	return p->verb == &smtp_verbs[SMTP_BODY] || (p->verb == &smtp_verbs[SMTP_BDAT] && p->chunk_last);
+}
+
+/* May the reply that is owed next be given without the server? */
+static inline bool smtp_answer_is_ready(const struct smtp *s)
+{
+	return s->head != NULL && s->head->local && s->head != s->chunk.reply;
 }
 
 /* session.c: the conversation. WAITS. */
@@ -146,6 +176,27 @@ struct smtp_reply_limits smtp_reply_limits_of(const struct smtp *s);
 
 /* transfer.c: the message, from 354 to the lone dot. WAITS. */
 co_waits int smtp_transfer(struct smtp *s) MUST_CHECK;
+
+/* The client is gone, or silent (err -ETIMEDOUT), in the middle of a message. Returns -ECONNABORTED. */
+co_waits int smtp_client_lost(struct smtp *s, const char *why, int err);
+
+/* chunk.c: BDAT. */
+/* Must the replies owed be there before it is looked at? */
+bool smtp_chunk_must_wait(const struct smtp *s, uint64_t octets, bool last);
+/* The line may be a BDAT that can't be understood: nobody knows where the next command starts. */
+bool smtp_announces_chunk(struct slice line);
+int smtp_refuse_chunk_line(struct smtp *s, struct slice line);
+/* About to be forwarded: what goes in front of the message. WAITS (policy code). */
+co_waits int smtp_chunk_prepare(struct smtp *s, struct smtp_argument *argument) MUST_CHECK;
+/* A BDAT was taken, forwarded or refused; its reply is the last that is owed. Its octets come now. */
+void smtp_chunk_begin(struct smtp *s, uint64_t octets, bool last);
+/* The octets that are there. s->chunk.reply is NULL when that was all. WAITS. */
+co_waits int smtp_chunk_pass(struct smtp *s) MUST_CHECK;
+bool smtp_chunk_wants_more(const struct smtp *s);
+/* The server closed, or answered a chunk that it does not have: the client learns it at the chunk's end. */
+void smtp_chunk_lose_server(struct smtp *s, const char *why, int err);
+/* The reply to a BDAT was given, and it was our own. */
+void smtp_chunk_answered(struct smtp *s, const struct smtp_pending *p);
 
 /* policy.c */
 enum smtp_decision { SMTP_PASS, SMTP_REFUSE, SMTP_ABORT };

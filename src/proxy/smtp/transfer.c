@@ -60,12 +60,15 @@ static void hear_server(struct smtp *s, struct transfer *t)
 	lose_server(s, t, n > 0 ? "early-reply" : "server-closed", n == -EPIPE || n > 0 ? 0 : (int)n);
 }
 
-static int client_lost(struct smtp *s, const char *why, int err)
+co_waits int smtp_client_lost(struct smtp *s, const char *why, int err)
 {
 	proxy_drop_server(s->proxy);
 	s->in_message = false;
 	proxy_log(s->proxy, LOG_SMTP_ERROR, 2, "Client lost in the middle of a message", F_TEXT("reason", why));
-	smtp_account_message(s, 421, slice_of(NULL, 0), false);
+	if (s->chunk.reply != NULL && s->head == s->chunk.reply)
+		s->body_octets = s->chunks_octets;
+	if (s->transaction != NULL)
+		smtp_account_message(s, 421, slice_of(NULL, 0), false);
 	if (err == -ETIMEDOUT)
 		return smtp_fail(s, FAULT_CLIENT, why, err);
 	s->client_gone = true;
@@ -84,7 +87,7 @@ static co_waits int wait_for_client(struct smtp *s, struct transfer *t, deadline
 		s->proxy->doing = "receiving a message from the client";
 		err = streams_wait(set, ARRAY_LEN(set), due);
 		if (err == -ETIMEDOUT)
-			return client_lost(s, "timeout", err);
+			return smtp_client_lost(s, "timeout", err);
 		if (err < 0)
 			return err;
 		if (set[1].got != 0 && s->proxy->server != NULL)
@@ -95,7 +98,7 @@ static co_waits int wait_for_client(struct smtp *s, struct transfer *t, deadline
 		if (n > 0)
 			return 0;
 		if (n < 0)
-			return client_lost(s, "client-closed", n == -EPIPE ? 0 : (int)n);
+			return smtp_client_lost(s, "client-closed", n == -EPIPE ? 0 : (int)n);
 	}
 }
 
@@ -170,7 +173,7 @@ static co_waits int transfer(struct smtp *s, struct transfer *t)
 	int err = stream_flush(s->proxy->client, smtp_due(s));
 
 	if (err < 0 && err != -ECANCELED)
-		return client_lost(s, err == -ETIMEDOUT ? "timeout" : "client-closed", err);
+		return smtp_client_lost(s, err == -ETIMEDOUT ? "timeout" : "client-closed", err);
 	if (err == 0 && s->config->add_received_header)
 		err = smtp_trace_header(s, &header);
 	if (err == 0 && header.len > 0)

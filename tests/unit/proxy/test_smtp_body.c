@@ -174,12 +174,61 @@ static void test_normalize(void **state)
 	}
 }
 
+struct chunk_case {
+	struct slice in;
+	enum smtp_body result;
+	bool after_cr;			/* MORE: it ends with a CR whose LF is to come */
+};
+
+static const struct chunk_case chunk_cases[] = {
+	{ SLICE_INIT(""), SMTP_BODY_MORE, false },
+	{ SLICE_INIT("a"), SMTP_BODY_MORE, false },
+	{ SLICE_INIT("a\r\n.\r\nQUIT\r\n"), SMTP_BODY_MORE, false },
+	{ SLICE_INIT("\r\n\r\n"), SMTP_BODY_MORE, false },
+	{ SLICE_INIT("\xff\t\x01\r\n."), SMTP_BODY_MORE, false },
+	{ SLICE_INIT("\r"), SMTP_BODY_MORE, true },
+	{ SLICE_INIT("a\r\nb\r"), SMTP_BODY_MORE, true },
+	{ SLICE_INIT("\n"), SMTP_BODY_BARE_LF, false },
+	{ SLICE_INIT("a\r\n.\n"), SMTP_BODY_BARE_LF, false },
+	{ SLICE_INIT("a\r\n\nb"), SMTP_BODY_BARE_LF, false },
+	{ SLICE_INIT("a\r.\r\n"), SMTP_BODY_BARE_CR, false },
+	{ SLICE_INIT("\r\r\n"), SMTP_BODY_BARE_CR, false },
+	{ SLICE_INIT("a\rb"), SMTP_BODY_BARE_CR, false },
+	{ SLICE_INIT("a\r\0\n"), SMTP_BODY_BARE_CR, false },
+	{ SLICE_INIT("\0"), SMTP_BODY_NUL, false },
+	{ SLICE_INIT("a\r\n\0"), SMTP_BODY_NUL, false },
+	{ SLICE_INIT("a\0\n"), SMTP_BODY_NUL, false },
+	{ SLICE_INIT("a\n\0"), SMTP_BODY_BARE_LF, false },
+};
+
+static void test_chunk(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(chunk_cases); i++) {
+		const struct chunk_case *c = &chunk_cases[i];
+
+		/* step 0: at once; else pieces of that size, with empty ones between them. */
+		for (size_t step = 0; step <= c->in.len; step++) {
+			enum smtp_body result = SMTP_BODY_MORE;
+			size_t n = step == 0 ? c->in.len : step;
+			bool after_cr = false;
+
+			for (size_t at = 0; at < c->in.len && result == SMTP_BODY_MORE; at += n) {
+				assert_int_equal(smtp_body_scan_chunk(&after_cr, slice_of(c->in.ptr + at, 0)), SMTP_BODY_MORE);
+				result = smtp_body_scan_chunk(&after_cr, slice_take(slice_skip(c->in, at), n));
+			}
+			if (result != c->result || (result == SMTP_BODY_MORE && after_cr != c->after_cr))
+				fail_msg("case %zu, step %zu: %s, after_cr %d", i, step, smtp_body_reasons[result], after_cr);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_scan),
 		cmocka_unit_test(test_end_is_held_back),
 		cmocka_unit_test(test_normalize),
+		cmocka_unit_test(test_chunk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -117,6 +117,25 @@ static const struct argument_case arguments[] = {
 	{ SMTP_DATA, "x", 0, -EBADMSG, NULL },
 	{ SMTP_RSET, "x", 0, -EBADMSG, NULL },
 	{ SMTP_QUIT, " ", 0, -EBADMSG, NULL },
+	{ SMTP_MAIL, "From:<u@d> BODY=binaryMIME", SMTP_EXT_BINARYMIME, 0, "From:<u@d> BODY=BINARYMIME" },
+	{ SMTP_BDAT, "0", SMTP_EXT_CHUNKING, 0, "0" },
+	{ SMTP_BDAT, "0012", SMTP_EXT_CHUNKING, 0, "12" },
+	{ SMTP_BDAT, "7  lAsT ", SMTP_EXT_CHUNKING, 0, "7 LAST" },
+	{ SMTP_BDAT, "9223372036854775807 LAST", SMTP_EXT_CHUNKING, 0, "9223372036854775807 LAST" },
+	{ SMTP_BDAT, "9223372036854775808", SMTP_EXT_CHUNKING, -EBADMSG, NULL },
+	{ SMTP_BDAT, "18446744073709551616", SMTP_EXT_CHUNKING, -EBADMSG, NULL },
+	{ SMTP_BDAT, "99999999999999999999999", SMTP_EXT_CHUNKING, -EBADMSG, NULL },
+	{ SMTP_BDAT, "000000000000000000001", SMTP_EXT_CHUNKING, -EBADMSG, NULL },
+	{ SMTP_BDAT, "", SMTP_EXT_CHUNKING, -EBADMSG, NULL },
+	{ SMTP_BDAT, "-1", SMTP_EXT_CHUNKING, -EBADMSG, NULL },
+	{ SMTP_BDAT, "+1", SMTP_EXT_CHUNKING, -EBADMSG, NULL },
+	{ SMTP_BDAT, "0x10", SMTP_EXT_CHUNKING, -EBADMSG, NULL },
+	{ SMTP_BDAT, "LAST", SMTP_EXT_CHUNKING, -EBADMSG, NULL },
+	{ SMTP_BDAT, "5LAST", SMTP_EXT_CHUNKING, -EBADMSG, NULL },
+	{ SMTP_BDAT, "5 LAST LAST", SMTP_EXT_CHUNKING, -EBADMSG, NULL },
+	{ SMTP_BDAT, "5 LASTLY", SMTP_EXT_CHUNKING, -EBADMSG, NULL },
+	{ SMTP_BDAT, "5 6", SMTP_EXT_CHUNKING, -EBADMSG, NULL },
+	{ SMTP_BDAT, "5 LAST", 0, -EBADMSG, NULL },
 	{ SMTP_ETRN, "example.com", SMTP_EXT_ETRN, 0, "example.com" },
 	{ SMTP_ETRN, "@example.com", SMTP_EXT_ETRN, 0, "@example.com" },
 	{ SMTP_ETRN, "#queue-1._", SMTP_EXT_ETRN, 0, "#queue-1._" },
@@ -168,7 +187,8 @@ static void test_keywords(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
 		assert_true(slice_is(smtp_extension_keyword(slice_cstr(cases[i].line), buf), cases[i].keyword));
 	assert_true(smtp_extension_named(SLICE("SIZE"))->spoken);
-	assert_false(smtp_extension_named(SLICE("CHUNKING"))->spoken);
+	assert_true(smtp_extension_named(SLICE("CHUNKING"))->spoken);
+	assert_false(smtp_extension_named(SLICE("STARTTLS"))->spoken);
 	assert_null(smtp_extension_named(SLICE("X-FOO")));
 }
 
