@@ -25,7 +25,7 @@ class PortRange(_Declaration):
 
 def _port(value):
     if isinstance(value, PortRange):
-        return [value.low, value.high]
+        return value.low, value.high
     if isinstance(value, str):
         if not (value.isascii() and value.isdecimal()):
             raise _Refused("%s is not a port" % _shown(value), "several ports are written as [80, 443], ranges as PortRange(1, 10)")
@@ -37,7 +37,7 @@ def _port(value):
         raise _Refused("%s is not a port" % _shown(value))
     if not 0 <= value <= 65535:
         raise _Refused("port %d does not exist" % value, "ports are 0 to 65535")
-    return [value, value]
+    return value, value
 
 
 def _subnet(value):
@@ -156,7 +156,7 @@ class Rule(_Declaration):
 
     def _add_condition(self, keyword, value):
         name, check = _DIMENSIONS[keyword]
-        known = self.conditions.setdefault(name, [])
+        known = self.conditions.setdefault(name, {})
         if value is None:
             self._wrong("%s is None" % keyword, "leave it out when any value will do")
             return
@@ -170,8 +170,7 @@ class Rule(_Declaration):
             except _Refused as refused:
                 self._wrong("%s: %s" % (keyword, refused.message), refused.hint)
                 continue
-            if checked not in known:
-                known.append(checked)
+            known[checked] = True   # a dictionary keeps the order and each value once
 
     def _check_overlaps(self):
         for name in ("src_port", "dst_port"):
@@ -226,12 +225,9 @@ class Rule(_Declaration):
                            "a DenyService or PFService can have them", self._place)
 
     def _find_id(self, wanted):
-        used = {r.rule_id: r for r in _Globals.rules}
+        used = _Globals.rules.by_id
         if wanted is None or wanted == 0:
-            number = 1
-            while number in used:
-                number += 1
-            return number
+            return _Globals.rules.free_id()
         if isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted < 2 ** 31:
             self._wrong("rule_id: %s is not a rule number" % _shown(wanted), "1 or more")
             return -1 - len(_Globals.rules)

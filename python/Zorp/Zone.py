@@ -13,7 +13,7 @@ from sallyport.problems import Refused as _Refused
 from Zorp.Exceptions import ZoneException
 from Zorp.Subnet import Inet6Subnet, InetSubnet, Subnet, checked_subnet as _checked_subnet
 
-ZONES_MAX = 16384
+ZONES_MAX = 262144
 DEPTH_MAX = 31
 
 

@@ -256,7 +256,7 @@ class Writer:
         return rows
 
     def _check_twin(self, rule, seen):
-        conditions = tuple(sorted((n, tuple(sorted(map(str, v)))) for n, v in rule.conditions.items() if v))
+        conditions = frozenset((n, frozenset(v)) for n, v in rule.conditions.items() if v)
         if conditions in seen:
             before = seen[conditions]
             problems.warn("the conditions of this rule are those of rule %d in %s, line %d" % (
@@ -273,7 +273,7 @@ class Writer:
                 continue
             if name in ("src_zone", "dst_zone"):
                 values = [zones[v]._index for v in values]
-            row[name] = values
+            row[name] = list(values)
         return row
 
 

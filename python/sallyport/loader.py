@@ -10,6 +10,7 @@ import types
 
 from sallyport import problems, registry, source
 from sallyport.compiled import Compiled
+from sallyport.registry import RuleSet
 
 SYSTEM_DIRECTORY = "/etc/sallyport"
 HOOKS = ("init", "deinit", "purge", "cleanup", "notify")
@@ -60,7 +61,7 @@ class Instance:
 
     def __init__(self, name):
         self.name = name
-        self.rules = []
+        self.rules = RuleSet()
         self.scope = None
 
 

@@ -44,6 +44,24 @@ class using:
         _scope.now = self._before
 
 
+class RuleSet(list):
+    """The rules of an instance, in the order of their declaration."""
+
+    def __init__(self):
+        super().__init__()
+        self.by_id = {}
+        self._lowest = 1    # every number below is taken
+
+    def append(self, rule):
+        super().append(rule)
+        self.by_id[rule.rule_id] = rule
+
+    def free_id(self):
+        while self._lowest in self.by_id:
+            self._lowest += 1
+        return self._lowest
+
+
 def named(kind):
     from Zorp import Globals
     scope = getattr(_scope, "now", None)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Best match of all rules. Where ranges of one port list overlap, the best-scoring range that
+ * How one rule fares against a flow, and the best match of all. Where ranges of one port list overlap, the best-scoring range that
  * contains the port counts, whatever order they were listed in: the original stopped at the
  * first hit, so that a wide range hid an exact port.
  */
-#include "policy/decide.h"
+#include "policy/rule_index.h"
 
 #define PROTO_ICMP 1
 #define PROTO_TCP 6
@@ -201,30 +201,45 @@ int rule_score_compare(const struct rule_score *a, const struct rule_score *b, e
 	return 0;
 }
 
+/* A rule that matches, against the best so far; ties go to the lower id. */
+static void consider(struct decision *d, struct rule_score *best, const struct rule *rule, const struct rule_score *score)
+{
+	enum score_position where;
+	int order = d->rule == NULL ? 1 : rule_score_compare(score, best, &where);
+
+	if (order > 0) {
+		d->rule = rule;
+		d->tie = NULL;
+		*best = *score;
+	} else if (order == 0 && (rule->id < d->rule->id || (rule->id == d->rule->id && rule < d->rule))) {
+		d->tie = d->rule;
+		d->rule = rule;
+	} else if (order == 0 && d->tie == NULL) {
+		d->tie = rule;
+	}
+}
+
+/* Rules with too many cases for the index. */
+static void consider_wide_rules(const struct policy *policy, const struct zoned_flow *zoned, struct decision *d)
+{
+	struct rule_score best = { { 0 } }, score;
+	enum score_position where;
+	size_t n;
+	const struct rule *const *wide = rule_index_wide(policy->rule_index, &n);
+
+	if (n > 0 && d->rule != NULL)
+		(void)rule_matches(d->rule, zoned, &best, &where);
+	for (size_t i = 0; i < n; i++)
+		if (rule_matches(wide[i], zoned, &score, &where))
+			consider(d, &best, wide[i], &score);
+}
+
 void policy_decide(const struct policy *policy, const struct flow *flow, struct decision *out)
 {
 	const struct zoned_flow zoned = flow_with_zones(policy, flow);
-	struct rule_score best = { { 0 } }, score;
-	enum score_position where;
 
 	*out = (struct decision){ .src_zone = zoned.src_zone, .dst_zone = zoned.dst_zone };
-	for (size_t i = 0; i < policy->n_rules; i++) {
-		const struct rule *rule = &policy->rules[i];
-		int order;
-
-		if (!rule_matches(rule, &zoned, &score, &where))
-			continue;
-		order = out->rule == NULL ? 1 : rule_score_compare(&score, &best, &where);
-		if (order > 0) {
-			out->rule = rule;
-			out->tie = NULL;
-			best = score;
-		} else if (order == 0 && rule->id < out->rule->id) {
-			out->tie = out->rule;
-			out->rule = rule;
-		} else if (order == 0 && out->tie == NULL) {
-			out->tie = rule;
-		}
-	}
+	rule_index_find(policy->rule_index, &zoned, out);
+	consider_wide_rules(policy, &zoned, out);
 	out->service = out->rule == NULL ? NULL : out->rule->service;
 }

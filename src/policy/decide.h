@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The decision in slow motion: how one rule fares against one flow. policy_decide() runs this
- * for each rule and keeps the best; `explain` shows it.
+ * The decision in slow motion: how one rule fares against one flow. `explain` shows this;
+ * policy_decide() finds the best rule through an index (rule_index.h).
  *
  * A rule matches when each group of its dimensions matches; a group without conditions matches
  * with score 0. Three groups are alternatives of their dimensions: incoming interface (iface,

@@ -7,6 +7,7 @@
 #include "policy/document_priv.h"
 #include "policy/fingerprint.h"
 #include "policy/proxy_config.h"
+#include "policy/rule_index.h"
 #include "policy/zone_priv.h"
 
 #include "base/hash.h"
@@ -309,6 +310,8 @@ int policy_build(struct slice document, const struct proxy_registry *registry, s
 	if (d.policy == NULL)
 		return -ENOMEM;
 	err = build(&d, document);
+	if (err == 0)
+		err = rule_index_build(d.policy, arena, &d.policy->rule_index);
 	if (err == 0)
 		d.policy->fingerprint = fingerprint(document, arena);
 	if (err == 0 && d.policy->fingerprint == NULL)

@@ -4,7 +4,7 @@
 
 #include "base/hash.h"
 
-#define RULES_MAX 65536
+#define RULES_MAX 262144
 #define ALTERNATIVES_MAX 65536
 
 /* A dimension of numbers as an array of int64_t; the caller narrows it. */

@@ -116,6 +116,7 @@ struct policy {
 	bool needs_host;			/* callbacks, or a configuration per session */
 	struct zone_tree *zone_tree;		/* private to policy/ */
 	struct hash *service_names;		/* private to policy/ */
+	struct rule_index *rule_index;		/* private to policy/ */
 };
 
 /* The protocols that exist; NULL-terminated. Given by the program, so that policy/ knows none. */

@@ -5,7 +5,7 @@
 
 #include "policy/policy.h"
 
-#define ZONES_MAX 16384
+#define ZONES_MAX 262144
 #define ZONE_DEPTH_MAX 31	/* five bits of a rule's score */
 
 struct zone_tree;
