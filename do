@@ -8,7 +8,9 @@ cd "$(dirname "$0")"
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 libjansson-dev libcap-ng-dev libboost-context-dev"
 RUN_PACKAGES="nftables iproute2 procps"
 DEMO_PACKAGES="$RUN_PACKAGES postfix swaks python3-aiosmtpd"
-TEST_PACKAGES="$DEMO_PACKAGES haproxy libio-socket-inet6-perl libcmocka-dev python3-pytest"
+TEST_PACKAGES="$DEMO_PACKAGES haproxy libio-socket-inet6-perl libcmocka-dev python3-pytest curl msmtp"
+# What the mail servers that tools/fetch-mail-servers unpacks are linked with.
+TEST_PACKAGES="$TEST_PACKAGES libdb5.3 libevent-2.1-7 libgnutls-dane0 libidn12 libnsl2 libpam0g libpcre2-8-0"
 BENCH_PACKAGES="postfix nginx libnginx-mod-stream haproxy"
 FUZZ_PACKAGES="clang libclang-rt-14-dev"
 
@@ -123,6 +125,8 @@ demo)
 test)
 	need $TEST_PACKAGES
 	build
+	as_root tools/fetch-mail-servers >&2 ||
+		echo "do: without Exim and OpenSMTPD" >&2
 	run_tests
 	;;
 bench)
@@ -148,6 +152,7 @@ install)
 	as_root meson install -C build --no-rebuild
 	;;
 clean)
+	[ ! -d build/mail-servers ] || as_root rm -rf build/mail-servers
 	rm -rf build build-*
 	;;
 help | -h | --help)

@@ -45,6 +45,7 @@ static const struct smtp_extension extensions[] = {
 	{ "SAML",                0,                            false,  0,   0 },
 	{ "VERB",                0,                            false,  0,   0 },
 	{ "ONEX",                0,                            false,  0,   0 },
+	{ "PIPECONNECT",         0,                            false,  0,   0 },
 	{ "XCLIENT",             0,                            false,  0,   0 },
 	{ "XFORWARD",            0,                            false,  0,   0 },
 	{ "XEXCH50",             0,                            false,  0,   0 },

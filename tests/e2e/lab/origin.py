@@ -22,12 +22,21 @@ def shared_folder(prefix):
     return folder
 
 
+def maildir(folder):
+    """All messages delivered so far, as octets."""
+    found = []
+    for name in sorted(os.listdir(f'{folder}/new')) if os.path.isdir(f'{folder}/new') else ():
+        with open(f'{folder}/new/{name}', 'rb') as f:
+            found.append(f.read())
+    return found
+
+
 class Sink:
     """The recording origin (sink.py), as a program on a host of the lab."""
 
-    def __init__(self, host, port=25):
+    def __init__(self, host, port=25, *options):
         self.folder = shared_folder('sp-sink-')
-        self.program = process.Program(['/usr/bin/python3', f'{HERE}/sink.py', self.folder, str(port)], host)
+        self.program = process.Program(['/usr/bin/python3', f'{HERE}/sink.py', self.folder, str(port), *options], host)
         self.program.wait_line('sink is ready')
 
     def events(self, kind=None):
@@ -40,6 +49,10 @@ class Sink:
 
     def messages(self):
         return self.events('message')
+
+    def mails(self):
+        """All messages so far, as octets with LF, as a mailbox has them."""
+        return [self.content(m['number']).replace(b'\r\n', b'\n') for m in self.messages()]
 
     def content(self, number):
         with open(f'{self.folder}/{number}', 'rb') as f:
@@ -115,8 +128,9 @@ postlog    unix-dgram n - n - 1 postlogd
 class Postfix:
     """A Postfix of its own, that takes mail for example.com into one maildir. settings: more of main.cf."""
 
-    def __init__(self, host, settings=''):
+    def __init__(self, host, settings='', port=25):
         self.host = host
+        self.port = port
         self.folder = shared_folder('sp-postfix-')
         user = pwd.getpwnam('postfix')
         for name in ('queue', 'data', 'mail', 'conf'):
@@ -124,7 +138,7 @@ class Postfix:
         for name in ('data', 'mail'):
             os.chown(f'{self.folder}/{name}', user.pw_uid, user.pw_gid)
         self._write('main.cf', MAIN_CF.format(folder=self.folder, uid=user.pw_uid, gid=user.pw_gid) + settings)
-        self._write('master.cf', MASTER_CF)
+        self._write('master.cf', MASTER_CF.replace('smtp       inet', f'{port} inet', 1))
         env = {'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'MAIL_CONFIG': f'{self.folder}/conf'}
         self.program = process.Program(['postfix', '-c', f'{self.folder}/conf', 'start-fg'], host, env=env)
         process.wait_until(self._is_up, 15, 'Postfix is up')
@@ -139,7 +153,7 @@ class Postfix:
         if 'daemon started' not in self.log():
             return False
         try:
-            client.connect(self.host, '127.0.0.1').close()
+            client.connect(self.host, '127.0.0.1', self.port).close()
         except ConnectionRefusedError:
             return False
         return True
@@ -151,13 +165,7 @@ class Postfix:
         return ''
 
     def mails(self):
-        """All messages delivered so far, as octets."""
-        found = []
-        folder = f'{self.folder}/mail/all/new'
-        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-            with open(f'{folder}/{name}', 'rb') as f:
-                found.append(f.read())
-        return found
+        return maildir(f'{self.folder}/mail/all')
 
     def wait_mail(self, wanted, timeout=15):
         def search():

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """An origin that keeps everything: a program, run in the servers' network.
 
-    sink.py FOLDER PORT
+    sink.py FOLDER PORT [auth]
 
+With "auth" it also lets alice log in, on a plain connection, and says what size it takes.
 Listens on all addresses of both families. Each event is a line of JSON in FOLDER/events, each
 message's octets (dots unstuffed, line ends as received) a file FOLDER/NUMBER.
 """
@@ -12,7 +13,7 @@ import os
 import socket
 import sys
 
-from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import SMTP, AuthResult
 
 
 class Keeper:
@@ -60,12 +61,21 @@ def listener(family, address, port):
     return sock
 
 
-async def main(folder, port):
+def log_in(server, session, envelope, mechanism, data):
+    return AuthResult(success=(data.login, data.password) == (b'alice', b'secret'))
+
+
+AUTH = {'authenticator': log_in, 'auth_require_tls': False, 'auth_exclude_mechanism': ['LOGIN'], 'data_size_limit': 40000000}
+
+
+async def main(folder, port, *words):
     keeper = Keeper(folder)
     loop = asyncio.get_running_loop()
+    options = {'data_size_limit': None, 'decode_data': False, 'enable_SMTPUTF8': True, 'hostname': 'origin.example',
+               **(AUTH if 'auth' in words else {})}
 
     def protocol():
-        return Sink(keeper, data_size_limit=None, decode_data=False, enable_SMTPUTF8=True, hostname='origin.example')
+        return Sink(keeper, **options)
 
     for family, address in ((socket.AF_INET, '0.0.0.0'), (socket.AF_INET6, '::')):
         await loop.create_server(protocol, sock=listener(family, address, port), backlog=4096)
@@ -74,4 +84,4 @@ async def main(folder, port):
 
 
 if __name__ == '__main__':
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))
