@@ -42,12 +42,13 @@ class Server:
         self._control = control
         self._control_lock = threading.Lock()  # of writing
         self._conversations = {}  # number -> Conversation
-        for number, sock in enumerate(conversations, 1):
-            self._start(number, sock)
+        self._given = conversations
 
     def run(self):
         """Serve until the worker closes the control connection. Never returns: threads that hang
         must not keep the process."""
+        for number, sock in enumerate(self._given, 1):
+            self._start(number, sock)
         try:
             self._serve_control()
         except wire.Closed:
@@ -301,6 +302,6 @@ def _printable(text):
 def serve(compiled, control, conversations):
     """Run as the server of these connections (sockets). Does not return."""
     server = Server(compiled, control, conversations)
-    Output.install(server)
+    Output.install(server)  # before the first call: one may be waiting already
     sys.setswitchinterval(0.002)
     server.run()

@@ -88,7 +88,12 @@ class Instance:
             time.sleep(0.01)
         return tenths
 
+    def pause_aloud(self, tenths):
+        engine.current().log("me", "core.policy", 2, "begins")
+        return self.pause(tenths)
+
     def backtrack(self):
+        engine.current().log("me", "core.policy", 2, "begins")
         return re.match(r"(a+)+$", "a" * 60 + "b") is None
 
     def speak(self):
@@ -112,7 +117,7 @@ class Instance:
         return re.match("a", "abc")
 
 
-CALLBACKS = ["counter", "change", "fail", "fail_known", "leave", "wrong_type", "base", "caught", "pause",
+CALLBACKS = ["counter", "change", "fail", "fail_known", "leave", "wrong_type", "base", "caught", "pause", "pause_aloud",
              "backtrack", "speak", "long", "huge", "echo", "truth"]
 
 
@@ -167,8 +172,11 @@ class Host(unittest.TestCase):
         for sock in (self.control, self.one, self.two):
             sock.close()
 
-    def fork_server(self):
+    def fork_server(self, waiting=None):
+        """Its pid, our ends of the connections. waiting: a callback that was called before it lives."""
         ours, theirs = zip(*[pair() for _ in range(3)])
+        if waiting is not None:
+            self.call(waiting, sock=ours[1])
         wire.send(self.leader, {"op": "fork", "slot": 4}, [s.fileno() for s in theirs])
         for sock in theirs:
             sock.close()
@@ -290,11 +298,19 @@ class UpCalls(Host):
         self.assertEqual(packets[1]["session"], "me")
         self.assertEqual(wire.receive(self.control)["message"], "child")
 
+    def test_what_a_call_prints_that_was_waiting_for_the_server(self):
+        for _ in range(20):
+            pid, connections = self.fork_server(waiting="speak")
+            self.assertEqual(wire.receive(connections[1])["message"], "printed")
+            for sock in connections:
+                sock.close()
+            self.assertEqual(wire.receive(self.leader)["pid"], pid)     # it ended
+
 
 class Retirement(Host):
     def test_a_closed_conversation_ends_its_thread(self):
-        self.call("pause", 100)
-        time.sleep(0.05)
+        self.call("pause_aloud", 100)
+        self.assertEqual(wire.receive(self.one)["message"], "begins")
         self.one.close()
         wire.send(self.control, {"op": "retire", "connection": 1})
         self.assertEqual(wire.receive(self.control), {"op": "ended", "connection": 1})
@@ -316,10 +332,11 @@ class Retirement(Host):
 
     def test_backtracking_expression_is_killed_and_forked_again(self):
         self.call("backtrack")
-        time.sleep(0.1)
+        self.assertEqual(wire.receive(self.one)["message"], "begins")
         self.control.settimeout(0.3)
         with self.assertRaises(wire.Closed):
-            self.ping()
+            for _ in range(100):    # a ping may still slip in before the expression
+                self.ping()
         wire.send(self.leader, {"op": "kill", "pid": self.pid})
         self.assertEqual(wire.receive(self.leader), {"op": "ended", "pid": self.pid, "status": signal.SIGKILL})
         pid, connections = self.fork_server()
