@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 
 #define WATCH_MS 250		/* calls that run longer are looked after */
-#define LATE_ANSWER_MS 200	/* for a ping when a call is late */
+#define LATE_ANSWER_MS 1000	/* for a ping when a call is late: a busy machine is no stuck server */
 #define PACKETS_A_TURN 64
 
 /* The server must not be used after this returns false: it is gone. */
