@@ -15,6 +15,15 @@ import support
 from support import LIMIT, free_port
 
 
+HEAD = """
+import re, time
+from Zorp.Core import *
+from Zorp.Smtp import *
+
+Zone("local", ["127.0.0.0/8"])
+"""
+
+
 class _Mail(socketserver.StreamRequestHandler):
     """Takes all mail. Says what it was told in its replies."""
 
@@ -116,8 +125,8 @@ class Client:
     """One SMTP session. Each command returns (code, text) of the reply; (None, "") = closed."""
 
     def __init__(self, port, source="127.0.0.1", start=True):
-        self._socket = socket.create_connection(("127.0.0.1", port), LIMIT, (source, 0))
-        self._file = self._socket.makefile("rb")
+        self.socket = socket.create_connection(("127.0.0.1", port), LIMIT, (source, 0))
+        self._file = self.socket.makefile("rb")
         if start:
             assert self.reply()[0] == 220
             assert self.command("EHLO client.example")[0] == 250
@@ -130,10 +139,10 @@ class Client:
 
     def close(self):
         self._file.close()
-        self._socket.close()
+        self.socket.close()
 
     def send(self, line):
-        self._socket.sendall(line.encode("utf-8", "surrogateescape") + b"\r\n")
+        self.socket.sendall(line.encode("utf-8", "surrogateescape") + b"\r\n")
 
     def reply(self):
         lines = []

@@ -30,10 +30,17 @@ def wait_for(condition, what, limit=LIMIT):
         time.sleep(0.02)
 
 
+_held = []
+
+
 def free_port(family=socket.AF_INET):
-    with socket.socket(family) as s:
-        s.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
-        return s.getsockname()[1]
+    """A port that nobody else gets while this program runs: bound, but not listening, it is passed
+    over when ports are chosen for others, and whoever sets SO_REUSEADDR may listen on it."""
+    s = socket.socket(family)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+    _held.append(s)
+    return s.getsockname()[1]
 
 
 def receive(sock, n):

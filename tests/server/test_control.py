@@ -6,10 +6,9 @@ import os
 import socket
 import subprocess
 import threading
-import time
 import unittest
 
-from support import LIMIT, PLUG, PROGRAM, ServerTest, receive, wait_for
+from support import LIMIT, PLUG, PROGRAM, ServerTest, free_port, receive, wait_for
 
 
 class Load(threading.Thread):
@@ -118,9 +117,7 @@ class Reload(ServerTest):
         self.write_policy()
         firewall = self.run_firewall().ready()
         old = self.port
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
+        self.port = free_port()
         self.write_policy()
         firewall.ctl("reload")
         self.roundtrip(self.connect())
@@ -229,7 +226,7 @@ class Ctl(ServerTest):
     def test_stop(self):
         done = self.firewall.ctl("stop")
         self.assertEqual(done.returncode, 0)
-        self.assertEqual(self.firewall.wait(1), 0)
+        self.assertEqual(self.firewall.wait(), 0)
         self.assertFalse(os.path.exists(self.firewall.control))
         done = self.firewall.ctl("status", check=False)
         self.assertEqual(done.returncode, 3)
@@ -290,7 +287,7 @@ class Ctl(ServerTest):
         client = self.connect()
         self.roundtrip(client)
         os.kill(int(control), 9)
-        time.sleep(0.1)
+        wait_for(lambda: "The control process ended" in self.firewall.log(), "that it is noticed")
         self.roundtrip(client)
         wait_for(lambda: self.firewall.ctl("status", check=False).returncode == 0, "an answer")
         self.assertEqual(len(self.firewall.ask("sessions")["sessions"]), 1)

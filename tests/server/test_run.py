@@ -235,7 +235,7 @@ class Life(ServerTest):
         firewall.process.send_signal(signal.SIGTERM)
         wait_for(lambda: "Stopping" in firewall.log(), "the stop")
         firewall.process.send_signal(signal.SIGTERM)
-        self.assertEqual(firewall.wait(5), 0)
+        self.assertEqual(firewall.wait(), 0)
 
     def test_verbosity_by_signal(self):
         self.write_policy()

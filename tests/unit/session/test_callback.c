@@ -804,7 +804,7 @@ static void test_a_stuck_server_is_killed(void **state)
 	called();
 	turn(1001);
 	assert_int_equal(w.callers[0].err, -ETIMEDOUT);
-	turn(150);
+	turn(950);
 	assert_int_equal(w.kills, 0);
 	turn(60);
 	assert_int_equal(w.kills, 1);
