@@ -170,14 +170,15 @@ static int ctl_sessions(struct ctl *c)
 static int ctl_stats(struct ctl *c)
 {
 	int status = ask(c, json_pack("{s:s}", "command", "stats"));
+	static const char *const counters[] = { "accepted", "refused", "sessions_running", "log_lines_dropped",
+						"servers_idle", "servers_kept", "servers_reused" };
 	json_t *row, *value;
 	const char *name, *key;
 
 	if (status != CLI_OK || c->json)
 		return status;
-	printf("stats.accepted: %lld\nstats.refused: %lld\nstats.sessions_running: %lld\nstats.log_lines_dropped: %lld\n",
-	       number_of(c->reply, "accepted"), number_of(c->reply, "refused"), number_of(c->reply, "sessions_running"),
-	       number_of(c->reply, "log_lines_dropped"));
+	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
+		printf("stats.%s: %lld\n", counters[i], number_of(c->reply, counters[i]));
 	json_object_foreach(json_object_get(c->reply, "services"), name, row)
 		json_object_foreach(row, key, value)
 			printf("service.%s.%s: %lld\n", name, key, (long long)json_integer_value(value));

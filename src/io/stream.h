@@ -102,10 +102,25 @@ struct stream_wait {
 };
 co_waits int streams_wait(struct stream_wait *set, size_t n, deadline_t deadline) MUST_CHECK;
 
-uint64_t stream_octets_in(const struct stream *s);	/* since opening */
+uint64_t stream_octets_in(const struct stream *s);	/* since opening, or since stream_count_anew */
 uint64_t stream_octets_out(const struct stream *s);
 int stream_fd(const struct stream *s);
 int stream_error(const struct stream *s);		/* remembered -errno, 0 = fine */
+
+void stream_count_anew(struct stream *s);		/* a connection that serves another session */
+
+/* Nothing buffered in either direction, no failure, no end of file, and nothing to read right now
+ * (the transport is asked). */
+bool stream_is_quiet(struct stream *s);
+
+/*
+ * Nobody converses on a quiet stream for a while: on_news is called from the loop when there is
+ * something to read, an end, or an error; it may close the stream. NULL ends that.
+ */
+struct stream_idler {
+	void (*on_news)(struct stream_idler *);
+};
+void stream_set_idle(struct stream *s, struct stream_idler *idler);
 
 /* What sockets know. -errno on failure. */
 int stream_local(const struct stream *s, struct endpoint *out);

@@ -22,6 +22,7 @@ struct stream {
 	int read_error, write_error;
 	bool eof, fresh;		/* fresh: octets came that no fill has reported yet */
 	uint64_t octets_in, octets_out;
+	struct stream_idler *idler;	/* while nobody converses on it */
 	/* In the list of the coroutine that queued the octets of out. */
 	struct co *writer;
 	struct stream *next_unsent, **prev_unsent;

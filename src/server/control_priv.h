@@ -26,7 +26,7 @@ struct control_view {
 	bool have_status;
 	struct view_worker *workers;
 	struct view_retired *retired;
-	uint64_t retired_accepted, retired_refused, retired_dropped;
+	uint64_t retired_accepted, retired_refused, retired_dropped, retired_kept, retired_reused;
 };
 
 void control_view_status(struct control_view *v, struct slice record);

@@ -100,6 +100,8 @@ static void retire(struct control_view *v, struct view_worker *w)
 		v->retired_accepted += head.accepted;
 		v->retired_refused += head.refused;
 		v->retired_dropped += head.log_dropped;
+		v->retired_kept += head.servers_kept;
+		v->retired_reused += head.servers_reused;
 	}
 	for (uint32_t i = 0; i < w->stats.n_services && read_service(w, i, &service); i++) {
 		struct stats_service *sum = retired_named(v, service.name);
@@ -164,11 +166,12 @@ static json_t *worker_json(const struct view_worker *w)
 
 	if (!stats_read_head(&w->stats, &head))
 		return NULL;
-	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "generation", (json_int_t)w->generation,
+	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "generation", (json_int_t)w->generation,
 			 "slot", (json_int_t)w->slot, "pid", (json_int_t)head.pid,
 			 "started_ms", (json_int_t)head.start_wall_ms, "sessions", (json_int_t)head.sessions,
 			 "sessions_max", (json_int_t)head.sessions_max, "accepted", (json_int_t)head.accepted,
-			 "refused", (json_int_t)head.refused, "log_lines_dropped", (json_int_t)head.log_dropped);
+			 "refused", (json_int_t)head.refused, "log_lines_dropped", (json_int_t)head.log_dropped,
+			 "servers_idle", (json_int_t)head.servers_idle, "servers_reused", (json_int_t)head.servers_reused);
 }
 
 static json_t *workers_json(const struct control_view *v)
@@ -321,6 +324,7 @@ static json_t *answer_stats(const struct control_view *v)
 	json_t *services = json_object();
 	json_int_t accepted = (json_int_t)v->retired_accepted, refused = (json_int_t)v->retired_refused;
 	json_int_t dropped = (json_int_t)v->retired_dropped;
+	json_int_t idle = 0, kept = (json_int_t)v->retired_kept, reused = (json_int_t)v->retired_reused;
 	uint32_t newest = newest_generation(v);
 	struct stats_head head;
 	struct stats_service s;
@@ -332,6 +336,9 @@ static json_t *answer_stats(const struct control_view *v)
 			accepted += (json_int_t)head.accepted;
 			refused += (json_int_t)head.refused;
 			dropped += (json_int_t)head.log_dropped;
+			idle += head.servers_idle;
+			kept += (json_int_t)head.servers_kept;
+			reused += (json_int_t)head.servers_reused;
 		}
 		for (uint32_t i = 0; i < w->stats.n_services && read_service(w, i, &s); i++) {
 			json_t *row = service_row(services, s.name);
@@ -343,8 +350,9 @@ static json_t *answer_stats(const struct control_view *v)
 				json_object_set_new(row, "last_started_ms", json_integer(s.last_started_wall_ms));
 		}
 	}
-	return json_pack("{s:b,s:I,s:I,s:I,s:I,s:o}", "ok", 1, "accepted", accepted, "refused", refused,
-			 "sessions_running", sessions_running(v), "log_lines_dropped", dropped, "services", services);
+	return json_pack("{s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "ok", 1, "accepted", accepted, "refused", refused,
+			 "sessions_running", sessions_running(v), "log_lines_dropped", dropped, "servers_idle", idle,
+			 "servers_kept", kept, "servers_reused", reused, "services", services);
 }
 
 /* ---- requests ---- */

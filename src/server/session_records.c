@@ -15,6 +15,8 @@ int session_records_init(struct session_records *r, const struct stats *stats, c
 
 	r->stats = *stats;
 	r->policy = policy;
+	r->kept_before = stats->head->servers_kept;
+	r->reused_before = stats->head->servers_reused;
 	r->free_slots = calloc(n + 1u, sizeof(*r->free_slots));
 	if (r->free_slots == NULL)
 		return -ENOMEM;
@@ -60,6 +62,17 @@ void session_records_log_dropped(struct session_records *r, uint64_t lines)
 	stats_write_begin(&r->stats.head->seq);
 	r->stats.head->log_dropped = lines;
 	stats_write_end(&r->stats.head->seq);
+}
+
+void session_records_pool(struct session_records *r, const struct pool_counts *counts)
+{
+	struct stats_head *head = r->stats.head;
+
+	stats_write_begin(&head->seq);
+	head->servers_idle = counts->idle;
+	head->servers_kept = r->kept_before + counts->kept;
+	head->servers_reused = r->reused_before + counts->reused;
+	stats_write_end(&head->seq);
 }
 
 static void count_started(struct session_records *r, const struct session *s)

@@ -199,5 +199,6 @@ void stats_clear_sessions(struct stats *st)
 	}
 	st->head->seq = (st->head->seq + 1) & ~1u;
 	st->head->sessions = 0;
+	st->head->servers_idle = 0;
 	st->head->pid = 0;
 }

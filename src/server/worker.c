@@ -13,6 +13,7 @@
 #include "server/interfaces.h"
 #include "server/session_records.h"
 #include "server/worker_host.h"
+#include "session/pool.h"
 #include "session/session.h"
 
 #include <errno.h>
@@ -28,7 +29,7 @@
 #define REFRESH_MS 1000			/* how old what is shown of running sessions may be */
 #define CANCEL_GRACE_MS 2000		/* from cancelled waits to the end of the process */
 #define FDS_A_SESSION 2u		/* client, server; pipes of the relay come from a bounded pool */
-#define FDS_OTHER 192u
+#define FDS_OTHER (192u + POOL_MAX)
 
 struct worker_listener {
 	struct worker *worker;
@@ -193,6 +194,13 @@ static void on_refresh(struct loop_timer *timer)
 		set_timer(w, &w->refresh, REFRESH_MS);
 }
 
+static void on_pool_change(void *arg)
+{
+	struct worker *w = arg;
+
+	session_records_pool(&w->records, pool_counts(w->env.pool));
+}
+
 /* ---- the end ---- */
 
 static void check_drained(struct loop_timer *timer)
@@ -234,6 +242,7 @@ static void drain(struct worker *w, int64_t limit_ms, bool ask_to_end)
 	w->accepting = false;
 	if (!w->draining)
 		close_listeners(w);
+	pool_shut(w->env.pool);
 	w->draining = true;
 	if (limit_ms < 0 || limit_ms > 86400000)
 		limit_ms = 86400000;
@@ -382,7 +391,8 @@ static int prepare(struct worker *w)
 
 	w->loop = loop_create(&clock_system);
 	w->numbers = calloc(setup->policy->n_services + 1, sizeof(*w->numbers));
-	if (w->loop == NULL || w->numbers == NULL)
+	w->env.pool = w->loop != NULL ? pool_create(w->loop) : NULL;
+	if (w->env.pool == NULL || w->numbers == NULL)
 		return -ENOMEM;
 	err = co_report_overflow();
 	if (err != 0)
@@ -399,6 +409,7 @@ static int prepare(struct worker *w)
 		.next_number = w->numbers,
 		.can_forge = setup->can_forge,
 		.forged_mark = setup->can_forge ? KERNEL_FORGED_MARK : 0,
+		.pool = w->env.pool,
 		.session_arena_max = SESSION_ARENA_MAX,
 		.callback_timeout_ms = CALLBACK_TIMEOUT_MS,
 		.on_refused = on_refused,
@@ -411,6 +422,7 @@ static int prepare(struct worker *w)
 	err = session_records_init(&w->records, &setup->stats, setup->policy);
 	if (err != 0)
 		return err;
+	pool_on_change(w->env.pool, on_pool_change, w);
 	err = worker_host_create(w->loop, setup->policy, setup->leader, setup->slot, CALLBACK_TIMEOUT_MS, &w->host);
 	if (err != 0)
 		return err;
@@ -432,6 +444,7 @@ static void release(struct worker *w)
 	loop_timer_clear(w->loop, &w->drain_check);
 	loop_watch_remove(w->loop, &w->leader);
 	close_listeners(w);
+	pool_free(&w->env.pool);
 	worker_host_free(&w->host);
 	session_records_release(&w->records);
 	interfaces_free(&w->interfaces);

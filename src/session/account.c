@@ -114,7 +114,7 @@ void account_connected(const struct session *s, int server_fd)
 		  F_TEXT("server_address", endpoint_log_text(&s->server, server)),
 		  F_OCTETS("server_zone", zone_printed(s->server_zone, zone, sizeof(zone))),
 		  F_TEXT("server_local", endpoint_log_text(&s->server_local, local)),
-		  F_TEXT("server_protocol", "TCP"));
+		  F_TEXT("server_protocol", "TCP"), F_TEXT("server_reused", s->server_sessions > 0 ? "yes" : "no"));
 }
 
 void account_connect_failed(const struct session *s, int err)
@@ -234,5 +234,6 @@ void account_summary(const struct session *s)
 		  F_INT("octets_to_server", s->octets[OCTETS_TO_SERVER]),
 		  F_TEXT("client_from", client_from_names[s->client_from]),
 		  F_TEXT("peer_address", summary_ip(&s->peer, peer)),
-		  F_INT("peer_port", s->peer.port));
+		  F_INT("peer_port", s->peer.port),
+		  F_TEXT("server_reused", s->server_sessions > 0 ? "yes" : "no"));
 }

@@ -35,6 +35,48 @@ static co_waits int write_header(struct session *s)
 	return stream_write(s->proxy.server, slice_of(header, n), deadline_in(s->service->chainer.timeout_connect_ms));
 }
 
+int session_plan_server(struct session *s, struct connect_request *out)
+{
+	int err = connect_plan(s->service, &s->client, &s->client_local, &s->target, s->env->can_forge,
+			       s->env->forged_mark, out);
+
+	if (err != 0 && err != -EAFNOSUPPORT)
+		return err;
+	s->server = out->remote;
+	s->server_zone = policy_zone_of(s->env->policy, &s->server.ip);
+	if (err != 0)
+		return err;
+	if (!zone_permitted(s->service, s->server_zone))
+		return -EACCES;
+	s->server_local = out->local;
+	s->leg = leg_identity_of(s->service, out, &s->client, &s->wanted);
+	return 0;
+}
+
+/* There is no way to the server. */
+static int plan_failed(struct session *s, int err)
+{
+	if (err == -EAFNOSUPPORT)
+		return connection_failed(s, err);
+	session_set_verdict(s, err == -EACCES ? VERDICT_DENIED_BY_POLICY : VERDICT_DENIED_BY_UNKNOWN_FAIL);
+	if (err == -EACCES)
+		account_target_refused(s);
+	else
+		account_connect_failed(s, err);
+	return err;
+}
+
+void session_server_opened(struct session *s, const struct connect_request *how)
+{
+	s->connect_tried = true;
+	s->server_how = *how;
+	s->server_start_ms = loop_now(s->env->loop);
+	if (stream_local(s->proxy.server, &s->server_local) != 0)
+		s->server_local = how->local;
+	account_connected(s, stream_fd(s->proxy.server));
+	session_changed(s);
+}
+
 co_waits int proxy_connect_server(struct proxy *proxy)
 {
 	struct session *s = proxy->session;
@@ -45,24 +87,9 @@ co_waits int proxy_connect_server(struct proxy *proxy)
 	if (proxy->server != NULL)
 		return -EISCONN;
 	s->connect_tried = true;
-	err = connect_plan(s->service, &s->client, &s->client_local, &s->target, s->env->can_forge,
-			   s->env->forged_mark, &request);
-	if (err != 0 && err != -EAFNOSUPPORT) {
-		session_set_verdict(s, VERDICT_DENIED_BY_UNKNOWN_FAIL);
-		account_connect_failed(s, err);
-		return err;
-	}
-	s->server = request.remote;
-	s->server_zone = policy_zone_of(s->env->policy, &s->server.ip);
+	err = session_plan_server(s, &request);
 	if (err != 0)
-		return connection_failed(s, err);
-	if (!zone_permitted(s->service, s->server_zone)) {
-		session_set_verdict(s, VERDICT_DENIED_BY_POLICY);
-		account_target_refused(s);
-		return -EACCES;
-	}
-	s->server_local = request.local;
-	s->leg = leg_identity_of(s->service, &request, &s->client, &s->wanted);
+		return plan_failed(s, err);
 	proxy->doing = "connecting to the server";
 	err = s->env->connector->connect(s->env->connector, &request,
 					 deadline_in(s->service->chainer.timeout_connect_ms), &proxy->server);
@@ -73,10 +100,8 @@ co_waits int proxy_connect_server(struct proxy *proxy)
 		stream_reset(&proxy->server);
 		return connection_failed(s, err);
 	}
-	s->server_start_ms = loop_now(s->env->loop);
-	if (stream_local(proxy->server, &s->server_local) != 0)
-		s->server_local = request.local;
-	account_connected(s, stream_fd(proxy->server));
-	session_changed(s);
+	s->server_opened_ms = loop_now(s->env->loop);
+	s->server_sessions = s->server_messages = 0;
+	session_server_opened(s, &request);
 	return 0;
 }

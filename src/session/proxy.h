@@ -65,6 +65,31 @@ struct proxy {
 co_waits int proxy_connect_server(struct proxy *proxy) MUST_CHECK;
 
 /*
+ * Server connections that outlive their session (session/pool.h), for protocols that can make one
+ * as good as new. note is what the protocol must know of such a connection.
+ *
+ * proxy_reuse_server: instead of proxy_connect_server, one that an earlier session of the same
+ * service left and that this session would open just the same: target, source address and whom it
+ * speaks for. Does not wait. 0, proxy->server and *note (on the session's arena); -ENOENT: connect.
+ */
+int proxy_reuse_server(struct proxy *proxy, struct slice *note) MUST_CHECK;
+
+struct server_keep {
+	unsigned idle_max, messages_max;	/* of this service to this target; over the connection's life */
+	int64_t idle_ms, age_ms;		/* unused; since it was opened */
+	unsigned messages;			/* in this session; none counts as one */
+	struct slice note;			/* copied */
+	struct slice goodbye;			/* static; said when nobody took it */
+};
+
+/* Could this session's connection be another's? Not what it was used for: the protocol knows that. */
+bool proxy_may_keep_server(const struct proxy *proxy, const struct server_keep *keep);
+
+/* Leave the connection, on which nobody owes anything, to others: 0, and proxy->server is NULL.
+ * Negative (see pool_put): it stays this session's. */
+int proxy_keep_server(struct proxy *proxy, const struct server_keep *keep) MUST_CHECK;
+
+/*
  * The protocol named another server (the policy language's setServerAddress). Has an effect only
  * where the policy's router lets the proxy choose; as there, it says nothing if not.
  */

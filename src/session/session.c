@@ -240,15 +240,24 @@ static co_waits void run_proxy(struct session *s)
 		  F_TEXT("class", s->service->proxy->class_name), F_TEXT("module", p->type->name));
 }
 
-void session_close_server(struct session *s, bool reset)
+static void account_server(struct session *s, const struct stream *stream)
 {
-	struct stream *stream = s->proxy.server;
-
-	if (stream == NULL)
-		return;
 	s->octets[OCTETS_FROM_SERVER] += stream_octets_in(stream);
 	s->octets[OCTETS_TO_SERVER] += stream_octets_out(stream);
 	account_stream(s, stream, true);
+}
+
+void session_left_server(struct session *s)
+{
+	account_server(s, s->proxy.server);
+	s->proxy.server = NULL;
+}
+
+void session_close_server(struct session *s, bool reset)
+{
+	if (s->proxy.server == NULL)
+		return;
+	account_server(s, s->proxy.server);
 	if (reset)
 		stream_reset(&s->proxy.server);
 	else

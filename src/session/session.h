@@ -26,6 +26,8 @@ struct policy_host {
 	void (*forget)(struct policy_host *host, struct proxy *proxy);	/* the session ended */
 };
 
+struct pool;
+
 struct session_env {
 	struct loop *loop;
 	const struct policy *policy;
@@ -35,6 +37,7 @@ struct session_env {
 	uint64_t *next_number;			/* per service (policy->services index); counts on over reloads */
 	bool can_forge;				/* transparent sockets may be made */
 	uint32_t forged_mark;			/* SO_MARK of forged server legs, 0 = none */
+	struct pool *pool;			/* of idle server connections; NULL: none is kept */
 	size_t session_arena_max;		/* octets a session may use */
 	int64_t callback_timeout_ms;
 	/* Told of a connection that session_start took and that got no session after all; may be NULL. */
@@ -75,6 +78,9 @@ struct session {
 	struct endpoint server, server_local;	/* family AF_UNSPEC until connected; server_local as forged */
 	const struct zone *server_zone;		/* of the target */
 	struct leg_identity leg;		/* whom the server leg speaks for; meaningful once it was tried */
+	struct connect_request server_how;	/* how it was opened */
+	int64_t server_opened_ms;		/* monotonic; by an earlier session if server_sessions > 0 */
+	unsigned server_sessions, server_messages;	/* that it served before */
 	enum verdict verdict;
 	int64_t start_wall_ms;
 	uint64_t octets[SESSION_OCTETS];	/* complete after the end; until then of closed streams */

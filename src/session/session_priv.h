@@ -39,8 +39,20 @@ void account_stream(const struct session *s, const struct stream *stream, bool s
 void account_summary(const struct session *s);
 
 
+/*
+ * Where the server leg goes and whom it speaks for: fills the session's server, server_zone, leg and
+ * server_local, and *out. 0; -EACCES (the policy does not let this service reach that zone);
+ * -EAFNOSUPPORT and others as connect_plan. Logs nothing (connect.c).
+ */
+int session_plan_server(struct session *s, struct connect_request *out) MUST_CHECK;
+
+/* The leg is open: counted from now, logged, told (connect.c). */
+void session_server_opened(struct session *s, const struct connect_request *how);
+
 /* What closing a stream adds to session->octets, with its accounting line (session.c). */
 void session_close_server(struct session *s, bool reset);
+/* The same for a stream that lives on in the pool. */
+void session_left_server(struct session *s);
 
 /* Verdicts only get worse: the first that is not VERDICT_ACCEPTED stays. */
 void session_set_verdict(struct session *s, enum verdict verdict);

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The list of idle connections, oldest last. It is short (POOL_MAX), so that it is searched from
+ * one end to the other; a hash would only be more to get wrong.
+ */
+#include "session/pool.h"
+#include "base/log.h"
+#include "io/loop.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+struct entry {
+	struct entry *next, *prev;	/* next was put in before */
+	struct pool *pool;
+	struct pool_key key;
+	struct pooled c;		/* its note lies in octets */
+	struct stream_idler idler;
+	struct loop_timer timer;
+	uint8_t octets[];
+};
+
+struct pool {
+	struct loop *loop;
+	struct entry *newest, *oldest;
+	bool shut;
+	struct pool_counts counts;
+	void (*on_change)(void *arg);
+	void *on_change_arg;
+};
+
+#define ENTRY_OF(pointer, member) ((struct entry *)((char *)(pointer) - offsetof(struct entry, member)))
+
+bool pool_key_equal(const struct pool_key *a, const struct pool_key *b)
+{
+	const struct connect_request *x = &a->how, *y = &b->how;
+
+	return a->service == b->service && endpoint_equal(&x->remote, &y->remote) && endpoint_equal(&x->local, &y->local) &&
+	       x->bind == y->bind && x->transparent == y->transparent && x->mark == y->mark && x->tos == y->tos &&
+	       x->keepalive == y->keepalive && leg_identity_equal(&a->leg, &b->leg);
+}
+
+bool pool_key_may_repeat(const struct pool_key *key)
+{
+	return (key->how.bind == BIND_NONE || key->how.bind == BIND_ADDRESS) && key->leg.proxy_protocol == 0;
+}
+
+static void changed(struct pool *pool)
+{
+	if (pool->on_change != NULL)
+		pool->on_change(pool->on_change_arg);
+}
+
+static void unlink_entry(struct entry *e)
+{
+	struct pool *pool = e->pool;
+
+	*(e->prev != NULL ? &e->prev->next : &pool->newest) = e->next;
+	*(e->next != NULL ? &e->next->prev : &pool->oldest) = e->prev;
+	pool->counts.idle--;
+	loop_timer_clear(pool->loop, &e->timer);
+	stream_set_idle(e->c.stream, NULL);
+}
+
+static void link_entry(struct pool *pool, struct entry *e)
+{
+	e->next = pool->newest;
+	*(e->next != NULL ? &e->next->prev : &pool->oldest) = e;
+	pool->newest = e;
+	pool->counts.idle++;
+}
+
+/* The goodbye is a courtesy: as much of it as goes at once, and nobody waits for an answer. */
+static void close_entry(struct entry *e, const char *why, bool polite)
+{
+	struct pool *pool = e->pool;
+	char server[ENDPOINT_TEXT_MAX];
+
+	unlink_entry(e);
+	log_event(LOG_CORE_DEBUG, 6, slice_of(NULL, 0), "Idle server connection closed",
+		  F_TEXT("server_address", endpoint_log_text(&e->key.how.remote, server)), F_TEXT("reason", why),
+		  F_INT("sessions", e->c.sessions), F_INT("messages", e->c.messages));
+	if (polite && stream_write(e->c.stream, e->c.goodbye, 0) == 0)
+		(void)!stream_push(e->c.stream);
+	stream_close(&e->c.stream);
+	free(e);
+	pool->counts.closed++;
+	changed(pool);
+}
+
+static void on_news(struct stream_idler *idler)
+{
+	close_entry(ENTRY_OF(idler, idler), "the server closed it or spoke", false);
+}
+
+static void on_expire(struct loop_timer *timer)
+{
+	close_entry(ENTRY_OF(timer, timer), "unused for too long, or too old", true);
+}
+
+struct pool *pool_create(struct loop *loop)
+{
+	struct pool *pool = calloc(1, sizeof(*pool));
+
+	if (pool != NULL)
+		pool->loop = loop;
+	return pool;
+}
+
+void pool_shut(struct pool *pool)
+{
+	if (pool == NULL)
+		return;
+	pool->shut = true;
+	while (pool->newest != NULL)
+		close_entry(pool->newest, "the generation ends", true);
+}
+
+void pool_free(struct pool **poolp)
+{
+	struct pool *pool = *poolp;
+
+	if (pool == NULL)
+		return;
+	*poolp = NULL;
+	pool_shut(pool);
+	free(pool);
+}
+
+/* Room for one more: of this service to this target, and at all. */
+static void make_room(struct pool *pool, const struct pool_key *key, unsigned idle_max)
+{
+	struct entry *e, *oldest = NULL;
+	unsigned n = 0;
+
+	for (e = pool->newest; e != NULL; e = e->next) {
+		if (e->key.service != key->service || !endpoint_equal(&e->key.how.remote, &key->how.remote))
+			continue;
+		oldest = e;
+		n++;
+	}
+	if (n >= idle_max)
+		close_entry(oldest, "one more than may be idle", true);
+	else if (pool->counts.idle >= POOL_MAX)
+		close_entry(pool->oldest, "the pool is full", true);
+}
+
+int pool_put(struct pool *pool, const struct pool_key *key, struct pooled *c, const struct pool_limits *limits)
+{
+	int64_t now = loop_now(pool->loop), until = now + limits->idle_ms;
+	struct entry *e;
+
+	if (pool->shut)
+		return -ESHUTDOWN;
+	if (!pool_key_may_repeat(key))
+		return -EADDRINUSE;
+	if (until > c->opened_ms + limits->age_ms)
+		until = c->opened_ms + limits->age_ms;
+	if (until <= now || limits->idle_max == 0)
+		return -ESTALE;
+	if (c->note.len > POOL_NOTE_MAX)
+		return -EMSGSIZE;
+	if (!stream_is_quiet(c->stream))
+		return -ENOTCONN;
+	e = calloc(1, sizeof(*e) + c->note.len);
+	if (e == NULL || loop_timer_set(pool->loop, &e->timer, until) != 0) {
+		free(e);
+		return -ENOMEM;
+	}
+	make_room(pool, key, limits->idle_max);
+	e->pool = pool;
+	e->key = *key;
+	e->c = *c;
+	if (c->note.len > 0)
+		memcpy(e->octets, c->note.ptr, c->note.len);
+	e->c.note = slice_of(e->octets, c->note.len);
+	e->timer.on_expire = on_expire;
+	e->idler.on_news = on_news;
+	stream_set_idle(c->stream, &e->idler);
+	c->stream = NULL;
+	link_entry(pool, e);
+	pool->counts.kept++;
+	changed(pool);
+	return 0;
+}
+
+static int take_entry(struct entry *e, struct arena *arena, struct pooled *out)
+{
+	struct pool *pool = e->pool;
+	struct slice note = arena_copy(arena, e->c.note);
+
+	if (note.ptr == NULL)
+		return -ENOMEM;
+	unlink_entry(e);
+	stream_count_anew(e->c.stream);
+	*out = e->c;
+	out->note = note;
+	free(e);
+	pool->counts.reused++;
+	changed(pool);
+	return 0;
+}
+
+int pool_take(struct pool *pool, const struct pool_key *key, struct arena *arena, struct pooled *out)
+{
+	struct entry *e, *next;
+
+	for (e = pool->newest; e != NULL; e = next) {
+		next = e->next;
+		if (!pool_key_equal(&e->key, key))
+			continue;
+		/* What it said since the loop's last turn. */
+		if (stream_is_quiet(e->c.stream))
+			return take_entry(e, arena, out);
+		close_entry(e, "the server closed it or spoke", false);
+	}
+	return -ENOENT;
+}
+
+const struct pool_counts *pool_counts(const struct pool *pool)
+{
+	return &pool->counts;
+}
+
+void pool_on_change(struct pool *pool, void (*fn)(void *arg), void *arg)
+{
+	pool->on_change = fn;
+	pool->on_change_arg = arg;
+}
