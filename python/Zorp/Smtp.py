@@ -95,7 +95,7 @@ _ESMTP_REPLIES = {
     "STARTTLS": ("220", "4", "5"),
 }
 _ESMTP_EXTENSIONS = ("PIPELINING", "SIZE", "ETRN", "AUTH", "8BITMIME", "STARTTLS",
-                     "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8", "CHUNKING", "BINARYMIME")
+                     "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8", "CHUNKING", "BINARYMIME", "LIMITS")
 
 
 class AbstractSmtpProxy(Proxy):

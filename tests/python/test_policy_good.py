@@ -68,8 +68,8 @@ class Documents(PolicyTest):
             self.assertNotIn((verb, "3"), response)
             self.assertEqual((response[verb, "4"], response[verb, "5"]), (1, 1))
         self.assertEqual(sorted(e["key"][0] for e in tables["extensions"]),
-                         ["8BITMIME", "AUTH", "BINARYMIME", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES", "ETRN", "PIPELINING", "SIZE",
-                          "SMTPUTF8", "STARTTLS"])
+                         ["8BITMIME", "AUTH", "BINARYMIME", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES", "ETRN", "LIMITS",
+                          "PIPELINING", "SIZE", "SMTPUTF8", "STARTTLS"])
 
     def test_examples_compile(self):
         for name in ("reverse-proxy", "loopback"):

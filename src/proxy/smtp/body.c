@@ -43,6 +43,7 @@ enum smtp_body smtp_body_scan(struct smtp_body_scan *scan, struct slice octets, 
 			}
 			if (!nul && (left == 1 || (left == 2 && p[1] == '\r')))
 				return SMTP_BODY_MORE;
+			scan->stuffed++;
 		}
 		lf = memchr(p, '\n', left);
 		cr = memchr(p, '\r', lf != NULL ? (size_t)(lf - p) : left);
@@ -79,6 +80,7 @@ static enum smtp_body normalize_line(struct smtp_body_scan *scan, struct slice l
 	/* A stuffed dot stays, so the line still starts with two; ".x" means "x" and says so. */
 	if (line.len > 1 && line.ptr[0] == '.' && line.ptr[1] != '.')
 		line = slice_skip(line, 1);
+	scan->stuffed += line.len > 0 && line.ptr[0] == '.';
 	buffer_append(out, line);
 	buffer_append(out, SLICE("\r\n"));
 	scan->last_line_lf = lf_only;

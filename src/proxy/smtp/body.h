@@ -28,6 +28,7 @@ extern const char *const smtp_body_reasons[SMTP_BODY_COUNT];	/* "body-bare-lf" *
 
 struct smtp_body_scan {
 	bool in_line;			/* the next octet does not start a line */
+	uint64_t stuffed;		/* dots so far that are not the message's (RFC 5321, 4.5.2) */
 	/* For smtp_body_normalize: */
 	bool lf_client;			/* the client ends its commands with bare LF */
 	bool last_line_lf;		/* how the line before ended */

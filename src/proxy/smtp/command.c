@@ -10,6 +10,9 @@
 #define DATA_REPLIES (SMTP_REPLIES_354 | SMTP_REPLIES_45)
 
 /*
+ * A policy that says nothing of VRFY, EXPN and HELP need not be asked: who exists is nobody's
+ * business, and help is harmless (RFC 5321, 3.5.3 and 7.3).
+ *
  * HELO and EHLO are legal inside a transaction and reset it (RFC 5321, 4.1.4). RSET and QUIT are
  * legal before HELO, but RSET leaves that state as it is.
  */
@@ -37,10 +40,12 @@ const struct smtp_verb smtp_verbs[SMTP_VERB_COUNT] = {
 	[SMTP_ETRN] = { .name = "ETRN", .states = SMTP_STATE_EHLO, .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_NORMAL,
 			.built_in = true, .parse = smtp_parse_etrn },
 	[SMTP_VRFY] = { .name = "VRFY", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL,
-			.parse = smtp_parse_verify, .utf8 = true },
+			.unlisted_code = 252, .unlisted_text = "2.5.2 Send some mail, I'll try my best", .parse = smtp_parse_verify,
+			.utf8 = true },
 	[SMTP_EXPN] = { .name = "EXPN", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL,
-			.parse = smtp_parse_verify, .utf8 = true },
-	[SMTP_HELP] = { .name = "HELP", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL },
+			.unlisted_code = 502, .unlisted_text = "5.5.1 Command not implemented", .parse = smtp_parse_verify, .utf8 = true },
+	[SMTP_HELP] = { .name = "HELP", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL,
+			.unlisted_code = 214, .unlisted_text = "2.0.0 See RFC 5321" },
 	[SMTP_AUTH] = { .name = "AUTH", .states = SMTP_STATE_ANY, .built_in = true, .refused = true },
 	[SMTP_STARTTLS] = { .name = "STARTTLS", .states = SMTP_STATE_ANY, .built_in = true, .refused = true },
 	[SMTP_BDAT] = { .name = "BDAT", .states = SMTP_STATE_RCPT | SMTP_STATE_CHUNKS, .group = SMTP_GROUP_ANY,

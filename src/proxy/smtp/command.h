@@ -90,6 +90,8 @@ struct smtp_verb {
 	bool refused;			/* not spoken: 502, whatever the tables say */
 	bool internal;			/* not a verb of the protocol */
 	bool utf8;			/* its parameter need not be ASCII where SMTPUTF8 was offered */
+	unsigned unlisted_code;		/* the reply where the request table says nothing of it; 0: the usual refusal */
+	const char *unlisted_text;
 	smtp_argument_fn parse;		/* NULL: passed as it is */
 	smtp_reply_fn on_reply;		/* state changes of an accepted reply; NULL: none */
 };

@@ -28,12 +28,28 @@
 #define SMTP_EXT_MTRK 0x8000u
 #define SMTP_EXT_BITS 0xffff
 
+/* What the proxy itself limits: what a server offers is cut to it. */
+struct smtp_own_limits {
+	uint64_t message_octets;	/* 0: none */
+	uint64_t recipients;
+};
+
+#define SMTP_OFFER_MAX 96
+
+/*
+ * The line that the client gets for one of the server's, whose arguments are given. It points
+ * into buf, or is line itself. An argument that is none is dropped.
+ */
+typedef struct slice (*smtp_offer_fn)(const struct smtp_own_limits *own, struct slice line, struct slice arguments,
+				      char buf[SMTP_OFFER_MAX]);
+
 struct smtp_extension {
 	const char *keyword;
 	unsigned bit;			/* 0: none in the policy language */
 	bool spoken;			/* the proxy polices what it brings. False: never offered, whatever a policy says */
 	unsigned mail_octets;		/* by which lines of MAIL, VRFY and EXPN may be longer */
 	unsigned rcpt_octets;		/* and those of RCPT */
+	smtp_offer_fn offer;		/* NULL: the line goes out as it came */
 };
 
 /* NULL: none of ours, which brings nothing that could get past the command parser. */

@@ -25,20 +25,65 @@ static void reset_error(struct smtp *s)
 	s->error_info = invalid_command;
 }
 
-unsigned smtp_error_reply(struct smtp *s, struct slice *text)
+/* class "." subject "." detail SP at the start of text (RFC 3463, 2). */
+static bool has_enhanced_code(struct slice text)
 {
-	unsigned code;
+	size_t n = 1;
+
+	if (text.len < 6 || (text.ptr[0] != '2' && text.ptr[0] != '4' && text.ptr[0] != '5'))
+		return false;
+	for (unsigned part = 0; part < 2; part++) {
+		size_t digits = 0;
+
+		if (text.ptr[n++] != '.')
+			return false;
+		while (digits < 3 && n < text.len && ascii_is_digit(text.ptr[n])) {
+			n++;
+			digits++;
+		}
+		if (digits == 0 || n == text.len)
+			return false;
+	}
+	return text.ptr[n] == ' ';
+}
+
+/*
+ * Where enhanced codes were offered each reply has one, and of its own class (RFC 2034, 4; none
+ * for HELO and EHLO). Our own text has one always.
+ */
+static struct slice enhance(struct smtp *s, const struct smtp_verb *verb, unsigned code, struct slice text)
+{
+	bool coded = has_enhanced_code(text), generic = text.ptr == invalid_command.ptr;
+	uint8_t class = (uint8_t)('0' + code / 100), *copy;
+
+	if (coded && text.ptr[0] == class)
+		return text;
+	if (!generic && ((s->active_extensions & SMTP_EXT_ENHANCEDSTATUSCODES) == 0 || verb == &smtp_verbs[SMTP_HELO] ||
+			 verb == &smtp_verbs[SMTP_EHLO]))
+		return text;
+	copy = s->batch != NULL ? arena_alloc(s->batch, text.len + 6) : NULL;
+	if (copy == NULL)
+		return text;
+	memcpy(copy, "2.0.0 ", 6);
+	memcpy(copy + (coded ? 0 : 6), text.ptr, text.len);
+	copy[0] = class;
+	return slice_of(copy, text.len + (coded ? 0 : 6));
+}
+
+unsigned smtp_error_reply(struct smtp *s, const struct smtp_verb *verb, struct slice *text)
+{
+	unsigned code = 500;
 
 	*text = s->error_info.len > 0 && smtp_is_line_safe(s->error_info) && s->error_info.len <= 500 ?
 		s->error_info : invalid_command;
-	if (smtp_code_parse(s->error_code, &code) && code / 100 != 3) {
-		if (smtp_code_is_positive(code))
-			proxy_log(s->proxy, LOG_SMTP_POLICY, 3, "The policy refuses with a positive reply",
-				  F_INT("code", code));
-		return code;
+	if (!smtp_code_parse(s->error_code, &code) || code / 100 == 3) {
+		proxy_log(s->proxy, LOG_SMTP_POLICY, 1, "error_code is no code of a reply", F_OCTETS("error_code", s->error_code));
+		code = 500;
+	} else if (smtp_code_is_positive(code)) {
+		proxy_log(s->proxy, LOG_SMTP_POLICY, 3, "The policy refuses with a positive reply", F_INT("code", code));
 	}
-	proxy_log(s->proxy, LOG_SMTP_POLICY, 1, "error_code is no code of a reply", F_OCTETS("error_code", s->error_code));
-	return 500;
+	*text = enhance(s, verb, code, *text);
+	return code;
 }
 
 static const struct smtp_config *reread_config(struct smtp *s)
@@ -154,6 +199,13 @@ static co_waits int ask_about_request(struct smtp *s, const struct table_entry *
 	return 0;
 }
 
+static int answer_unlisted(struct smtp *s, const struct smtp_verb *verb)
+{
+	s->error_code = arena_copy(s->batch, smtp_code_text(verb->unlisted_code, (char[4]){ 0 }));
+	s->error_info = slice_cstr(verb->unlisted_text);
+	return s->error_code.ptr == NULL ? -ENOMEM : 0;
+}
+
 co_waits int smtp_decide_request(struct smtp *s, const struct smtp_verb *verb, struct slice *name,
 				 struct smtp_argument *argument, enum smtp_decision *decision)
 {
@@ -167,6 +219,8 @@ co_waits int smtp_decide_request(struct smtp *s, const struct smtp_verb *verb, s
 	if (entry == NULL) {
 		if (verb == &smtp_unknown_verb && s->config->permit_unknown_command)
 			*decision = SMTP_PASS;
+		if (verb->unlisted_code != 0 && s->config->permits_requests)
+			return answer_unlisted(s, verb);
 	} else if (entry->action == SMTP_REQ_ACCEPT) {
 		*decision = SMTP_PASS;
 	} else if (entry->action == SMTP_REQ_REJECT) {

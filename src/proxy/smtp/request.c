@@ -155,7 +155,7 @@ static int refuse_by_policy(struct smtp *s, const struct smtp_verb *verb, enum s
 	if (decision == SMTP_ABORT)
 		return smtp_queue_goodbye(s, 421, "4.3.0 Service not available, closing transmission channel", FAULT_POLICY,
 					  "policy-abort");
-	code = smtp_error_reply(s, &text);
+	code = smtp_error_reply(s, verb, &text);
 	if (smtp_queue_reply(s, verb, code, text) < 0)
 		return -ENOMEM;
 	if (s->error_abort) {
@@ -195,6 +195,32 @@ static int check_recipients_limit(struct smtp *s, bool *over)
 	return smtp_queue_reply(s, &smtp_verbs[SMTP_RCPT], 452, SLICE("4.5.3 Too many recipients"));
 }
 
+/* SIZE (RFC 1870, 6.1): a message that says that it is too large need not come. */
+static int check_declared_size(struct smtp *s, const struct smtp_argument *argument, bool *over)
+{
+	uint64_t max = (uint64_t)s->config->max_message_size;
+
+	*over = max > 0 && argument->mail.size > max;
+	if (!*over)
+		return 0;
+	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 3, "Declared message size over the limit", F_INT("size", argument->mail.size),
+		  F_INT("max", max));
+	return smtp_queue_reply(s, &smtp_verbs[SMTP_MAIL], 552, SLICE("5.3.4 Message size exceeds the limit"));
+}
+
+/* The octets of a message in chunks are known before they come. */
+static int check_chunk_size(struct smtp *s, const struct smtp_argument *argument, bool *over)
+{
+	uint64_t max = (uint64_t)s->config->max_message_size, before = s->assumed == SMTP_STATE_RCPT ? 0 : s->chunks_octets;
+
+	*over = max > 0 && (argument->chunk_octets > max || before > max - argument->chunk_octets);
+	if (!*over)
+		return 0;
+	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Message refused", F_TEXT("reason", "message-too-large"),
+		  F_INT("octets", before), F_INT("max", max));
+	return smtp_queue_reply(s, &smtp_verbs[SMTP_BDAT], 552, SLICE("5.3.4 Message size exceeds the limit"));
+}
+
 static co_waits int decide_and_forward(struct smtp *s, const struct smtp_command *c, struct smtp_argument *argument)
 {
 	struct slice name = smtp_command_name(c);
@@ -208,11 +234,14 @@ static co_waits int decide_and_forward(struct smtp *s, const struct smtp_command
 		return refuse_by_policy(s, c->verb, decision);
 	if (!s->connected)
 		return answer_unconnected(s, c->verb);
-	if (c->verb == &smtp_verbs[SMTP_RCPT]) {
+	if (c->verb == &smtp_verbs[SMTP_RCPT])
 		err = check_recipients_limit(s, &over);
-		if (err < 0 || over)
-			return err;
-	}
+	else if (c->verb == &smtp_verbs[SMTP_MAIL])
+		err = check_declared_size(s, argument, &over);
+	else if (c->verb == &smtp_verbs[SMTP_BDAT])
+		err = check_chunk_size(s, argument, &over);
+	if (err < 0 || over)
+		return err;
 	if (c->verb == &smtp_verbs[SMTP_BDAT]) {
 		err = smtp_chunk_prepare(s, argument);
 		if (err < 0)

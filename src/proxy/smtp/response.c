@@ -52,51 +52,13 @@ co_waits int smtp_write_reply(struct smtp *s, unsigned code, struct slice text)
 	return write_line(s, code, ' ', text);
 }
 
-/* The extensions that an EHLO reply names: SMTP_EXT_* bits. */
-static unsigned extensions_of(const struct smtp_reply *reply, const struct smtp_reply_limits *limits)
-{
-	char buf[SMTP_KEYWORD_MAX];
-	struct slice line;
-	unsigned bits = 0;
-	size_t pos = 0;
-	bool last;
-
-	while (smtp_reply_next_line(reply, limits, &pos, &line, &last)) {
-		const struct smtp_extension *extension = smtp_extension_named(smtp_extension_keyword(line, buf));
-
-		bits |= extension != NULL ? extension->bit : 0;
-	}
-	return bits;
-}
-
-/* What the client gets of the server's lines of EHLO: the extensions that are permitted. */
-static bool keep_extension(struct smtp *s, struct slice line)
-{
-	char buf[SMTP_KEYWORD_MAX];
-	struct slice keyword = smtp_extension_keyword(line, buf);
-	const struct smtp_extension *extension = smtp_extension_named(keyword);
-
-	if (slice_is(keyword, "PIPELINING"))
-		s->pipelining = true;
-	if (!smtp_extension_permitted(s, keyword))
-		return false;
-	/* BINARYMIME is nothing without BDAT. */
-	if (slice_is(keyword, "BINARYMIME") &&
-	    ((s->server_extensions & SMTP_EXT_CHUNKING) == 0 || !smtp_extension_permitted(s, SLICE("CHUNKING"))))
-		return false;
-	if (extension != NULL)
-		s->active_extensions |= extension->bit;
-	return true;
-}
-
-/* The next line that goes out; filter: of an EHLO reply. */
 static bool next_line(struct smtp *s, const struct smtp_reply *reply, const struct smtp_reply_limits *limits, bool filter,
-		      size_t *pos, struct slice *text)
+		      size_t *pos, char buf[SMTP_OFFER_MAX], struct slice *text)
 {
 	bool last, first = *pos == 0;
 
 	while (smtp_reply_next_line(reply, limits, pos, text, &last)) {
-		if (first || !filter || keep_extension(s, *text))
+		if (first || !filter || smtp_offer(s, *text, buf, text))
 			return true;
 	}
 	return false;
@@ -106,22 +68,25 @@ static bool next_line(struct smtp *s, const struct smtp_reply *reply, const stru
 static co_waits int write_lines(struct smtp *s, const struct smtp_reply *reply, unsigned code, struct slice first, bool filter)
 {
 	struct smtp_reply_limits limits = smtp_reply_limits_of(s);
+	char bufs[2][SMTP_OFFER_MAX];
 	struct slice line, ahead;
 	size_t pos = 0;
+	unsigned which = 0;
 	int err = 0;
 
 	if (filter)
-		s->server_extensions = extensions_of(reply, &limits);
-	if (!next_line(s, reply, &limits, filter, &pos, &line))
+		smtp_note_extensions(s, reply);
+	if (!next_line(s, reply, &limits, filter, &pos, bufs[0], &line))
 		return 0;
 	line = first;
 	while (err == 0) {
-		bool more = next_line(s, reply, &limits, filter, &pos, &ahead);
+		bool more = next_line(s, reply, &limits, filter, &pos, bufs[which], &ahead);
 
 		err = write_line(s, code, more ? '-' : ' ', line);
 		if (!more)
 			break;
 		line = ahead;
+		which = !which;
 	}
 	return err;
 }
@@ -185,7 +150,7 @@ static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const s
 	/* The server has the message; the usual 500 would be a permanent lie about it. */
 	if (final && slice_is(s->error_code, "500"))
 		return smtp_fail(s, FAULT_POLICY, "final-reply-refused", 0);
-	code = smtp_error_reply(s, &text);
+	code = smtp_error_reply(s, p->verb, &text);
 	if (smtp_code_is_positive(reply->code))
 		forget_transaction(s, p);
 	if (final) {
@@ -295,7 +260,9 @@ static co_waits int relay_reply(struct smtp *s, struct smtp_pending *p, const st
 		smtp_end_transaction(s);
 	if (s->ending)		/* no memory for it */
 		return -ECONNABORTED;
-	if (reply->canonical && !filter && code == reply->code && slice_equal(text, reply->text))
+	if (p->verb == &smtp_verbs[SMTP_GREETING] && s->config->banner.len > 0)
+		err = smtp_write_reply(s, code, text);	/* no further lines of the server's */
+	else if (reply->canonical && !filter && code == reply->code && slice_equal(text, reply->text))
 		err = client_write(s, reply->raw);
 	else
 		err = write_lines(s, reply, code, text, filter);
@@ -360,6 +327,10 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 			return 0;
 		}
 	}
+	err = smtp_fall_back_to_helo(s, p, reply);
+	if (err != 0)
+		return err < 0 ? err : 0;
+	(void)smtp_banner(s, p, code, &text);
 	s->response_code = smtp_code_text(reply->code, s->code_text);
 	s->response_param = text;
 	s->request_cmd = p->name;

@@ -23,6 +23,7 @@ enum { SMTP_EXT_ACCEPT = 1, SMTP_EXT_DROP = 5 };
 #define SMTP_TRANSACTION_OCTETS (512u * 1024u)	/* sender and recipients */
 #define SMTP_QUEUE_OCTETS (128u * 1024u)	/* the batch, as parsed */
 #define SMTP_GOODBYE_MS 2000			/* to get the last reply out */
+#define SMTP_SWALLOW_OCTETS (16u * 1024u * 1024u)	/* of a refused message, before the client is cut short */
 #define SMTP_LINGER_OCTETS (256u * 1024u)	/* read and dropped behind a refused end */
 #define SMTP_DISCARD_MAX (64u * 1024u * 1024u)	/* of a refused chunk; a longer one ends the session */
 #define SMTP_LINE_BUFFER_MAX 8192		/* of a command line; two fit a stream's buffer */
@@ -30,10 +31,10 @@ enum { SMTP_EXT_ACCEPT = 1, SMTP_EXT_DROP = 5 };
 struct smtp_config {
 	int64_t timeout_ms, interval_transfer_noop_ms, unconnected_response_code;
 	int64_t max_request_length, max_auth_request_length, max_response_length, max_line_length;
-	int64_t max_recipients, permit_extensions;
+	int64_t max_recipients, max_message_size, permit_extensions;
 	bool require_crlf, permit_unknown_command, permit_long_responses, permit_omission_of_angle_brackets;
-	bool add_received_header, tls_passthrough, permit_early_input, permit_source_routes;
-	struct slice append_domain;
+	bool add_received_header, tls_passthrough, permit_early_input, permit_source_routes, require_8bitmime;
+	struct slice append_domain, banner;
 	/* Of the standard policy class. */
 	bool resolve_host, relay_check, permit_percent_hack, permit_exclamation_mark, error_soft;
 	struct slice domain_name, autodetect_domain_from;
@@ -43,6 +44,7 @@ struct smtp_config {
 	struct policy_call relay_check_hook, zone_check_hook, generate_received_hook, request_stack_hook;
 	struct compiled_table *request, *response, *extensions;
 	/* Derived by prepare. */
+	bool permits_requests;			/* the request table is not empty */
 	uint32_t batchable;			/* bit: smtp_verb_id whose commands need not wait for earlier replies */
 	struct slice own_name;			/* the "by" of the trace header */
 };
@@ -174,6 +176,16 @@ co_waits int smtp_answer(struct smtp *s) MUST_CHECK;
 co_waits int smtp_write_reply(struct smtp *s, unsigned code, struct slice text) MUST_CHECK;
 struct smtp_reply_limits smtp_reply_limits_of(const struct smtp *s);
 
+/* hello.c: what the client gets to know of the server. */
+/* The extensions that its reply to EHLO names. */
+void smtp_note_extensions(struct smtp *s, const struct smtp_reply *reply);
+/* A line of that reply: does the client get it, and how? *out points into line or buf. */
+bool smtp_offer(struct smtp *s, struct slice line, char buf[SMTP_OFFER_MAX], struct slice *out);
+/* The text that the policy has instead of the server's. */
+bool smtp_banner(const struct smtp *s, const struct smtp_pending *p, unsigned code, struct slice *text);
+/* The server does not know EHLO: 1 and HELO was sent for p, 0: no; negative. WAITS. */
+co_waits int smtp_fall_back_to_helo(struct smtp *s, struct smtp_pending *p, const struct smtp_reply *reply) MUST_CHECK;
+
 /* transfer.c: the message, from 354 to the lone dot. WAITS. */
 co_waits int smtp_transfer(struct smtp *s) MUST_CHECK;
 
@@ -208,8 +220,8 @@ co_waits int smtp_decide_response(struct smtp *s, const struct smtp_pending *p, 
 bool smtp_extension_permitted(struct smtp *s, struct slice keyword);
 bool smtp_is_batchable(const struct smtp *s, const struct smtp_verb *verb);
 void smtp_set_error(struct smtp *s, const char *code, const char *text);
-/* error_code and error_info, made safe to send. */
-unsigned smtp_error_reply(struct smtp *s, struct slice *text);
+/* error_code and error_info, made safe to send in reply to verb. The text may be on the batch's arena. */
+unsigned smtp_error_reply(struct smtp *s, const struct smtp_verb *verb, struct slice *text);
 extern const struct policy_table smtp_tables[];
 
 /* check.c: native forms of the standard policy class's methods. */

@@ -6,6 +6,7 @@
  */
 #include "io/loop.h"
 #include "proxy/smtp/body.h"
+#include "proxy/smtp/line.h"
 #include "proxy/smtp/smtp_priv.h"
 
 #include <errno.h>
@@ -17,6 +18,10 @@ struct transfer {
 	struct buffer normalized;	/* require_crlf FALSE only */
 	const char *lost;		/* why the server is gone; the rest of the message is dropped */
 	int error;
+	enum fault fault;		/* whose fault that is, and what the client is told at the end */
+	unsigned code;
+	const char *text;
+	uint64_t lost_at;		/* body_octets */
 };
 
 /* The server is gone or talks out of turn: the client learns it at the end of its message. */
@@ -25,11 +30,45 @@ static void lose_server(struct smtp *s, struct transfer *t, const char *why, int
 	if (t->lost != NULL)
 		return;
 	t->lost = why;
+	t->lost_at = s->body_octets;
 	t->error = err;
+	t->fault = FAULT_SERVER;
+	t->code = 421;
+	t->text = "4.3.0 Server lost, message not accepted, closing transmission channel";
 	proxy_log(s->proxy, LOG_SMTP_ERROR, 2, "Server lost in the middle of a message", F_TEXT("reason", why),
 		  F_TEXT("error", err < 0 ? strerror(-err) : ""));
 	proxy_drop_server(s->proxy);
 	s->in_message = false;
+}
+
+/* The message is one that may not be: the server never sees its end, the client is told behind it. */
+static void refuse_message(struct smtp *s, struct transfer *t, const char *why, unsigned code, const char *text)
+{
+	if (t->lost != NULL)
+		return;
+	t->lost = why;
+	t->lost_at = s->body_octets;
+	t->fault = FAULT_CLIENT;
+	t->code = code;
+	t->text = text;
+	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Message refused", F_TEXT("reason", why), F_INT("octets", s->body_octets));
+	proxy_drop_server(s->proxy);
+	s->in_message = false;
+}
+
+/*
+ * Octets that are about to go on. The size is that of RFC 1870, 6.1: line ends count, the dots of
+ * the transfer and the final line do not.
+ */
+static void check_message(struct smtp *s, struct transfer *t, struct slice octets, enum smtp_body result)
+{
+	const struct smtp_config *c = s->config;
+	uint64_t size = s->body_octets - t->scan.stuffed - (result == SMTP_BODY_END ? 3 : 0);
+
+	if (c->max_message_size > 0 && size > (uint64_t)c->max_message_size)
+		refuse_message(s, t, "message-too-large", 552, "5.3.4 Message size exceeds the limit, closing transmission channel");
+	else if (c->require_8bitmime && s->mail.body != SMTP_TYPE_8BITMIME && !s->mail.utf8 && smtp_has_8bit(octets))
+		refuse_message(s, t, "body-8bit", 554, "5.6.1 Message has 8-bit octets without BODY=8BITMIME, closing transmission channel");
 }
 
 static co_waits int send_on(struct smtp *s, struct transfer *t, struct slice octets)
@@ -111,16 +150,18 @@ static co_waits int pass_buffered(struct smtp *s, struct transfer *t, enum smtp_
 
 	if (s->config->require_crlf) {
 		*result = smtp_body_scan(&t->scan, buffered, &used);
+		s->body_octets += used;
+		check_message(s, t, slice_take(buffered, used), *result);
 		if (*result <= SMTP_BODY_END)
 			err = send_on(s, t, slice_take(buffered, used));
-		s->body_octets += used;
 	} else {
 		*result = smtp_body_normalize(&t->scan, buffered, &used, &t->normalized);
 		if (t->normalized.broken)
 			return -ENOMEM;
+		s->body_octets += t->normalized.len;
+		check_message(s, t, buffer_slice(&t->normalized), *result);
 		if (*result <= SMTP_BODY_END)
 			err = send_on(s, t, buffer_slice(&t->normalized));
-		s->body_octets += t->normalized.len;
 		buffer_clear(&t->normalized);
 		if (*result == SMTP_BODY_MORE && stream_peek(s->proxy->client).len - used >= STREAM_CHUNK - 1)
 			*result = SMTP_BODY_LINE_TOO_LONG;
@@ -145,10 +186,9 @@ static int refuse_body(struct smtp *s, enum smtp_body flaw)
 
 static int message_is_lost(struct smtp *s, const struct transfer *t)
 {
-	static const char text[] = "4.3.0 Server lost, message not accepted, closing transmission channel";
-
-	smtp_account_message(s, 421, SLICE("Server lost"), false);
-	return smtp_queue_goodbye(s, 421, text, FAULT_SERVER, t->lost);
+	smtp_account_message(s, t->code, t->fault == FAULT_SERVER ? SLICE("Server lost") : SLICE("Message refused"), false);
+	s->linger = t->fault == FAULT_CLIENT;
+	return smtp_queue_goodbye(s, t->code, t->text, t->fault, t->lost);
 }
 
 /* The whole message is with the server; its reply is owed. */
@@ -182,6 +222,8 @@ static co_waits int transfer(struct smtp *s, struct transfer *t)
 		err = pass_buffered(s, t, &result);
 		if (err < 0 || result != SMTP_BODY_MORE)
 			break;
+		if (t->fault == FAULT_CLIENT && s->body_octets - t->lost_at > SMTP_SWALLOW_OCTETS)
+			return message_is_lost(s, t);
 		err = wait_for_client(s, t, smtp_due(s));
 	}
 	if (err < 0)

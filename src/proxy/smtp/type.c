@@ -33,6 +33,11 @@ static const struct attribute smtp_attributes[] = {
 	  .doc = "A command or reply line over this ends the session; lines of messages may be longer." },
 	{ .name = "max_recipients", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_recipients), .min = 1, .max = 100000,
 	  .number = 1000, .doc = "Accepted recipients of one message; further ones are refused for now (452)." },
+	{ .name = "max_message_size", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_message_size), .min = 0,
+	  .max = INT64_C(1) << 50, .doc = "Octets of a message, as SIZE counts them; larger ones are refused (552), and SIZE is offered "
+	  "with no more. 0: no limit." },
+	{ .name = "require_8bitmime", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(require_8bitmime),
+	  .doc = "TRUE: a message with 8-bit octets is refused unless its MAIL said BODY=8BITMIME or SMTPUTF8." },
 	{ .name = "require_crlf", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(require_crlf), .number = 1,
 	  .doc = "TRUE: a line that ends with LF alone ends the session. FALSE: it is rewritten to CRLF. A CR that stands "
 		 "alone is never accepted." },
@@ -49,6 +54,9 @@ static const struct attribute smtp_attributes[] = {
 	  .doc = "TRUE: a client may send before the greeting, and its message before the server asked for it." },
 	{ .name = "append_domain", .type = ATTR_STRING, .access = CFG_RW | ATTR_LINE, .offset = CONFIG(append_domain), .text = "",
 	  .doc = "Domain for addresses that have none; empty: such addresses are refused." },
+	{ .name = "banner", .type = ATTR_STRING, .access = CFG_R | ATTR_LINE, .offset = CONFIG(banner), .text = "",
+	  .doc = "A host name and text for the greeting, instead of the server's; the name alone for the first line of the reply "
+		 "to HELO and EHLO. Empty: the server's own." },
 	{ .name = "add_received_header", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(add_received_header),
 	  .doc = "TRUE: each message gets a trace header." },
 	{ .name = "tls_passthrough", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(tls_passthrough),
@@ -195,6 +203,12 @@ static bool check_refusal(void *arg, struct slice key1, struct slice key2, const
 	return true;
 }
 
+static bool note_entry(void *arg, struct slice key1, struct slice key2, const struct table_entry *entry)
+{
+	*(bool *)arg = true;
+	return false;
+}
+
 /*
  * Is a request of this verb decided without waiting for policy code? Then it can be forwarded
  * behind commands whose replies are not there yet.
@@ -240,6 +254,9 @@ static int smtp_prepare(void *block, const struct policy *policy, struct arena *
 		problem(problems, "leave resolve_host FALSE", "resolve_host needs a resolver, which does not exist yet");
 	if (c->append_domain.len > 0 && !smtp_is_domain(c->append_domain))
 		problem(problems, "a name like 'example.com'", "append_domain is no domain");
+	if (c->banner.len > 0 && (!smtp_is_domain(slice_take(c->banner, slice_index(c->banner, ' '))) || c->banner.len > 400 ||
+				  smtp_has_control(c->banner) || smtp_has_8bit(c->banner)))
+		problem(problems, "like 'mail.example.com ESMTP'", "banner is no host name with text behind it");
 	if (c->autodetect_domain_from.len > 0 && !slice_is(c->autodetect_domain_from, "mailname") &&
 	    !slice_is(c->autodetect_domain_from, "fqdn"))
 		problem(problems, "SMTP_GETDOMAIN_MAILNAME or SMTP_GETDOMAIN_FQDN", "autodetect_domain_from is neither");
@@ -247,6 +264,7 @@ static int smtp_prepare(void *block, const struct policy *policy, struct arena *
 		problem(problems, "max_line_length bounds all lines", "max_request_length is larger than max_line_length");
 	table_each(c->request, check_refusal, problems);
 	table_each(c->response, check_refusal, problems);
+	table_each(c->request, note_entry, &c->permits_requests);
 	c->batchable = 0;
 	for (unsigned i = 0; i < SMTP_VERB_COUNT; i++)
 		if (!request_waits(c, &smtp_verbs[i]) && !acceptance_is_open(c, &smtp_verbs[i]))

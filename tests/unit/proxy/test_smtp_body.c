@@ -59,6 +59,16 @@ static const struct body_case cases[] = {
 	{ SLICE_INIT("a\r\n.\r\n\0\n"), SMTP_BODY_END, 6 },
 };
 
+/* Lines of a whole transfer that start with a dot, but the last. */
+static uint64_t stuffed_dots(struct slice whole)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i + 3 < whole.len; i++)
+		n += whole.ptr[i] == '.' && (i == 0 || whole.ptr[i - 1] == '\n');
+	return n;
+}
+
 /* Feed in as a session does: what is not forwarded comes again, with more behind it. */
 static enum smtp_body feed(struct slice in, size_t step, size_t first, size_t *forwarded)
 {
@@ -80,6 +90,8 @@ static enum smtp_body feed(struct slice in, size_t step, size_t first, size_t *f
 		have += step;
 	}
 	*forwarded = done;
+	if (result == SMTP_BODY_END)
+		assert_int_equal(scan.stuffed, stuffed_dots(slice_take(in, done)));
 	return result;
 }
 
@@ -161,8 +173,10 @@ static void check_normal(const struct normal_case *c, size_t step)
 	if (result != c->result)
 		fail_msg("case %td: %s instead of %s", c - normal_cases, smtp_body_reasons[result],
 			 smtp_body_reasons[c->result]);
-	if (c->out != NULL)
+	if (c->out != NULL) {
 		assert_true(slice_is(buffer_slice(&out), c->out));
+		assert_int_equal(scan.stuffed, stuffed_dots(buffer_slice(&out)));
+	}
 	buffer_release(&out);
 }
 

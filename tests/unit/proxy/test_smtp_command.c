@@ -215,6 +215,35 @@ static void test_allowances(void **state)
 	assert_int_equal(smtp_extension_allowance(SMTP_EXT_DSN, true), 500);
 }
 
+/* What a client gets of a server's offer, cut to our own limits. */
+static void test_offers(void **state)
+{
+	static const struct { const char *keyword, *line, *arguments; uint64_t size, recipients; const char *out; } cases[] = {
+		{ "SIZE", "size 10", "10", 0, 1, "size 10" }, { "SIZE", "SIZE", "", 0, 1, "SIZE" },
+		{ "SIZE", "SIZE 0", "0", 0, 1, "SIZE 0" }, { "SIZE", "SIZE x", "x", 0, 1, "SIZE" },
+		{ "SIZE", "SIZE 10", "10", 11, 1, "SIZE 10" }, { "SIZE", "SIZE 11", "11", 10, 1, "SIZE 10" },
+		{ "SIZE", "SIZE", "", 10, 1, "SIZE 10" }, { "SIZE", "SIZE 0", "0", 10, 1, "SIZE 10" },
+		{ "SIZE", "SIZE -1", "-1", 10, 1, "SIZE 10" },
+		{ "SIZE", "SIZE 99999999999999999999", "99999999999999999999", 0, 1, "SIZE" },
+		{ "LIMITS", "LIMITS", "", 0, 7, "LIMITS RCPTMAX=7" },
+		{ "LIMITS", "LIMITS", "RCPTMAX=999999 MAILMAX=999999 RCPTDOMAINMAX=999999", 0, 1000000,
+		  "LIMITS MAILMAX=999999 RCPTMAX=999999 RCPTDOMAINMAX=999999" },
+		{ "LIMITS", "LIMITS", "RCPTMAX=6 rcptmax=5", 0, 7, "LIMITS RCPTMAX=5" },
+		{ "LIMITS", "LIMITS", "RCPTMAX=1000000 MAILMAX=-1 = =1 RCPTDOMAINMAX", 0, 7, "LIMITS RCPTMAX=7" },
+		{ "LIMITS", "LIMITS", "MAILMAX=5", 0, 1000000, "LIMITS MAILMAX=5" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		const struct smtp_own_limits own = { cases[i].size, cases[i].recipients };
+		const struct smtp_extension *e = smtp_extension_named(slice_cstr(cases[i].keyword));
+		char buf[SMTP_OFFER_MAX];
+		struct slice out = e->offer(&own, slice_cstr(cases[i].line), slice_cstr(cases[i].arguments), buf);
+
+		if (!slice_is(out, cases[i].out))
+			fail_msg("%s %s: %.*s", cases[i].line, cases[i].arguments, SLICE_ARG(out));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -224,6 +253,7 @@ int main(void)
 		cmocka_unit_test(test_keywords),
 		cmocka_unit_test(test_source_route),
 		cmocka_unit_test(test_allowances),
+		cmocka_unit_test(test_offers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
