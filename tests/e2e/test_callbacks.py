@@ -150,3 +150,30 @@ def test_many_calls_at_once(net, sink, firewall):
         assert s.deliver() == 250
         s.close()
     assert len(sink.messages()) == 40
+
+
+REWRITING = policies.mail(proxy='Rewriting', classes='''
+class Rewriting(Mail):
+    """Asks the standard check, then sends something else."""
+
+    def checkRecipient(self, command, param):
+        verdict = Mail.checkRecipient(self, command, param)
+        if 'inside' in param:
+            self.request_param = 'TO:<changed@example.com>'
+        elif 'outside' in param:
+            self.request_param = 'TO:<changed@elsewhere.example>'
+        elif 'route' in param:
+            self.request_param = 'TO:<@example.com:changed@elsewhere.example>'
+        return verdict
+''')
+
+
+def test_a_rewritten_recipient_is_checked_again(net, sink, firewall):
+    firewall(REWRITING)
+    with Session(net) as s:
+        assert s.rcpt('plain') == 250
+        assert s.rcpt('inside') == 250
+        assert s.rcpt('outside') == 554
+        assert s.rcpt('route') == 554
+        assert s.deliver() == 250
+    assert sink.messages()[0]['recipients'] == ['plain@example.com', 'changed@example.com']

@@ -3,6 +3,9 @@
  * The checks of the standard policy class, in C: who may send, and to whom. They judge the
  * canonical mailbox, which is the one that is forwarded.
  */
+#include "base/addr.h"
+#include "proxy/smtp/idna.h"
+#include "proxy/smtp/line.h"
 #include "proxy/smtp/smtp_priv.h"
 
 #include <errno.h>
@@ -67,6 +70,39 @@ static co_waits int ask_matcher(struct proxy *proxy, const struct policy_call *m
 	return result.kind == CALL_INT ? result.number != 0 : result.kind == CALL_OCTETS ? result.octets.len > 0 : 0;
 }
 
+/*
+ * A matcher of what is refused: the mailbox as it goes out, and with its domain in ASCII. One that
+ * is listed in either form is caught.
+ */
+static co_waits int ask_about_mailbox(struct proxy *proxy, const struct policy_call *matcher, const struct smtp_path *path)
+{
+	struct policy_call call = *matcher;
+	struct slice domain;
+	uint8_t *text;
+	int err = ask_matcher(proxy, &call, path->mailbox);
+
+	if (err != 0 || !smtp_has_8bit(path->domain))
+		return err;
+	err = smtp_domain_to_ascii(path->domain, proxy->arena, &domain);
+	if (err < 0)
+		return err;
+	text = arena_alloc(proxy->arena, path->local.len + 1 + domain.len);
+	if (text == NULL)
+		return -ENOMEM;
+	memcpy(text, path->local.ptr, path->local.len);
+	text[path->local.len] = '@';
+	memcpy(text + path->local.len + 1, domain.ptr, domain.len);
+	return ask_matcher(proxy, &call, slice_of(text, path->local.len + 1 + domain.len));
+}
+
+static int accept_mailbox(struct proxy *proxy, struct call_value *result, hook_native_fn check, const char *summary,
+			  struct slice email)
+{
+	proxy_log(proxy, LOG_SMTP_DEBUG, 6, summary, F_OCTETS("email", email));
+	smtp_of(proxy)->checked = check;
+	return verdict(result, SMTP_REQ_ACCEPT);
+}
+
 static int refuse_for_now(struct proxy *proxy, struct call_value *result, struct slice email, int err)
 {
 	if (err == -ECANCELED || err == -ENOMEM)
@@ -85,7 +121,7 @@ co_waits int smtp_check_sender(struct proxy *proxy, const struct call_value *arg
 	if (err < 0)
 		return err;
 	if (policy_call_is_set(&c->sender_matcher)) {
-		err = ask_matcher(proxy, &c->sender_matcher, path.mailbox);
+		err = ask_about_mailbox(proxy, &c->sender_matcher, &path);
 		if (err < 0)
 			return refuse_for_now(proxy, result, path.mailbox, err);
 		if (err > 0 && c->error_soft)
@@ -94,8 +130,7 @@ co_waits int smtp_check_sender(struct proxy *proxy, const struct call_value *arg
 		if (err > 0)
 			return refuse(proxy, result, "550", "5.7.1 Sender address refused", "Sender address prohibited", path.mailbox);
 	}
-	proxy_log(proxy, LOG_SMTP_DEBUG, 6, "Sender check passed", F_OCTETS("email", path.mailbox));
-	return verdict(result, SMTP_REQ_ACCEPT);
+	return accept_mailbox(proxy, result, smtp_check_sender, "Sender check passed", path.mailbox);
 }
 
 static bool is_named(const struct string_list *list, struct slice name)
@@ -142,26 +177,67 @@ static co_waits int check_zone(struct proxy *proxy)
 	return zone_may_relay(c, zone);
 }
 
+/* An address literal or a host's number: no name, so none that a pattern was written for. */
+static bool is_literal(struct slice domain)
+{
+	return domain.len > 0 && (domain.ptr[0] == '[' || domain.ptr[0] == '#');
+}
+
+/* "[IPv6:2001:db8::1]": the address, however it is written. */
+static bool parse_literal(struct slice domain, struct ip_addr *ip)
+{
+	struct slice inside;
+
+	if (domain.len < 2 || domain.ptr[0] != '[')
+		return false;
+	inside = slice_skip(slice_take(domain, domain.len - 1), 1);
+	if (slice_starts_with_nocase(inside, SLICE("IPv6:")))
+		inside = slice_skip(inside, 5);
+	return ip_parse(inside, ip) == 0;
+}
+
 /* ".example.com": its subdomains. "example.com": exactly it. */
 static bool domain_fits(const struct string_list *domains, struct slice domain)
 {
+	struct ip_addr wanted, ip;
+	bool literal = parse_literal(domain, &wanted);
+
 	for (size_t i = 0; i < domains->count; i++) {
 		struct slice d = domains->items[i];
 
-		if (d.len > 0 && d.ptr[0] == '.' ? domain.len > d.len && slice_ends_with_nocase(domain, d) :
+		if (literal ? parse_literal(d, &ip) && ip_equal(&ip, &wanted) :
+		    d.len > 0 && d.ptr[0] == '.' ? domain.len > d.len && slice_ends_with_nocase(domain, d) && !is_literal(domain) :
 						   slice_equal_nocase(domain, d))
 			return true;
 	}
 	return false;
 }
 
-/* The domain that relaying is decided on. A quoted "@" makes it unclear: then there is none. */
-static struct slice domain_of(struct slice email)
+/*
+ * The domain that relaying is decided on, in ASCII. A quoted "@" makes it unclear, and so does a
+ * name that has no one ASCII form: then there is none.
+ */
+static int domain_of(struct proxy *proxy, struct slice email, struct slice *domain)
 {
 	size_t at = slice_index(email, '@');
-	struct slice domain = slice_skip(email, at + 1);
+	struct slice text = slice_skip(email, at + 1);
+	int err;
 
-	return slice_index(domain, '@') < domain.len ? slice_of(NULL, 0) : domain;
+	*domain = slice_of(NULL, 0);
+	if (slice_index(text, '@') < text.len)
+		return 0;
+	err = smtp_domain_to_ascii(text, proxy->arena, domain);
+	return err == -ENOMEM ? err : 0;
+}
+
+/*
+ * <Postmaster> without a domain is the server's own (RFC 5321, 4.5.1): whoever may send to some
+ * domain there may send to him.
+ */
+static bool is_own_postmaster(const struct smtp_config *c, struct slice email)
+{
+	return slice_equal_nocase(email, SLICE("postmaster")) &&
+	       (c->relay_domains.count > 0 || policy_call_is_set(&c->relay_domains_matcher));
 }
 
 co_waits int smtp_relay_check(struct proxy *proxy, const struct call_value *args, size_t n_args,
@@ -174,7 +250,9 @@ co_waits int smtp_relay_check(struct proxy *proxy, const struct call_value *args
 
 	if (n_args != 1 || args[0].kind != CALL_OCTETS)
 		return -EBADMSG;
-	domain = domain_of(args[0].octets);
+	err = domain_of(proxy, args[0].octets, &domain);
+	if (err < 0)
+		return err;
 	proxy_log(proxy, LOG_SMTP_DEBUG, 7, "Relay check", F_TEXT("client_zone", zone != NULL ? zone->name : "None"),
 		  F_OCTETS("email", args[0].octets), F_OCTETS("domain", domain));
 	err = check_zone(proxy);
@@ -182,10 +260,10 @@ co_waits int smtp_relay_check(struct proxy *proxy, const struct call_value *args
 		return err < 0 ? err : verdict(result, 1);
 	c = smtp_config_of(proxy);
 	if (domain.len == 0)
-		return verdict(result, 0);
-	if (domain_fits(&c->relay_domains, domain))
+		return verdict(result, is_own_postmaster(c, args[0].octets));
+	if (domain_fits(&c->relay_domains_ascii, domain))
 		return verdict(result, 1);
-	if (!policy_call_is_set(&c->relay_domains_matcher))
+	if (!policy_call_is_set(&c->relay_domains_matcher) || is_literal(domain))
 		return verdict(result, 0);
 	err = ask_matcher(proxy, &c->relay_domains_matcher, domain);
 	if (err == -ECANCELED || err == -ENOMEM)
@@ -235,7 +313,7 @@ co_waits int smtp_check_recipient(struct proxy *proxy, const struct call_value *
 	}
 	c = smtp_config_of(proxy);
 	if (policy_call_is_set(&c->recipient_matcher)) {
-		err = ask_matcher(proxy, &c->recipient_matcher, path.mailbox);
+		err = ask_about_mailbox(proxy, &c->recipient_matcher, &path);
 		if (err < 0)
 			return refuse_for_now(proxy, result, path.mailbox, err);
 		if (err > 0 && c->error_soft)
@@ -245,8 +323,7 @@ co_waits int smtp_check_recipient(struct proxy *proxy, const struct call_value *
 			return refuse(proxy, result, "554", "5.1.1 Recipient address refused", "Recipient address prohibited",
 				      path.mailbox);
 	}
-	proxy_log(proxy, LOG_SMTP_DEBUG, 6, "Recipient check passed", F_OCTETS("email", path.mailbox));
-	return verdict(result, SMTP_REQ_ACCEPT);
+	return accept_mailbox(proxy, result, smtp_check_recipient, "Recipient check passed", path.mailbox);
 }
 
 /* Text behind the path is ignored, as policies know it. */

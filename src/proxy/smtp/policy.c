@@ -172,15 +172,40 @@ unusable:
 	return 0;
 }
 
+/*
+ * Policy code had the standard check accept one address and then wrote another: that one is
+ * checked as well, so that no rewriting leads around the relay check.
+ */
+static co_waits int check_again(struct smtp *s, struct slice name, struct smtp_argument *argument, enum smtp_decision *decision)
+{
+	const struct call_value args[] = { octets_value(name), octets_value(argument->text) };
+	struct call_value result = { .kind = CALL_NONE };
+	int err;
+
+	s->deciding = argument;
+	err = s->checked(s->proxy, args, ARRAY_LEN(args), &result);
+	s->deciding = NULL;
+	reread_config(s);
+	if (err == -ECANCELED || err == -ENOMEM)
+		return err;
+	if (err < 0)
+		smtp_set_error(s, "451", LATE_TEXT);
+	if (err < 0 || result.kind != CALL_INT || result.number != SMTP_REQ_ACCEPT)
+		*decision = SMTP_REFUSE;
+	return 0;
+}
+
 static co_waits int ask_about_request(struct smtp *s, const struct table_entry *entry, const struct smtp_verb *verb,
 				      struct slice *name, struct smtp_argument *argument, enum smtp_decision *decision)
 {
 	const struct call_value args[] = { octets_value(*name), octets_value(argument->text) };
 	int64_t verdict = -1;
 	bool native = entry->call.callback < 0;	/* the call may change the entry */
+	struct slice before = argument->text;
 	int err;
 
 	s->deciding = argument;
+	s->checked = NULL;
 	err = call_policy(s, entry, args, ARRAY_LEN(args), &verdict);
 	s->deciding = NULL;
 	*decision = SMTP_REFUSE;
@@ -188,7 +213,12 @@ static co_waits int ask_about_request(struct smtp *s, const struct table_entry *
 		return err < 0 ? err : 0;
 	if (verdict == SMTP_REQ_ACCEPT) {
 		*decision = SMTP_PASS;
-		return native ? 0 : take_over_request(s, verb, name, argument, decision);
+		if (native)
+			return 0;
+		err = take_over_request(s, verb, name, argument, decision);
+		if (err == 0 && *decision == SMTP_PASS && s->checked != NULL && !slice_equal(before, argument->text))
+			err = check_again(s, *name, argument, decision);
+		return err;
 	}
 	if (verdict != SMTP_REQ_REJECT) {
 		*decision = SMTP_ABORT;

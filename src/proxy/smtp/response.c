@@ -52,6 +52,7 @@ co_waits int smtp_write_reply(struct smtp *s, unsigned code, struct slice text)
 	return write_line(s, code, ' ', text);
 }
 
+/* The next line that goes out; filter: of an EHLO reply. buf: for a line that is not the server's. */
 static bool next_line(struct smtp *s, const struct smtp_reply *reply, const struct smtp_reply_limits *limits, bool filter,
 		      size_t *pos, char buf[SMTP_OFFER_MAX], struct slice *text)
 {

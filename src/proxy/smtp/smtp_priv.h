@@ -47,6 +47,7 @@ struct smtp_config {
 	bool permits_requests;			/* the request table is not empty */
 	uint32_t batchable;			/* bit: smtp_verb_id whose commands need not wait for earlier replies */
 	struct slice own_name;			/* the "by" of the trace header */
+	struct string_list relay_domains_ascii;	/* relay_domains, as idna.h has them */
 };
 
 /* A command whose reply the client is owed, in the order of the commands. */
@@ -95,6 +96,7 @@ struct smtp {
 	struct arena *transaction;		/* sender and recipients; NULL: none */
 	struct smtp_reply_parser parser;
 	const struct smtp_argument *deciding;	/* of the request that policy decides on now */
+	hook_native_fn checked;			/* the standard check that accepted it; NULL: none yet */
 	uint8_t *recipients_text;		/* what recipients points to, unless policy code wrote it */
 	size_t recipients_room;
 	unsigned n_recipients;

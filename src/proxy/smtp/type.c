@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a policy may say about SMTP: attributes, tables, methods. The one source of truth. */
+#include "proxy/smtp/idna.h"
 #include "proxy/smtp/line.h"
 #include "proxy/smtp/smtp_priv.h"
 
@@ -242,6 +243,40 @@ static bool acceptance_is_open(const struct smtp_config *c, const struct smtp_ve
 	return false;
 }
 
+/* relay_domains as they are compared; a dot in front stays. */
+static int make_ascii(struct smtp_config *c, struct arena *arena, struct policy_problems *problems)
+{
+	struct slice *items = arena_alloc(arena, (c->relay_domains.count + 1) * sizeof(*items));
+
+	if (items == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < c->relay_domains.count; i++) {
+		struct slice given = c->relay_domains.items[i], name = given, ascii;
+		bool dot = given.len > 0 && given.ptr[0] == '.';
+		uint8_t *text;
+		int err;
+
+		items[i] = given;
+		if (!smtp_has_8bit(given))
+			continue;
+		if (dot)
+			name = slice_skip(given, 1);
+		err = smtp_domain_to_ascii(name, arena, &ascii);
+		if (err == -EBADMSG)
+			problem(problems, "write the ASCII form, 'xn--...'", "relay_domains has a name that has no one ASCII form");
+		if (err < 0)
+			return err == -EBADMSG ? 0 : err;
+		text = arena_alloc(arena, ascii.len + 1);
+		if (text == NULL)
+			return -ENOMEM;
+		text[0] = '.';
+		memcpy(text + 1, ascii.ptr, ascii.len);
+		items[i] = slice_of(text + !dot, ascii.len + dot);
+	}
+	c->relay_domains_ascii = (struct string_list){ items, c->relay_domains.count };
+	return 0;
+}
+
 static int smtp_prepare(void *block, const struct policy *policy, struct arena *arena, struct policy_problems *problems)
 {
 	struct smtp_config *c = block;
@@ -269,6 +304,8 @@ static int smtp_prepare(void *block, const struct policy *policy, struct arena *
 	for (unsigned i = 0; i < SMTP_VERB_COUNT; i++)
 		if (!request_waits(c, &smtp_verbs[i]) && !acceptance_is_open(c, &smtp_verbs[i]))
 			c->batchable |= 1u << i;
+	if (make_ascii(c, arena, problems) < 0)
+		return -ENOMEM;
 	return c->add_received_header ? smtp_find_own_name(c, arena, &c->own_name) : 0;
 }
 
