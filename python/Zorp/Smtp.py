@@ -86,6 +86,10 @@ _SMTP_REPLIES = {
     "RSET": ("250", "4", "5"),
     "NOOP": ("250", "4", "5"),
     "QUIT": ("221", "4", "5"),
+    # Not forwarded unless a policy says so.
+    "VRFY": ("250", "251", "252", "4", "5"),
+    "EXPN": ("250", "252", "4", "5"),
+    "HELP": ("211", "214", "4", "5"),
 }
 _ESMTP_REPLIES = {
     "EHLO": ("250", "4", "5"),

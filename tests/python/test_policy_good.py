@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policies that must load, and the documents they become."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -60,7 +61,7 @@ class Documents(PolicyTest):
         response = {tuple(e["key"]): e["action"] for e in tables["response"]}
         for verb, codes in {"Null": "220 554", "*": "421 500 501", "HELO": "250", "EHLO": "250", "MAIL": "250",
                             "RCPT": "250 251", "DATA": "354 250", "RSET": "250", "NOOP": "250", "QUIT": "221",
-                            "AUTH": "235 334", "ETRN": "250 251 252 253", "STARTTLS": "220", "BDAT": "250"}.items():
+                            "AUTH": "235 334", "VRFY": "250 251 252", "EXPN": "250 252", "HELP": "211 214", "ETRN": "250 251 252 253", "STARTTLS": "220", "BDAT": "250"}.items():
             for code in codes.split():
                 self.assertEqual(response[verb, code], 1, (verb, code))
         for verb in ("MAIL", "RCPT", "DATA", "BDAT", "EHLO", "AUTH"):
@@ -70,6 +71,36 @@ class Documents(PolicyTest):
         self.assertEqual(sorted(e["key"][0] for e in tables["extensions"]),
                          ["8BITMIME", "AUTH", "BINARYMIME", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES", "ETRN", "LIMITS",
                           "PIPELINING", "SIZE", "SMTPUTF8", "STARTTLS"])
+
+    def test_presets_of_the_transcripts_are_those_of_the_classes(self):
+        text = """\
+from Zorp.Smtp import *
+class Plain(AbstractSmtpProxy):
+    def config(self):
+        self.loadSMTP()
+class Extended(AbstractSmtpProxy):
+    def config(self):
+        self.loadESMTP()
+def default_instance():
+    for number, proxy in enumerate((Plain, Extended, SmtpProxy)):
+        Service(proxy.__name__, proxy, router=TransparentRouter())
+        Rule(service=proxy.__name__, dst_port=25 + number)
+"""
+        configs = {c["class"]: c["tables"] for c in self.good(text).document["configs"]}
+        for proxy, name in (("Plain", "smtp"), ("Extended", "esmtp"), ("SmtpProxy", "standard")):
+            preset = json.loads((ROOT / "tests" / "transcripts" / "presets" / (name + ".json")).read_text())
+            self.assertEqual(configs[proxy], preset["tables"], name + ".json")
+
+    def test_standard_attributes_in_the_class_body(self):
+        attributes = self.config("""
+            relay_domains = ("example.com",)
+            relay_zones = "*"
+            permit_percent_hack = TRUE
+            permit_exclamation_mark = TRUE
+            error_soft = TRUE
+            """)["attributes"]
+        self.assertEqual(attributes, {"relay_domains": ["example.com"], "relay_zones": ["*"], "permit_percent_hack": True,
+                                      "permit_exclamation_mark": True, "error_soft": True})
 
     def test_examples_compile(self):
         for name in ("reverse-proxy", "loopback"):
