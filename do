@@ -24,6 +24,7 @@ usage: ./do COMMAND
   test                  all tests; those end to end need root
   bench NAME [ARG...]   measure: bench/NAME, for example smtp
   fuzz NAME [SECONDS]   fuzz one parser, for example addr (default 60 seconds)
+  packages              install what build, test and fuzz need, and nothing else
   install               install under /usr/local
   clean                 remove everything that was built
 
@@ -93,7 +94,8 @@ run_tests()
 {
 	status=0
 	summary=
-	if meson test -C build --print-errorlogs; then
+	# Many tests wait: there are more of them at a time than processors.
+	if meson test -C build --print-errorlogs --num-processes $((2 * $(nproc))); then
 		summary="unit, transcript, Python and replay tests: passed"
 	else
 		summary="unit, transcript, Python and replay tests: FAILED (build/meson-logs/testlog.txt)"
@@ -145,6 +147,9 @@ fuzz)
 	ninja -C build-fuzz fuzz
 	mkdir -p "build-fuzz/corpus/$1"
 	exec "build-fuzz/tests/fuzz/fuzz-$1" -max_total_time="${2:-60}" "build-fuzz/corpus/$1" "tests/fuzz/seeds/$1"
+	;;
+packages)
+	need $BUILD_PACKAGES $TEST_PACKAGES $FUZZ_PACKAGES
 	;;
 install)
 	build
