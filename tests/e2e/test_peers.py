@@ -26,7 +26,7 @@ POLICED = {
     '8BITMIME': True,
     'SMTPUTF8': True,
     'DSN': True,
-    'CHUNKING': False,
+    'CHUNKING': True,
     'AUTH': False,
     'ENHANCEDSTATUSCODES': True,
     'ETRN': True,
