@@ -337,8 +337,9 @@ void model_server_sends(struct model *m, struct slice octets)
 size_t model_good_answer(const struct model *m, char *out, size_t size)
 {
 	static const char *const answers[] = {
-		[GREETING] = "220 origin\r\n", [HELLO] = "250-origin\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n"
-			  "250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250 SMTPUTF8\r\n",
+		[GREETING] = "220 origin\r\n",
+		[HELLO] = ("250-origin\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n"
+			   "250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250 SMTPUTF8\r\n"),
 		[MAIL] = "250 m\r\n", [RCPT] = "250 r\r\n", [DATA] = "354 d\r\n", [END] = "250 queued as 1\r\n",
 		[CHUNK] = "250 c\r\n", [LAST] = "250 queued as 2\r\n", [RSET] = "250 x\r\n", [QUIT] = "221 q\r\n", [OTHER] = "250 o\r\n",
 	};
