@@ -10,5 +10,6 @@ int cli_explain(int argc, char **argv);
 int cli_kernel(int argc, char **argv);
 int cli_run(int argc, char **argv);
 int cli_schema(int argc, char **argv);
+int cli_test(int argc, char **argv);
 
 #endif

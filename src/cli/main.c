@@ -12,6 +12,7 @@ static const struct cli_command commands[] = {
 	{ "compile", cli_compile, "compile POLICY [--instance NAME]...", "the policy document" },
 	{ "explain", cli_explain, "explain POLICY --proto P --from ADDR[:PORT] --to ADDR[:PORT] ... | --flows FILE",
 	  "which rule a connection gets, and why" },
+	{ "test", cli_test, "test POLICY TESTFILE [--instance NAME]... [--json]", "flows, and the services that they must get" },
 	{ "kernel", cli_kernel, "kernel POLICY [--instance NAME]...", "the rule set that run loads, without loading it" },
 	{ "run", cli_run,
 	  "run POLICY [--instance NAME]... [--workers N] [--no-kernel] [--control PATH] [--user U] [--ready-fd N] "
