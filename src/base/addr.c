@@ -20,6 +20,17 @@ unsigned ip_bits(const struct ip_addr *ip)
 	return ip->family == AF_INET ? 32 : ip->family == AF_INET6 ? 128 : 0;
 }
 
+void ip_unmap(struct ip_addr *ip)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	struct ip_addr v4 = { .family = AF_INET };
+
+	if (ip->family != AF_INET6 || memcmp(ip->octets, mapped, sizeof(mapped)) != 0)
+		return;
+	memcpy(v4.octets, ip->octets + sizeof(mapped), 4);
+	*ip = v4;
+}
+
 bool ip_in_prefix(const struct ip_addr *ip, const struct ip_prefix *prefix)
 {
 	unsigned whole = prefix->bits / 8, rest = prefix->bits % 8;
@@ -211,15 +222,10 @@ int endpoint_from_sockaddr(const struct sockaddr_storage *sa, struct endpoint *o
 		e.port = ntohs(in->sin_port);
 	} else if (sa->ss_family == AF_INET6) {
 		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
-		const uint8_t *octets = (const uint8_t *)&in6->sin6_addr;
 
-		if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-			e.ip.family = AF_INET;
-			memcpy(e.ip.octets, octets + 12, 4);
-		} else {
-			e.ip.family = AF_INET6;
-			memcpy(e.ip.octets, octets, 16);
-		}
+		e.ip.family = AF_INET6;
+		memcpy(e.ip.octets, &in6->sin6_addr, 16);
+		ip_unmap(&e.ip);
 		e.port = ntohs(in6->sin6_port);
 	} else {
 		return -EAFNOSUPPORT;

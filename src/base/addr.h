@@ -31,6 +31,7 @@ struct endpoint {
 bool ip_equal(const struct ip_addr *a, const struct ip_addr *b);
 bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
 unsigned ip_bits(const struct ip_addr *ip);	/* 32 or 128; 0 for no address */
+void ip_unmap(struct ip_addr *ip);		/* an IPv4-mapped IPv6 address to what it stands for; others stay */
 bool ip_in_prefix(const struct ip_addr *ip, const struct ip_prefix *prefix);
 
 /* All return 0 or -EINVAL and leave *out alone on failure. */

@@ -108,11 +108,8 @@ void session_records_start(struct session_records *r, struct session *s)
 	record->in_use = 1;
 	record->service = s->service->index;
 	record->rule = s->decision.rule != NULL ? s->decision.rule->id : 0;
-	record->client = s->client;
 	record->client_local = s->client_local;
 	stats_text(record->id, sizeof(record->id), s->id);
-	stats_text(record->client_zone, sizeof(record->client_zone),
-		   s->decision.src_zone != NULL ? s->decision.src_zone->name : "");
 	stats_text(record->proxy, sizeof(record->proxy), s->proxy.type->name);
 	stats_text(record->proxy_class, sizeof(record->proxy_class), s->service->proxy->class_name);
 	record->start_wall_ms = s->start_wall_ms;
@@ -128,6 +125,9 @@ void session_records_update(struct session *s)
 	if (record == NULL)
 		return;
 	stats_write_begin(&record->seq);
+	record->client = s->client;		/* XCLIENT */
+	stats_text(record->client_zone, sizeof(record->client_zone),
+		   s->decision.src_zone != NULL ? s->decision.src_zone->name : "");
 	record->server = s->server;
 	record->server_local = s->server_local;
 	stats_text(record->server_zone, sizeof(record->server_zone), s->server_zone != NULL ? s->server_zone->name : "");

@@ -36,8 +36,9 @@ static_assert(VERDICT_COUNT == 7, "a name for each verdict");
 const char *const client_from_names[CLIENT_FROM_COUNT] = {
 	[CLIENT_FROM_CONNECTION] = "connection",
 	[CLIENT_FROM_PROXY_HEADER] = "proxy-header",
+	[CLIENT_FROM_XCLIENT] = "xclient",
 };
-static_assert(CLIENT_FROM_COUNT == 2, "a name for each source");
+static_assert(CLIENT_FROM_COUNT == 3, "a name for each source");
 
 /* The policy language's way to print a zone: Zone(NAME), None. */
 static struct slice zone_printed(const struct zone *zone, char *buf, size_t size)
@@ -99,6 +100,19 @@ void account_started(const struct session *s, int client_fd)
 		  F_OCTETS("client_zone", zone_printed(s->decision.src_zone, zone, sizeof(zone))),
 		  F_TEXT("client_local", endpoint_log_text(&s->client_local, local)),
 		  F_TEXT("client_protocol", "TCP"),
+		  F_TEXT("client_from", client_from_names[s->client_from]),
+		  F_TEXT("peer_address", endpoint_log_text(&s->peer, peer)));
+}
+
+void account_client_named(const struct session *s)
+{
+	char client[ENDPOINT_TEXT_MAX], peer[ENDPOINT_TEXT_MAX], zone[160];
+
+	if (!log_wants(LOG_CORE_SESSION, 3))
+		return;
+	log_event(LOG_CORE_SESSION, 3, s->proxy.id, "The peer speaks for another client",
+		  F_TEXT("client_address", endpoint_log_text(&s->client, client)),
+		  F_OCTETS("client_zone", zone_printed(s->decision.src_zone, zone, sizeof(zone))),
 		  F_TEXT("client_from", client_from_names[s->client_from]),
 		  F_TEXT("peer_address", endpoint_log_text(&s->peer, peer)));
 }

@@ -304,7 +304,7 @@ static void drop_instance(struct callback_host *h, struct callback_session *cs)
 static bool needs_info(const struct callback_session *cs, const struct callback_server *s, const struct session *session)
 {
 	return cs->told_generation != s->generation || cs->told_zone != session->server_zone ||
-	       !endpoint_equal(&cs->told_server, &session->server) ||
+	       !endpoint_equal(&cs->told_client, &session->client) || !endpoint_equal(&cs->told_server, &session->server) ||
 	       !endpoint_equal(&cs->told_target, &session->target);
 }
 
@@ -314,6 +314,7 @@ static void info_told(struct callback_session *cs, const struct callback_server 
 		cs->first_generation = s->generation;
 	cs->told_generation = s->generation;
 	cs->told_zone = session->server_zone;
+	cs->told_client = session->client;
 	cs->told_server = session->server;
 	cs->told_target = session->target;
 }

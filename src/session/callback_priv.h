@@ -70,7 +70,7 @@ struct callback_session {
 	uint64_t number;			/* the server's name for it; a new one for each instance */
 	uint64_t first_generation;		/* of its first call: only there its own callback numbers mean something */
 	uint64_t told_generation;		/* server that has an instance of it; 0 = none */
-	struct endpoint told_server, told_target;
+	struct endpoint told_client, told_server, told_target;
 	const struct zone *told_zone;
 	struct conversation *conversation;	/* of the outermost call; NULL = none runs */
 	struct co *owner;

@@ -11,6 +11,29 @@ void proxy_drop_server(struct proxy *proxy)
 	session_close_server(proxy->session, true);
 }
 
+void proxy_close_server(struct proxy *proxy)
+{
+	session_close_server(proxy->session, false);
+}
+
+void proxy_set_client(struct proxy *proxy, const struct endpoint *client, const struct endpoint *wanted)
+{
+	struct session *s = proxy->session;
+
+	s->client = *client;
+	s->client_from = CLIENT_FROM_XCLIENT;
+	s->decision.src_zone = policy_zone_of(s->env->policy, &client->ip);
+	if (wanted->ip.family != AF_UNSPEC)
+		s->wanted = *wanted;
+	account_client_named(s);
+	session_changed(s);
+}
+
+const struct endpoint *proxy_client_wanted(const struct proxy *proxy)
+{
+	return &proxy->session->wanted;
+}
+
 /* The verdict of a session that ran and was ended by somebody. */
 static void verdict_of_fault(struct session *s, enum fault fault)
 {

@@ -95,6 +95,19 @@ int proxy_keep_server(struct proxy *proxy, const struct server_keep *keep) MUST_
  */
 void proxy_set_target(struct proxy *proxy, const struct endpoint *target);
 
+/*
+ * The protocol says whose connection this peer carries (XCLIENT): from now on the client's address
+ * and zone are these, for checks, logs and the next proxy_connect_server. Rule and service stay.
+ * wanted: what that client wanted to reach; family AF_UNSPEC: as before.
+ */
+void proxy_set_client(struct proxy *proxy, const struct endpoint *client, const struct endpoint *wanted);
+
+/* What the client wanted to reach: the original destination, or as its peer said. */
+const struct endpoint *proxy_client_wanted(const struct proxy *proxy);
+
+/* Close the server side in good order; what was not pushed is lost. Another may be connected then. */
+void proxy_close_server(struct proxy *proxy);
+
 /* Close the server side early (a message must not be taken as complete): RST, no goodbye. */
 void proxy_drop_server(struct proxy *proxy);
 

@@ -22,16 +22,6 @@ static void map_to_v6(struct ip_addr *ip)
 	ip->family = AF_INET6;
 }
 
-static void unmap(struct ip_addr *ip)
-{
-	struct ip_addr v4 = { .family = AF_INET };
-
-	if (ip->family != AF_INET6 || memcmp(ip->octets, mapped_start, MAPPED_OCTETS) != 0)
-		return;
-	memcpy(v4.octets, ip->octets + MAPPED_OCTETS, 4);
-	*ip = v4;
-}
-
 bool ip_is_client(const struct ip_addr *ip)
 {
 	static const struct ip_addr wildcard;
@@ -104,8 +94,8 @@ static enum proxy_header_result bad(const char **why, const char *what)
 /* Both addresses are there: what is said of them in either version. */
 static enum proxy_header_result finish(struct proxy_header *h, struct proxy_header *out, const char **why)
 {
-	unmap(&h->src.ip);
-	unmap(&h->dst.ip);
+	ip_unmap(&h->src.ip);
+	ip_unmap(&h->dst.ip);
 	if (!ip_is_client(&h->src.ip))
 		return bad(why, "address-of-no-client");
 	*out = *h;

@@ -55,8 +55,8 @@ struct session_env {
 };
 
 /* Who says who the client is. */
-enum client_from { CLIENT_FROM_CONNECTION, CLIENT_FROM_PROXY_HEADER, CLIENT_FROM_COUNT };
-extern const char *const client_from_names[CLIENT_FROM_COUNT];	/* "connection", "proxy-header" */
+enum client_from { CLIENT_FROM_CONNECTION, CLIENT_FROM_PROXY_HEADER, CLIENT_FROM_XCLIENT, CLIENT_FROM_COUNT };
+extern const char *const client_from_names[CLIENT_FROM_COUNT];	/* "connection", "proxy-header", "xclient" */
 
 enum session_octets {
 	OCTETS_FROM_CLIENT, OCTETS_TO_CLIENT, OCTETS_FROM_SERVER, OCTETS_TO_SERVER, SESSION_OCTETS

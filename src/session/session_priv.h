@@ -31,6 +31,7 @@ void account_refused(const struct session_env *env, const struct connection *c, 
 /* The connection of a peer that had to begin with a PROXY header and did not. */
 void account_no_header(const struct flow *flow, const struct zone *zone, const struct service *service, bool harmless,
 		       const char *reason, struct slice octets);
+void account_client_named(const struct session *s);
 void account_connected(const struct session *s, int server_fd);
 void account_connect_failed(const struct session *s, int err);
 void account_target_refused(const struct session *s);

@@ -89,6 +89,16 @@ class Bad(Case):
         self.assertEqual(problems[0]["line"], 10)
         self.assertIn("relay_domains", problems[0]["message"] + str(problems[0]["hint"]))
 
+    def test_client_identity(self):
+        own = "self.relay_domains = ('example.com',)"
+        problem, = self.problems(self.write(GOOD.replace(own, "self.accept_xclient_zones = ('*',)")))
+        self.assertIn("everybody could be anybody", problem["message"])
+        problem, = self.problems(self.write(GOOD.replace(own, "self.accept_xclient_zones = ('dmzz',)")))
+        self.assertIn("dmzz", problem["message"])
+        problem, = self.problems(self.write(GOOD.replace("name='mail',", "name='mail', accept_proxy_protocol=('dmzz',),")))
+        self.assertIn("accept_proxy_protocol: there is no zone 'dmzz'", problem["message"])
+        self.assertIn("dmz", problem["hint"])
+
     def test_two_zones_with_one_subnet(self):
         path = self.write(GOOD.replace("'172.16.40.0/24'", "'10.1.99.1/16'"))
         self.assertIn("10.1.0.0/16", self.problems(path)[0]["message"])

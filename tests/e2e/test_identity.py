@@ -195,3 +195,78 @@ def test_nobody_else_is_believed(net, postfix_with, firewall, header, when):
     assert '172.16.10.99' not in postfix.log()
     summary = fw.program.wait_line('Connection summary')
     assert "client_address='172.16.10.10'" in summary and "client_from='connection'" in summary
+
+
+# ---- XCLIENT ----
+
+XCLIENT = '''
+class Announcing(Mail):
+    def config(self):
+        Mail.config(self)
+        self.send_xclient = TRUE
+'''
+
+AUTHORIZED = 'smtpd_authorized_xclient_hosts = 172.16.21.254, [fd00:20::1]\n'
+
+
+@families
+def test_xclient_to_postfix(net, postfix_with, firewall, family):
+    postfix = postfix_with(AUTHORIZED)
+    firewall(policies.mail('TransparentRouter()', proxy='Announcing', classes=XCLIENT))
+    with client.Smtp(net.dmz, ORIGIN[family]) as smtp:
+        smtp.ehlo()
+        assert not smtp.has_extn('xclient')
+        smtp.send_octets(b'Subject: one\r\n\r\nhello\r\n')
+        smtp.send_octets(b'Subject: two\r\n\r\nhello\r\n')
+    process.wait_until(lambda: postfix.log().count(f'client=unknown[{CLIENT[family]}]') == 2, 10, 'two mails of the client')
+    assert b'Received: from client.example (unknown [' in postfix.wait_mail(b'Subject: two')
+
+
+def test_xclient_to_a_server_that_does_not_trust(net, postfix_with, firewall):
+    postfix = postfix_with()
+    fw = firewall(policies.mail('TransparentRouter()', proxy='Announcing', classes=XCLIENT))
+    with client.Raw(net.dmz, ORIGIN[4]) as raw:
+        assert raw.reply()[0] == 220
+        assert raw.command(b'EHLO client.example') == 421
+        assert raw.at_end()
+    fw.program.wait_line("The server does not take the client's address by XCLIENT")
+    assert 'client=' not in postfix.log()
+
+
+FILTER = '''
+class Filtered(Mail):
+    def config(self):
+        Mail.config(self)
+        self.accept_xclient_zones = ('dmz', )
+'''
+
+
+@families
+@pytest.mark.parametrize('router', ['forge_addr=TRUE', 'proxy_protocol=2'])
+def test_xclient_from_a_filter(net, postfix_with, firewall, family, router):
+    """A content filter in the dmz passes on who sent the mail; the server sees that client."""
+    postfix = postfix_with('smtpd_upstream_proxy_protocol = haproxy\n' if 'proxy' in router else '')
+    fw = firewall(policies.mail(f'TransparentRouter({router})', proxy='Filtered', classes=FILTER))
+    far = FAR[family]
+    with client.Smtp(net.dmz, ORIGIN[family]) as smtp:
+        smtp.ehlo()
+        assert smtp.esmtp_features['xclient'] == 'NAME ADDR PORT DESTADDR DESTPORT'
+        assert smtp.docmd('XCLIENT', f'ADDR={"IPV6:" if family == 6 else ""}{far} PORT=4711')[0] == 220
+        smtp.ehlo()
+        session, = fw.ctl_json('sessions')['sessions']
+        assert far in str(session['client_address']) and session['client_zone'] == 'clients'
+        smtp.send_octets(b'Subject: filtered\r\n\r\nhello\r\n')
+    assert names_client(postfix, far)
+    assert b'hello' in postfix.wait_mail(b'Subject: filtered')
+
+
+def test_xclient_from_nobody_else(net, postfix_with, firewall):
+    postfix = postfix_with(AUTHORIZED)
+    text = policies.mail('TransparentRouter()', proxy='Filtered', classes=FILTER).replace("src_zone=('dmz', )", "src_zone=('dmz', 'clients')")
+    firewall(text)
+    with client.Smtp(net.clients, ORIGIN[4]) as smtp:
+        smtp.ehlo()
+        assert not smtp.has_extn('xclient')
+        assert smtp.docmd('XCLIENT', 'ADDR=172.16.40.99')[0] == 502
+        smtp.send_octets(b'Subject: own\r\n\r\nhello\r\n')
+    assert '172.16.40.99' not in postfix.log()

@@ -50,6 +50,7 @@ static co_waits int connect_pair(struct connector *connector, const struct conne
 		close(pair[1]);
 		return -ENOMEM;
 	}
+	harness_close_server(h);		/* of a connection that the session gave up */
 	h->server = pair[1];
 	return 0;
 }

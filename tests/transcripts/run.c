@@ -556,6 +556,13 @@ static void do_stop(struct run *r, char *rest)
 	settle(r);
 }
 
+static void do_connect(struct run *r, char *rest)
+{
+	if (strcmp(rest, "fails") != 0)
+		fail(r, "connect fails");
+	r->h.connect_error = -ECONNREFUSED;
+}
+
 static const struct step {
 	const char *word;
 	void (*run)(struct run *r, char *rest);
@@ -564,7 +571,7 @@ static const struct step {
 	{ "C end", do_c_end }, { "S end", do_s_end }, { "S lost", do_s_lost },
 	{ "C>", do_c_sends }, { "C<", do_c_receives }, { "S>", do_s_sends }, { "S<", do_s_receives },
 	{ "wait", do_wait }, { "end", do_end }, { "log", do_log }, { "nolog", do_nolog }, { "record", do_record },
-	{ "stop", do_stop },
+	{ "stop", do_stop }, { "connect", do_connect },
 };
 
 /* A line before the first step. Returns whether it was one. */
@@ -580,7 +587,7 @@ static bool header_line(struct run *r, char *line)
 		snprintf(r->client_address, sizeof(r->client_address), "%s", line + 7);
 	else if (strcmp(line, "at once") == 0)
 		r->at_once = true;
-	else if (strcmp(line, "connect fails") == 0)
+	else if (!r->started && strcmp(line, "connect fails") == 0)
 		r->connect_error = -ECONNREFUSED;
 	else if (strncmp(line, "zones ", 6) == 0)
 		r->zones = json_loads(line + 6, 0, NULL);

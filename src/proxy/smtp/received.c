@@ -53,8 +53,8 @@ int smtp_generate_received(struct proxy *proxy, const struct call_value *args, s
 		if (*p == ':')
 			*p = '.';
 	v6 = proxy_client_address(proxy)->ip.family == AF_INET6;
-	header = arena_printf(arena, "Received: from %.*s ([%s%s]) by %.*s with %.*s id %s; %s\r\n",
-			      SLICE_ARG(helo), v6 ? "IPv6:" : "", ip_text(&proxy_client_address(proxy)->ip, ip),
+	header = arena_printf(arena, "Received: from %.*s (%.*s%s[%s%s]) by %.*s with %.*s id %s; %s\r\n",
+			      SLICE_ARG(helo), SLICE_ARG(s->client_name), s->client_name.len > 0 ? " " : "", v6 ? "IPv6:" : "", ip_text(&proxy_client_address(proxy)->ip, ip),
 			      SLICE_ARG(by), SLICE_ARG(s->protocol), id, date.text);
 	if (header == NULL)
 		return -ENOMEM;

@@ -252,6 +252,13 @@ static co_waits int decide_and_forward(struct smtp *s, const struct smtp_command
 			  F_INT("length", name.len + 1 + argument->text.len), F_INT("max", longest_line(s, c->verb)));
 		return smtp_queue_reply(s, c->verb, 500, slice_cstr(SYNTAX_TEXT));
 	}
+	if (!smtp_may_precede_xclient(s, c->verb))
+		return smtp_queue_reply(s, c->verb, 503, SLICE(NOT_HERE_TEXT));
+	if (c->verb->on_reply == smtp_on_hello) {
+		err = smtp_announce_client(s, c->verb, argument->text);
+		if (err < 0)
+			return err;
+	}
 	return forward(s, c->verb, name, argument);
 }
 
@@ -279,6 +286,7 @@ static co_waits int judge_command(struct smtp *s, const struct smtp_command *c, 
 	struct smtp_syntax syntax = smtp_syntax_of(s);
 	struct smtp_argument argument = { .text = { NULL, 0 } };
 	struct smtp_flaw flaw = { 0 };
+	bool xclient = s->may_announce && c->verb == &smtp_verbs[SMTP_XCLIENT];
 	int err;
 
 	*step = STEP_DONE;
@@ -290,7 +298,9 @@ static co_waits int judge_command(struct smtp *s, const struct smtp_command *c, 
 	if ((c->verb->states & s->assumed) == 0 || (c->verb == &smtp_verbs[SMTP_DATA] && s->binary))
 		return refuse_state(s, c, step);
 	proxy_log(s->proxy, LOG_SMTP_REQUEST, 7, "Request parsed", F_OCTETS("request", smtp_command_name(c)),
-		  F_OCTETS("param", c->verb->refused ? SLICE("(not shown)") : c->param));
+		  F_OCTETS("param", c->verb->refused && !xclient ? SLICE("(not shown)") : c->param));
+	if (xclient)
+		return smtp_take_xclient(s, c->param);
 	if (c->verb->refused) {
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Command not implemented", F_OCTETS("request", smtp_command_name(c)));
 		return smtp_queue_reply(s, c->verb, 502, SLICE(NOT_SPOKEN_TEXT));

@@ -9,6 +9,7 @@
  */
 #include "proxy/smtp/line.h"
 #include "proxy/smtp/smtp_priv.h"
+#include "proxy/smtp/xclient.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -71,6 +72,7 @@ static co_waits int write_lines(struct smtp *s, const struct smtp_reply *reply, 
 	struct smtp_reply_limits limits = smtp_reply_limits_of(s);
 	char bufs[2][SMTP_OFFER_MAX];
 	struct slice line, ahead;
+	bool offered = false;
 	size_t pos = 0;
 	unsigned which = 0;
 	int err = 0;
@@ -83,6 +85,10 @@ static co_waits int write_lines(struct smtp *s, const struct smtp_reply *reply, 
 	while (err == 0) {
 		bool more = next_line(s, reply, &limits, filter, &pos, bufs[which], &ahead);
 
+		if (!more && filter && s->may_announce && !offered) {
+			ahead = SLICE(SMTP_XCLIENT_OFFER);
+			more = offered = true;
+		}
 		err = write_line(s, code, more ? '-' : ' ', line);
 		if (!more)
 			break;

@@ -172,7 +172,7 @@ static int expect_greeting(struct smtp *s)
 	return 0;
 }
 
-static co_waits int smtp_start(struct smtp *s)
+co_waits int smtp_connect(struct smtp *s)
 {
 	int err = proxy_connect_server(s->proxy);
 
@@ -299,7 +299,7 @@ static int check_client(struct smtp *s)
 
 static co_waits int converse(struct smtp *s)
 {
-	int err = smtp_start(s);
+	int err = smtp_connect(s);
 
 	while (err == 0 && !s->ending) {
 		if (s->head == NULL && proxy_should_stop(s->proxy))
@@ -352,6 +352,7 @@ co_waits void smtp_run(struct proxy *proxy)
 	s->config = proxy->config;
 	s->state = s->assumed = SMTP_STATE_INITIAL;
 	s->client_due = smtp_due(s);
+	s->may_announce = smtp_may_announce(s);
 	err = converse(s);
 	co_shield_begin();
 	if (err == -ECANCELED)

@@ -38,6 +38,8 @@ struct smtp_config {
 	/* Of the standard policy class. */
 	bool resolve_host, relay_check, permit_percent_hack, permit_exclamation_mark, error_soft;
 	struct slice domain_name, autodetect_domain_from;
+	bool send_xclient;
+	struct string_list accept_xclient_zones;
 	struct string_list relay_zones, relay_domains;
 	struct policy_call relay_domains_matcher, sender_matcher, recipient_matcher;
 	struct policy_call request_stack;
@@ -110,6 +112,10 @@ struct smtp {
 	deadline_t client_due, server_due;
 	bool pipelining;			/* the server takes groups of commands */
 	bool connected;
+	bool announced;				/* the server knows the client by XCLIENT */
+	bool may_announce;			/* the client may speak for others by XCLIENT */
+	char *client_name_room;			/* what client_name points to; NULL: no XCLIENT named one yet */
+	struct slice client_name;		/* by XCLIENT; empty: not known */
 	bool blocked;				/* no further command before the replies owed */
 	bool diverged;				/* the server is in a transaction that the client was refused */
 	bool reset_by_us;			/* the client's transaction ended with our RSET */
@@ -159,6 +165,19 @@ int smtp_end(struct smtp *s, enum fault fault, const char *reason, int err);
 struct slice smtp_code_text(unsigned code, char buf[4]);
 deadline_t smtp_due(const struct smtp *s);
 void smtp_end_transaction(struct smtp *s);
+
+/* The server side from its start: connects, and its greeting is owed to the client. WAITS. */
+co_waits int smtp_connect(struct smtp *s) MUST_CHECK;
+
+/* identity.c: XCLIENT. */
+/* May the server have this command of the client before it knows who the client is? */
+bool smtp_may_precede_xclient(const struct smtp *s, const struct smtp_verb *verb);
+/* Before EHLO or HELO with this name goes to the server: tell it who the client is, unless it knows. WAITS. */
+co_waits int smtp_announce_client(struct smtp *s, const struct smtp_verb *verb, struct slice helo) MUST_CHECK;
+/* Is this client's zone named in accept_xclient_zones? Once, at the start: later it names others. */
+bool smtp_may_announce(const struct smtp *s);
+/* The client says whose connection it carries. WAITS. */
+co_waits int smtp_take_xclient(struct smtp *s, struct slice param) MUST_CHECK;
 
 /* queue.c: replies owed. */
 struct smtp_pending *smtp_queue_add(struct smtp *s, const struct smtp_verb *verb);

@@ -74,6 +74,12 @@ static const struct attribute smtp_attributes[] = {
 	  .doc = "This host's name in trace headers; empty: autodetect_domain_from decides." },
 	{ .name = "autodetect_domain_from", .type = ATTR_STRING, .access = CFG_R | ATTR_LINE, .offset = CONFIG(autodetect_domain_from),
 	  .text = "", .doc = "'mailname' (/etc/mailname) or 'fqdn' (this host's full name), looked up when the policy is loaded." },
+	{ .name = "send_xclient", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(send_xclient),
+	  .doc = "TRUE: the server is told the client's address by XCLIENT before it gets the client's EHLO or HELO. A server that "
+		 "does not offer XCLIENT with ADDR gets no mail: the session ends with 421." },
+	{ .name = "accept_xclient_zones", .type = ATTR_ZONES, .access = CFG_R, .offset = CONFIG(accept_xclient_zones),
+	  .doc = "Zones whose clients may say by XCLIENT whose connection they carry: they are offered it, and the session goes on "
+		 "as that client's, under the same rule and service. Not '*'." },
 	{ .name = "relay_check", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(relay_check), .number = 1,
 	  .doc = "TRUE: recipients must pass relayCheck." },
 	{ .name = "relay_zones", .type = ATTR_ZONES, .access = CFG_R, .offset = CONFIG(relay_zones),
@@ -292,6 +298,9 @@ static int smtp_prepare(void *block, const struct policy *policy, struct arena *
 	if (c->banner.len > 0 && (!smtp_is_domain(slice_take(c->banner, slice_index(c->banner, ' '))) || c->banner.len > 400 ||
 				  smtp_has_control(c->banner) || smtp_has_8bit(c->banner)))
 		problem(problems, "like 'mail.example.com ESMTP'", "banner is no host name with text behind it");
+	for (size_t i = 0; i < c->accept_xclient_zones.count; i++)
+		if (slice_is(c->accept_xclient_zones.items[i], "*"))
+			problem(problems, "name the zones of hosts that you trust", "accept_xclient_zones: everybody could be anybody");
 	if (c->autodetect_domain_from.len > 0 && !slice_is(c->autodetect_domain_from, "mailname") &&
 	    !slice_is(c->autodetect_domain_from, "fqdn"))
 		problem(problems, "SMTP_GETDOMAIN_MAILNAME or SMTP_GETDOMAIN_FQDN", "autodetect_domain_from is neither");
