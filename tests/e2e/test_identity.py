@@ -2,11 +2,35 @@
 """Whom the origin takes for its client, and whom the firewall does: forged addresses, PROXY headers, XCLIENT.
 The policies and settings are those of docs/guide/client-identity.md."""
 import contextlib
+import os
 import shutil
 
 import pytest
 
 from lab import client, origin, policies, process
+from lab.firewall import ROOT
+
+GUIDE = os.path.join(ROOT, 'docs/guide/client-identity.md')
+
+
+def policy_of(section):
+    """The policy of a section of the guide."""
+    with open(GUIDE) as f:
+        text = f.read().split(f'\n## {section}\n', 1)[1].split('\n## ', 1)[0]
+    return text.split('```python\n', 1)[1].split('```', 1)[0]
+
+
+def setting_of(section):
+    """The line for main.cf in a section of the guide."""
+    with open(GUIDE) as f:
+        text = f.read().split(f'\n## {section}\n', 1)[1].split('\n## ', 1)[0]
+    return next(line.strip() + '\n' for line in text.splitlines() if line.startswith('    smtpd_'))
+
+
+def changed(text, old, new):
+    assert old in text
+    return text.replace(old, new)
+
 
 CLIENT = {4: '172.16.40.10', 6: 'fd00:40::10'}
 ORIGIN = {4: '172.16.20.254', 6: 'fd00:20::254'}
@@ -41,7 +65,7 @@ def names_client(postfix, address):
 @families
 def test_forged_address(net, postfix_with, firewall, family):
     postfix = postfix_with()
-    firewall(policies.mail('TransparentRouter(forge_addr=TRUE)'))
+    firewall(policy_of('Forged address'))
     deliver(net.dmz, ORIGIN[family], b'forged')
     assert names_client(postfix, CLIENT[family])
 
@@ -49,8 +73,8 @@ def test_forged_address(net, postfix_with, firewall, family):
 @families
 @pytest.mark.parametrize('version', [1, 2])
 def test_proxy_header_to_postfix(net, postfix_with, firewall, family, version):
-    postfix = postfix_with('smtpd_upstream_proxy_protocol = haproxy\n')
-    firewall(policies.mail(f'TransparentRouter(proxy_protocol={version})'))
+    postfix = postfix_with(setting_of('PROXY header to the server'))
+    firewall(changed(policy_of('PROXY header to the server'), 'proxy_protocol=2', f'proxy_protocol={version}'))
     deliver(net.dmz, ORIGIN[family], b'with a header')
     assert names_client(postfix, CLIENT[family])
     assert b'hello' in postfix.wait_mail(b'Subject: with a header')
@@ -82,24 +106,6 @@ def test_proxy_header_of_plug(net, scripted, firewall, version):
 
 # ---- from clients ----
 
-BALANCED = '''
-from Zorp.Smtp import *
-
-Zone('lb', ['172.16.40.10', 'fd00:40::10'])
-Zone('clients', ['172.16.10.0/23', 'fd00:10::/64'])
-
-class Mail(SmtpProxy):
-    def config(self):
-        SmtpProxy.config(self)
-        self.relay_domains = ('example.com', )
-
-def default_instance():
-    Service(name='balanced', proxy_class=Mail, accept_proxy_protocol=('lb', ))
-    Service(name='mail', proxy_class=Mail, router=TransparentRouter(forge_addr=TRUE))
-    Rule(service='balanced', dst_port=25, src_zone='lb')
-    Rule(service='mail', dst_port=25, src_zone='clients')
-'''
-
 HAPROXY = '''
 global
     log stdout format raw local0
@@ -129,7 +135,7 @@ def haproxy(net):
             f.write(HAPROXY.format(dmz=brackets % CLIENT[family], origin=brackets % ORIGIN[family], send=send))
         program = process.Program(['haproxy', '-db', '-f', f'{folder}/conf'], net.dmz)
         running.append((program, folder))
-        process.wait_until(lambda: is_open(net.clients, CLIENT[family]), 10, 'haproxy is up')
+        process.wait_until(lambda: ':2525' in net.dmz.run('ss', '-Hltn', 'sport', '=', ':2525').stdout, 10, 'haproxy is up')
 
     yield start
     for program, folder in running:
@@ -137,20 +143,12 @@ def haproxy(net):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def is_open(host, address):
-    try:
-        client.connect(host, address, 2525).close()
-        return True
-    except OSError:
-        return False
-
-
 @families
 @pytest.mark.parametrize('send', ['send-proxy', 'send-proxy-v2', 'send-proxy-v2-ssl-cn'])
 def test_behind_haproxy(net, postfix_with, firewall, haproxy, family, send):
     """The client is haproxy's; the server sees it too, by the address that is forged."""
     postfix = postfix_with()
-    fw = firewall(BALANCED)
+    fw = firewall(policy_of('Behind a load balancer'))
     haproxy(family, send)
     with client.Smtp(net.clients, CLIENT[family], 2525) as smtp:
         smtp.ehlo()
@@ -166,7 +164,7 @@ def test_behind_haproxy(net, postfix_with, firewall, haproxy, family, send):
 
 def test_the_balancer_without_a_header(net, postfix_with, firewall, haproxy):
     postfix = postfix_with()
-    fw = firewall(BALANCED)
+    fw = firewall(policy_of('Behind a load balancer'))
     assert not client.gets_service(net.dmz, ORIGIN[4], timeout=8)
     fw.program.wait_line("No PROXY header from a peer that must send one; fault='client', reason='timeout'")
     haproxy(4, '')
@@ -180,7 +178,7 @@ def test_the_balancer_without_a_header(net, postfix_with, firewall, haproxy):
 @pytest.mark.parametrize('when', ['first', 'after the greeting'])
 def test_nobody_else_is_believed(net, postfix_with, firewall, header, when):
     postfix = postfix_with()
-    fw = firewall(BALANCED)
+    fw = firewall(policy_of('Behind a load balancer'))
     with client.connect(net.clients, ORIGIN[4]) as sock, sock.makefile('rb') as lines:
         if when == 'first':
             sock.sendall(header)
@@ -199,20 +197,13 @@ def test_nobody_else_is_believed(net, postfix_with, firewall, header, when):
 
 # ---- XCLIENT ----
 
-XCLIENT = '''
-class Announcing(Mail):
-    def config(self):
-        Mail.config(self)
-        self.send_xclient = TRUE
-'''
-
-AUTHORIZED = 'smtpd_authorized_xclient_hosts = 172.16.21.254, [fd00:20::1]\n'
+AUTHORIZED = setting_of('XCLIENT to the server')
 
 
 @families
 def test_xclient_to_postfix(net, postfix_with, firewall, family):
     postfix = postfix_with(AUTHORIZED)
-    firewall(policies.mail('TransparentRouter()', proxy='Announcing', classes=XCLIENT))
+    firewall(policy_of('XCLIENT to the server'))
     with client.Smtp(net.dmz, ORIGIN[family]) as smtp:
         smtp.ehlo()
         assert not smtp.has_extn('xclient')
@@ -224,7 +215,7 @@ def test_xclient_to_postfix(net, postfix_with, firewall, family):
 
 def test_xclient_to_a_server_that_does_not_trust(net, postfix_with, firewall):
     postfix = postfix_with()
-    fw = firewall(policies.mail('TransparentRouter()', proxy='Announcing', classes=XCLIENT))
+    fw = firewall(policy_of('XCLIENT to the server'))
     with client.Raw(net.dmz, ORIGIN[4]) as raw:
         assert raw.reply()[0] == 220
         assert raw.command(b'EHLO client.example') == 421
@@ -233,20 +224,12 @@ def test_xclient_to_a_server_that_does_not_trust(net, postfix_with, firewall):
     assert 'client=' not in postfix.log()
 
 
-FILTER = '''
-class Filtered(Mail):
-    def config(self):
-        Mail.config(self)
-        self.accept_xclient_zones = ('dmz', )
-'''
-
-
 @families
 @pytest.mark.parametrize('router', ['forge_addr=TRUE', 'proxy_protocol=2'])
 def test_xclient_from_a_filter(net, postfix_with, firewall, family, router):
     """A content filter in the dmz passes on who sent the mail; the server sees that client."""
-    postfix = postfix_with('smtpd_upstream_proxy_protocol = haproxy\n' if 'proxy' in router else '')
-    fw = firewall(policies.mail(f'TransparentRouter({router})', proxy='Filtered', classes=FILTER))
+    postfix = postfix_with(setting_of('PROXY header to the server') if 'proxy' in router else '')
+    fw = firewall(changed(policy_of('Behind a mail filter'), 'forge_addr=TRUE', router))
     far = FAR[family]
     with client.Smtp(net.dmz, ORIGIN[family]) as smtp:
         smtp.ehlo()
@@ -262,8 +245,7 @@ def test_xclient_from_a_filter(net, postfix_with, firewall, family, router):
 
 def test_xclient_from_nobody_else(net, postfix_with, firewall):
     postfix = postfix_with(AUTHORIZED)
-    text = policies.mail('TransparentRouter()', proxy='Filtered', classes=FILTER).replace("src_zone=('dmz', )", "src_zone=('dmz', 'clients')")
-    firewall(text)
+    firewall(changed(changed(policy_of('Behind a mail filter'), "src_zone='dmz'", "src_zone=('dmz', 'clients')"), 'forge_addr=TRUE', ''))
     with client.Smtp(net.clients, ORIGIN[4]) as smtp:
         smtp.ehlo()
         assert not smtp.has_extn('xclient')
