@@ -426,6 +426,11 @@ int stream_fd(const struct stream *s)
 	return s->watch.fd;
 }
 
+bool stream_is_encrypted(const struct stream *s)
+{
+	return s->ops->encrypts;
+}
+
 static int address(int fd, int (*ask)(int, struct sockaddr *, socklen_t *), struct endpoint *out)
 {
 	struct sockaddr_storage sa = { 0 };

@@ -49,6 +49,7 @@ struct transport_ops {
 	int (*shutdown_write)(void *self, unsigned *want);	/* 0 or -errno */
 	void (*close)(void *self);				/* frees self, not the descriptor */
 	bool splices;						/* the descriptor carries the plain octets */
+	bool encrypts;						/* nobody on the way can read them */
 };
 
 /* A stream on a connected, non-blocking socket, which it owns from then on. NULL: errno; the
@@ -105,6 +106,7 @@ co_waits int streams_wait(struct stream_wait *set, size_t n, deadline_t deadline
 uint64_t stream_octets_in(const struct stream *s);	/* since opening, or since stream_count_anew */
 uint64_t stream_octets_out(const struct stream *s);
 int stream_fd(const struct stream *s);
+bool stream_is_encrypted(const struct stream *s);
 int stream_error(const struct stream *s);		/* remembered -errno, 0 = fine */
 
 void stream_count_anew(struct stream *s);		/* a connection that serves another session */

@@ -29,9 +29,10 @@
 	ACCEPT("\"HELO\",\"250\"") "," ACCEPT("\"EHLO\",\"250\"") "," ACCEPT("\"MAIL\",\"250\"") "," ACCEPT("\"MAIL\",\"5\"") "," \
 	ACCEPT("\"RCPT\",\"25\"") "," ACCEPT("\"RCPT\",\"4\"") "," ACCEPT("\"RCPT\",\"55\"") "," ACCEPT("\"DATA\",\"354\"") "," \
 	ACCEPT("\"DATA\",\"250\"") "," ACCEPT("\"DATA\",\"5\"") "," ACCEPT("\"RSET\",\"250\"") "," ACCEPT("\"NOOP\",\"250\"") "," \
-	ACCEPT("\"QUIT\",\"221\"") "," ACCEPT("\"BDAT\",\"25\"") "," ACCEPT("\"BDAT\",\"4\"") "," ACCEPT("\"BDAT\",\"55\"")
+	ACCEPT("\"QUIT\",\"221\"") "," ACCEPT("\"BDAT\",\"25\"") "," ACCEPT("\"BDAT\",\"4\"") "," ACCEPT("\"BDAT\",\"55\"") "," \
+	ACCEPT("\"AUTH\",\"235\"") "," ACCEPT("\"AUTH\",\"5\"")
 #define COMMON_REQUESTS \
-	ACCEPT("\"HELO\"") "," ACCEPT("\"EHLO\"") "," ACCEPT("\"DATA\"") "," ACCEPT("\"BDAT\"") "," ACCEPT("\"RSET\"") "," ACCEPT("\"NOOP\"") "," ACCEPT("\"QUIT\"")
+	ACCEPT("\"HELO\"") "," ACCEPT("\"EHLO\"") "," ACCEPT("\"DATA\"") "," ACCEPT("\"BDAT\"") "," ACCEPT("\"AUTH\"") "," ACCEPT("\"RSET\"") "," ACCEPT("\"NOOP\"") "," ACCEPT("\"QUIT\"")
 #define HEAD "{\"proxy\":\"smtp\",\"class\":\"Fuzz\",\"class_number\":0,\"per_session\":false,\"at\":[0,1],"
 #define NATIVE(verb, name) "{\"key\":[\"" verb "\"],\"action\":6,\"call\":{\"native\":\"smtp." name "\"}}"
 #define TABLES(requests, responses, extensions) \
@@ -46,17 +47,17 @@ static const struct fuzz_config {
 	{ HEAD "\"attributes\":{\"relay_domains\":[\"d.example\"]}," TABLES(STANDARD_REQUESTS, COMMON_RESPONSES, ACCEPT("\"*\"")),
 	  { .strict_lines = true, .only_domain = "d.example" } },
 	/* Everything that a policy can permit is permitted. */
-	{ HEAD "\"attributes\":{\"permit_unknown_command\":true,\"permit_long_responses\":true},"
+	{ HEAD "\"attributes\":{\"auth_requires_tls\":false,\"permit_unknown_command\":true,\"permit_long_responses\":true},"
 	  TABLES(ACCEPT("\"*\""), ACCEPT("\"*\",\"*\""), ACCEPT("\"*\"")),
-	  { .strict_lines = true, .any_verb = true } },
+	  { .strict_lines = true, .may_auth = true, .any_verb = true } },
 	/* Lines may end with LF. */
 	{ HEAD "\"attributes\":{\"require_crlf\":false,\"relay_check\":false}," TABLES(STANDARD_REQUESTS, COMMON_RESPONSES, ACCEPT("\"*\"")),
 	  { .strict_lines = false } },
 	/* The policy refuses what the server accepts. */
-	{ HEAD "\"attributes\":{\"relay_check\":false},"
+	{ HEAD "\"attributes\":{\"auth_requires_tls\":false,\"relay_check\":false},"
 	  TABLES(STANDARD_REQUESTS, COMMON_RESPONSES ",{\"key\":[\"RCPT\",\"251\"],\"action\":3,\"args\":[\"550\",\"no\"]},"
 		 "{\"key\":[\"MAIL\",\"251\"],\"action\":3},{\"key\":[\"BDAT\",\"251\"],\"action\":3,\"args\":[\"450\",\"later\"]},{\"key\":[\"DATA\",\"25\"],\"action\":3,\"args\":[\"450\",\"later\"]}", ACCEPT("\"*\"")),
-	  { .strict_lines = true } },
+	  { .strict_lines = true, .may_auth = true } },
 };
 #define N_CONFIGS (sizeof(configs) / sizeof(configs[0]))
 

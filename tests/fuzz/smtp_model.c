@@ -12,8 +12,8 @@
 
 #define CHUNKS_MAX 4096
 
-/* CHUNK is a BDAT, LAST one that ends the message. */
-enum verb { GREETING, HELLO, MAIL, RCPT, DATA, END, CHUNK, LAST, RSET, QUIT, OTHER };
+/* CHUNK is a BDAT, LAST one that ends the message; SASL a line of an AUTH exchange. */
+enum verb { GREETING, HELLO, MAIL, RCPT, DATA, END, CHUNK, LAST, AUTH, SASL, RSET, QUIT, OTHER };
 
 /* Commands whose reply has not come, oldest first. */
 struct owed {
@@ -32,6 +32,7 @@ struct owed {
 #define HAS_MTRK 128u
 #define HAS_CHUNKING 256u
 #define HAS_BINARYMIME 512u
+#define HAS_AUTH 1024u
 
 /* The replies of one direction, as lines come in. */
 struct replies {
@@ -50,7 +51,7 @@ struct chunk {
 struct model {
 	const struct model_rules *rules;
 
-	enum { ORIGIN_COMMANDS, ORIGIN_DATA, ORIGIN_BODY, ORIGIN_CHUNK } origin;
+	enum { ORIGIN_COMMANDS, ORIGIN_DATA, ORIGIN_BODY, ORIGIN_CHUNK, ORIGIN_SASL } origin;
 	struct owed origin_owes;
 	struct replies server;
 	struct buffer command, origin_body;
@@ -61,6 +62,8 @@ struct model {
 	unsigned offered;		/* HAS_* of its last EHLO */
 	bool mail_utf8;			/* its last MAIL had SMTPUTF8 */
 	unsigned origin_recipients, origin_messages, origin_chunks;
+	bool authenticated, cancelled;	/* by its last 235; the last line of an exchange was "*" */
+	unsigned origin_successes, origin_challenges;
 	bool binary;			/* the message is BODY=BINARYMIME */
 	bool chunks, chunk_refused;	/* a message is open in chunks; the origin refused one of them */
 	uint64_t chunk_left;		/* of the BDAT that the origin is receiving */
@@ -70,7 +73,7 @@ struct model {
 	bool ended;			/* it has a whole message in chunks since the last model_settled */
 	unsigned ended_recipients;
 
-	enum { CLIENT_COMMANDS, CLIENT_DATA, CLIENT_BODY, CLIENT_CHUNK } client;
+	enum { CLIENT_COMMANDS, CLIENT_DATA, CLIENT_BODY, CLIENT_CHUNK, CLIENT_AUTH, CLIENT_SASL } client;
 	struct owed client_is_owed;
 	struct replies proxy;
 	struct buffer raw, client_body;	/* raw: sent, not yet taken for commands */
@@ -81,6 +84,8 @@ struct model {
 	size_t n_sent;
 	struct buffer chunk_octets;
 	uint64_t client_chunk_left;
+	struct buffer secret;		/* its last line of an AUTH exchange, or AUTH itself */
+	unsigned client_successes, client_challenges;
 	bool client_gone;
 };
 
@@ -107,7 +112,7 @@ struct model *model_create(const struct model_rules *rules)
 	FUZZ_CHECK(m != NULL);
 	m->rules = rules;
 	m->server.octets = m->proxy.octets = m->command = m->origin_body = m->raw = m->client_body = m->chunk = m->chunk_octets =
-		empty;
+		m->secret = empty;
 	push(&m->origin_owes, GREETING);
 	push(&m->client_is_owed, GREETING);
 	return m;
@@ -122,6 +127,7 @@ void model_free(struct model *m)
 	buffer_release(&m->raw);
 	buffer_release(&m->client_body);
 	buffer_release(&m->chunk);
+	buffer_release(&m->secret);
 	buffer_release(&m->chunk_octets);
 	free(m);
 }
@@ -130,7 +136,7 @@ static enum verb verb_of(struct slice line)
 {
 	static const struct { const char *name; enum verb verb; } names[] = {
 		{ "HELO", HELLO }, { "EHLO", HELLO }, { "MAIL", MAIL }, { "RCPT", RCPT }, { "DATA", DATA }, { "RSET", RSET },
-		{ "QUIT", QUIT }, { "BDAT", CHUNK },
+		{ "QUIT", QUIT }, { "BDAT", CHUNK }, { "AUTH", AUTH },
 	};
 	struct slice word = slice_take(line, slice_index(line, ' '));
 
@@ -164,6 +170,20 @@ static bool chunk_of(struct slice line, struct chunk *chunk)
 		chunk->octets = chunk->octets * 10 + digit;
 	}
 	return true;
+}
+
+/* Groups of four, of which only the last may be padded. */
+static bool is_base64(struct slice s)
+{
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+	for (size_t i = 0; i < s.len; i++) {
+		bool pads = s.ptr[i] == '=' && i + 2 >= s.len && (i + 1 == s.len || s.ptr[i + 1] == '=');
+
+		if (!pads && (s.ptr[i] == '\0' || strchr(alphabet, s.ptr[i]) == NULL))
+			return false;
+	}
+	return s.len % 4 == 0;
 }
 
 /* Only CRLF ends lines, and no NUL. */
@@ -230,6 +250,7 @@ static unsigned keyword_of(struct slice text)
 		{ "SIZE", HAS_SIZE }, { "8BITMIME", HAS_8BITMIME }, { "DSN", HAS_DSN }, { "SMTPUTF8", HAS_SMTPUTF8 },
 		{ "DELIVERBY", HAS_DELIVERBY }, { "FUTURERELEASE", HAS_FUTURERELEASE }, { "MT-PRIORITY", HAS_MT_PRIORITY },
 		{ "MTRK", HAS_MTRK }, { "CHUNKING", HAS_CHUNKING }, { "BINARYMIME", HAS_BINARYMIME },
+		{ "AUTH", HAS_AUTH },
 	};
 	size_t n = 0;
 
@@ -272,7 +293,11 @@ static bool positive(int code)
 
 static void origin_replied(struct model *m, enum verb verb, int code)
 {
-	bool go_ahead = verb == DATA && code == 354;
+	bool auth = verb == AUTH || verb == SASL;
+	bool go_ahead = (verb == DATA && code == 354) || (auth && code == 334);
+
+	if (auth && ((positive(code) && code != 235) || (m->cancelled && code < 400)))
+		m->origin_dead = true;
 
 	/* A chunk that it does not have yet, or the end of a message whose start it refused. */
 	if ((verb == CHUNK || verb == LAST) && ((m->origin == ORIGIN_CHUNK && m->origin_owes.n == 0) ||
@@ -285,6 +310,11 @@ static void origin_replied(struct model *m, enum verb verb, int code)
 	if (verb == DATA) {
 		m->origin = go_ahead ? ORIGIN_BODY : ORIGIN_COMMANDS;
 		buffer_clear(&m->origin_body);
+	} else if (auth) {
+		m->origin = go_ahead ? ORIGIN_SASL : ORIGIN_COMMANDS;
+		m->authenticated = m->authenticated || code == 235;
+		m->origin_successes += code == 235;
+		m->origin_challenges += go_ahead;
 	} else if (verb == RCPT && positive(code)) {
 		m->origin_recipients++;
 	} else if (verb == END) {
@@ -338,16 +368,18 @@ size_t model_good_answer(const struct model *m, char *out, size_t size)
 {
 	static const char *const answers[] = {
 		[GREETING] = "220 origin\r\n",
-		[HELLO] = ("250-origin\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n"
-			   "250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250 SMTPUTF8\r\n"),
+		[HELLO] = ("250-origin\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n"
+			   "250-CHUNKING\r\n250-BINARYMIME\r\n250-AUTH PLAIN LOGIN\r\n250 SMTPUTF8\r\n"),
 		[MAIL] = "250 m\r\n", [RCPT] = "250 r\r\n", [DATA] = "354 d\r\n", [END] = "250 queued as 1\r\n",
-		[CHUNK] = "250 c\r\n", [LAST] = "250 queued as 2\r\n", [RSET] = "250 x\r\n", [QUIT] = "221 q\r\n", [OTHER] = "250 o\r\n",
+		[AUTH] = "334 AAAA\r\n", [SASL] = "235 a\r\n", [CHUNK] = "250 c\r\n", [LAST] = "250 queued as 2\r\n", [RSET] = "250 x\r\n", [QUIT] = "221 q\r\n", [OTHER] = "250 o\r\n",
 	};
 	size_t len = 0;
 
 	for (size_t i = 0; i < m->origin_owes.n; i++) {
 		const char *answer = answers[m->origin_owes.verbs[(m->origin_owes.first + i) % OWED_MAX]];
 
+		if (m->origin_owes.n == 1 && m->cancelled)
+			answer = "501 c\r\n";
 		if (len + strlen(answer) > size || (i + 1 == m->origin_owes.n && m->origin == ORIGIN_CHUNK))
 			break;
 		memcpy(out + len, answer, strlen(answer));
@@ -467,7 +499,7 @@ static size_t longest_line(const struct model *m, enum verb verb)
 
 static void check_verb(const struct model *m, struct slice word)
 {
-	static const char *const never[] = { "AUTH", "STARTTLS", "TURN", "ATRN", "XCLIENT", "XFORWARD", "ADDR" };
+	static const char *const never[] = { "STARTTLS", "TURN", "ATRN", "XCLIENT", "XFORWARD", "ADDR" };
 
 	FUZZ_CHECK(word.len >= 1 && word.len <= 32 && ascii_is_alpha(word.ptr[0]));
 	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
@@ -532,6 +564,36 @@ static void origin_chunk(struct model *m, struct slice octets)
 		origin_chunk_ends(m);
 }
 
+/* "*" may be the proxy's own. */
+static void origin_sasl_line(struct model *m, struct slice line)
+{
+	FUZZ_CHECK(m->origin_owes.n == 0 && line.len <= 12288);
+	m->cancelled = slice_is(line, "*");
+	FUZZ_CHECK(m->cancelled || (is_base64(line) && slice_equal(line, buffer_slice(&m->secret))));
+	m->origin = ORIGIN_COMMANDS;
+	push(&m->origin_owes, SASL);
+}
+
+static struct slice word_of(struct slice line, unsigned number)
+{
+	line = slice_trim_spaces(line);
+	while (number-- > 0)
+		line = slice_trim_spaces(slice_skip(line, slice_index(line, ' ')));
+	return slice_take(line, slice_index(line, ' '));
+}
+
+static void origin_auth(struct model *m, struct slice line)
+{
+	struct slice said = buffer_slice(&m->secret), initial = word_of(line, 2);
+
+	FUZZ_CHECK(m->rules->may_auth && m->greeted && !m->mail && !m->authenticated && m->origin_owes.n == 0);
+	FUZZ_CHECK((m->offered & HAS_AUTH) != 0);
+	FUZZ_CHECK(slice_equal_nocase(word_of(line, 1), word_of(said, 1)) && slice_equal(initial, word_of(said, 2)));
+	FUZZ_CHECK(word_of(line, 1).len > 0 && word_of(line, 3).len == 0);
+	FUZZ_CHECK(is_base64(initial) || slice_is(initial, "="));
+	m->cancelled = false;
+}
+
 static void forget_transaction(struct model *m)
 {
 	m->chunks = false;
@@ -548,6 +610,11 @@ static void origin_command(struct model *m, struct slice line)
 
 	FUZZ_CHECK(line.len <= longest_line(m, verb));
 	check_verb(m, word);
+	for (size_t i = 0; i < m->origin_owes.n; i++) {
+		enum verb owed = m->origin_owes.verbs[(m->origin_owes.first + i) % OWED_MAX];
+
+		FUZZ_CHECK(owed != AUTH && owed != SASL);
+	}
 	FUZZ_CHECK(verb != OTHER || m->rules->any_verb || slice_is(word, "NOOP"));
 	/* The greeting comes first. */
 	FUZZ_CHECK(m->origin_owes.n == 0 || m->origin_owes.verbs[m->origin_owes.first] != GREETING);
@@ -574,6 +641,9 @@ static void origin_command(struct model *m, struct slice line)
 	case DATA:
 		FUZZ_CHECK(m->rcpt && line.len == 4 && !m->chunks && !m->binary);
 		m->origin = ORIGIN_DATA;
+		break;
+	case AUTH:
+		origin_auth(m, line);
 		break;
 	case CHUNK:
 		FUZZ_CHECK(chunk_of(line, &chunk));
@@ -643,7 +713,10 @@ void model_origin_received(struct model *m, struct slice octets)
 		if (!next_line(&m->command, true, &line, &used, &bad))
 			continue;
 		FUZZ_CHECK(!bad);
-		origin_command(m, line);
+		if (m->origin == ORIGIN_SASL)
+			origin_sasl_line(m, line);
+		else
+			origin_command(m, line);
 		buffer_consume(&m->command, used);
 	}
 }
@@ -680,7 +753,7 @@ static void client_chunk(struct model *m)
 
 static void take_client_octets(struct model *m)
 {
-	while (!m->client_dead && m->client != CLIENT_DATA && m->raw.len > 0) {
+	while (!m->client_dead && m->client != CLIENT_DATA && m->client != CLIENT_AUTH && m->raw.len > 0) {
 		struct slice line;
 		size_t used;
 		bool bad;
@@ -708,6 +781,14 @@ static void take_client_octets(struct model *m)
 		m->client_dead = bad;
 		if (bad)
 			return;
+		if (m->client == CLIENT_SASL || verb_of(line) == AUTH) {
+			push(&m->client_is_owed, m->client == CLIENT_SASL ? SASL : AUTH);
+			buffer_clear(&m->secret);
+			buffer_append(&m->secret, line);
+			m->client = CLIENT_AUTH;
+			buffer_consume(&m->raw, used);
+			continue;
+		}
 		if (verb_of(line) == CHUNK)
 			client_chunk_starts(m, line);
 		else
@@ -734,6 +815,13 @@ static void client_told(struct model *m, enum verb verb, int code)
 		/* A go-ahead is not given to those who went ahead. */
 		FUZZ_CHECK(code != 354 || (m->raw.len == 0 && m->origin == ORIGIN_BODY));
 		m->blind = m->blind_body = code == 354 && !m->rules->strict_lines;
+	} else if (verb == AUTH || verb == SASL) {
+		m->client = code == 334 ? CLIENT_SASL : CLIENT_COMMANDS;
+		m->client_successes += code == 235;
+		m->client_challenges += code == 334;
+		FUZZ_CHECK((code != 334 && code != 235) || m->raw.len == 0);
+		FUZZ_CHECK(!positive(code) || code == 235);
+		FUZZ_CHECK(m->client_successes <= m->origin_successes && m->client_challenges <= m->origin_challenges);
 	} else if (verb == RCPT) {
 		m->client_recipients += positive(code);
 	} else if (verb == END) {
@@ -748,7 +836,7 @@ static void client_told(struct model *m, enum verb verb, int code)
 	} else if ((verb == MAIL || verb == RSET || verb == HELLO) && positive(code)) {
 		m->client_recipients = 0;
 	}
-	FUZZ_CHECK(verb == DATA || code / 100 != 3);
+	FUZZ_CHECK(code / 100 != 3 || (verb == DATA && code == 354) || ((verb == AUTH || verb == SASL) && code == 334));
 	FUZZ_CHECK(m->client_messages <= m->origin_messages && m->client_chunks <= m->origin_chunks);
 }
 

@@ -11,6 +11,7 @@
 
 struct model_rules {
 	bool strict_lines;		/* the client's lines end with CRLF */
+	bool may_auth;			/* also on a plain connection */
 	bool any_verb;			/* the policy permits every verb that can be permitted */
 	const char *only_domain;	/* recipients must have it; NULL: any */
 };

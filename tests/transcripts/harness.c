@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness.h"
 
+#include "io/stream_priv.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -190,6 +192,16 @@ int harness_init(struct harness *h, const json_t *config, const json_t *zones, c
 	return build_policy(h, config, zones, service, type);
 }
 
+/* The plain octets, under another name. */
+static int take_for_encrypted(struct stream *s)
+{
+	static struct transport_ops ops;
+
+	ops = transport_plain;
+	ops.encrypts = true;
+	return stream_set_transport(s, &ops, (void *)(intptr_t)stream_fd(s));
+}
+
 int harness_connect(struct harness *h, const char *client_address)
 {
 	struct flow flow = { .protocol = 6, .ifgroup = -1, .dst_ifgroup = -1, .reqid = -1, .icmp_type = -1, .icmp_code = -1 };
@@ -206,6 +218,8 @@ int harness_connect(struct harness *h, const char *client_address)
 	h->client = pair[1];
 	h->ended = false;
 	err = session_start(&h->env, pair[0], &flow);
+	if (err == 0 && h->client_encrypted && h->env.sessions != NULL)
+		err = take_for_encrypted(h->env.sessions->proxy.client);
 	harness_settle(h);
 	return err;
 }

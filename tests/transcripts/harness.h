@@ -31,6 +31,7 @@ struct harness {
 	struct session_env env;
 	uint64_t next_number[4];	/* services of a policy that a test puts in place of its own */
 	int connect_error;		/* -errno that connecting gives; 0: a socketpair */
+	bool client_encrypted;		/* the session takes the client's connection for encrypted */
 	int client, server;		/* the far ends; -1: closed, or never opened */
 	struct harness_callback callbacks[HARNESS_CALLBACKS];
 	bool ended;

@@ -41,6 +41,7 @@ struct run {
 	int log_fd;
 	size_t records_seen;		/* accounting lines that a "record" was compared with */
 	bool ends;			/* there was an "end" line */
+	bool client_encrypted;
 	bool at_once;			/* "at once": the outcome depends on the segments */
 };
 
@@ -124,6 +125,7 @@ static int prepare(struct run *r)
 	r->have_harness = true;
 	err = harness_init(&r->h, r->config, r->zones, r->service, &smtp_type);
 	r->h.connect_error = r->connect_error;
+	r->h.client_encrypted = r->client_encrypted;
 	if (err < 0)
 		fail(r, "the policy is refused: %s", strerror(-err));
 	return err;
@@ -583,6 +585,8 @@ static bool header_line(struct run *r, char *line)
 		merge_config(r, line + 7);
 	else if (strncmp(line, "delete ", 7) == 0)
 		delete_entry(r, line + 7);
+	else if (strcmp(line, "client encrypted") == 0)
+		r->client_encrypted = true;
 	else if (strncmp(line, "client ", 7) == 0)
 		snprintf(r->client_address, sizeof(r->client_address), "%s", line + 7);
 	else if (strcmp(line, "at once") == 0)

@@ -46,7 +46,10 @@ const struct smtp_verb smtp_verbs[SMTP_VERB_COUNT] = {
 			.unlisted_code = 502, .unlisted_text = "5.5.1 Command not implemented", .parse = smtp_parse_verify, .utf8 = true },
 	[SMTP_HELP] = { .name = "HELP", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL,
 			.unlisted_code = 214, .unlisted_text = "2.0.0 See RFC 5321" },
-	[SMTP_AUTH] = { .name = "AUTH", .states = SMTP_STATE_ANY, .built_in = true, .refused = true },
+	[SMTP_AUTH] = { .name = "AUTH", .states = SMTP_STATE_EHLO, .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_AUTH,
+			.built_in = true, .parse = smtp_parse_auth, .on_reply = smtp_on_auth },
+	[SMTP_SASL] = { .name = "AUTH", .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_AUTH, .internal = true,
+			.on_reply = smtp_on_auth },
 	[SMTP_STARTTLS] = { .name = "STARTTLS", .states = SMTP_STATE_ANY, .built_in = true, .refused = true },
 	[SMTP_BDAT] = { .name = "BDAT", .states = SMTP_STATE_RCPT | SMTP_STATE_CHUNKS, .group = SMTP_GROUP_ANY,
 			.replies = SMTP_REPLIES_NORMAL, .parse = smtp_parse_bdat, .on_reply = smtp_on_chunk },
@@ -71,6 +74,10 @@ const struct smtp_verb *smtp_verb_named(struct slice name)
 
 bool smtp_verb_takes(const struct smtp_verb *verb, unsigned code)
 {
+	if (code == 235 && (verb->replies & SMTP_REPLIES_235) != 0)
+		return true;
+	if (code == 334)
+		return (verb->replies & SMTP_REPLIES_334) != 0;
 	if (smtp_code_is_positive(code))
 		return (verb->replies & SMTP_REPLIES_2) != 0;
 	if (code == 354)

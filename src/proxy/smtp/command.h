@@ -17,6 +17,7 @@
 /* Protocol states; the numbers are what logs show. */
 #define SMTP_STATE_INITIAL 1u
 #define SMTP_STATE_EHLO 2u		/* greeted, no transaction */
+#define SMTP_STATE_AUTH 4u		/* the next line is a part of an AUTH exchange, and no command */
 #define SMTP_STATE_MAIL 8u		/* a sender is known */
 #define SMTP_STATE_RCPT 16u		/* and a recipient */
 #define SMTP_STATE_CHUNKS 32u		/* and a part of the message, but not its end */
@@ -35,13 +36,16 @@ enum smtp_group {
 #define SMTP_REPLIES_2 1u
 #define SMTP_REPLIES_354 2u
 #define SMTP_REPLIES_45 4u
+#define SMTP_REPLIES_334 8u
+#define SMTP_REPLIES_235 16u
+#define SMTP_REPLIES_AUTH (SMTP_REPLIES_334 | SMTP_REPLIES_235 | SMTP_REPLIES_45)
 #define SMTP_REPLIES_NORMAL (SMTP_REPLIES_2 | SMTP_REPLIES_45)
 
 enum smtp_verb_id {
 	SMTP_GREETING,			/* the server's greeting, as if it answered a verb "Null" */
 	SMTP_HELO, SMTP_EHLO, SMTP_MAIL, SMTP_RCPT, SMTP_DATA, SMTP_BODY, SMTP_RSET, SMTP_NOOP, SMTP_QUIT,
 	SMTP_ETRN, SMTP_VRFY, SMTP_EXPN, SMTP_HELP,
-	SMTP_AUTH, SMTP_STARTTLS, SMTP_BDAT, SMTP_TURN, SMTP_ATRN, SMTP_XCLIENT, SMTP_XFORWARD, SMTP_ADDR,
+	SMTP_AUTH, SMTP_SASL, SMTP_STARTTLS, SMTP_BDAT, SMTP_TURN, SMTP_ATRN, SMTP_XCLIENT, SMTP_XFORWARD, SMTP_ADDR,
 	SMTP_VERB_COUNT
 };
 
@@ -64,6 +68,7 @@ struct smtp_argument {
 	struct smtp_path path;		/* of MAIL and RCPT */
 	bool has_path;
 	struct smtp_mail_options mail;	/* of MAIL */
+	struct slice secret;		/* of AUTH: the initial response, behind text; not for logs or policy code */
 	uint64_t chunk_octets;		/* of BDAT: what the client sends behind the line */
 	bool chunk_last;
 	struct slice chunk_start;	/* of BDAT: what the server gets before that, not counted in chunk_octets */
@@ -134,9 +139,10 @@ int smtp_parse_verify(const struct smtp_syntax *, struct slice, struct arena *, 
 int smtp_parse_none(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
 int smtp_parse_data(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
 
+int smtp_parse_auth(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
 int smtp_parse_bdat(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
 
-/* Reply handlers, in session.c and chunk.c. */
+/* Reply handlers, in session.c, auth.c and chunk.c. */
 void smtp_on_hello(struct smtp *s, struct smtp_pending *p, unsigned code);
 void smtp_on_mail(struct smtp *s, struct smtp_pending *p, unsigned code);
 void smtp_on_rcpt(struct smtp *s, struct smtp_pending *p, unsigned code);
@@ -144,6 +150,7 @@ void smtp_on_data(struct smtp *s, struct smtp_pending *p, unsigned code);
 void smtp_on_body(struct smtp *s, struct smtp_pending *p, unsigned code);
 void smtp_on_rset(struct smtp *s, struct smtp_pending *p, unsigned code);
 void smtp_on_quit(struct smtp *s, struct smtp_pending *p, unsigned code);
+void smtp_on_auth(struct smtp *s, struct smtp_pending *p, unsigned code);
 void smtp_on_chunk(struct smtp *s, struct smtp_pending *p, unsigned code);
 
 #endif

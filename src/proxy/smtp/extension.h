@@ -34,7 +34,7 @@ struct smtp_own_limits {
 	uint64_t recipients;
 };
 
-#define SMTP_OFFER_MAX 96
+#define SMTP_OFFER_MAX 264	/* octets; the mechanisms of AUTH are the longest */
 
 /*
  * The line that the client gets for one of the server's, whose arguments are given. It points

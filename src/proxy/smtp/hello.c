@@ -40,9 +40,11 @@ bool smtp_offer(struct smtp *s, struct slice line, char buf[SMTP_OFFER_MAX], str
 	if (slice_is(keyword, "BINARYMIME") &&
 	    ((s->server_extensions & SMTP_EXT_CHUNKING) == 0 || !smtp_extension_permitted(s, SLICE("CHUNKING"))))
 		return false;
+	*out = line;
+	if (slice_is(keyword, "AUTH") && !smtp_auth_offer(s, line, buf, out))
+		return false;
 	if (extension != NULL)
 		s->active_extensions |= extension->bit;
-	*out = line;
 	if (extension != NULL && extension->offer != NULL)
 		*out = extension->offer(&own, line, slice_trim_spaces(slice_skip(line, keyword.len)), buf);
 	return true;

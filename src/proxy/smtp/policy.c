@@ -148,8 +148,8 @@ static int take_over_request(struct smtp *s, const struct smtp_verb *verb, struc
 	}
 	if (slice_equal(s->request_param, argument->text))
 		return 0;
-	/* Another size would make commands of a chunk's octets. */
-	if (verb == &smtp_verbs[SMTP_BDAT])
+	/* Another size would make commands of a chunk's octets; another mechanism has another first response. */
+	if (verb == &smtp_verbs[SMTP_BDAT] || verb == &smtp_verbs[SMTP_AUTH])
 		goto unusable;
 	if (!smtp_is_line_safe(s->request_param) || smtp_has_control(s->request_param) ||
 	    (smtp_has_8bit(s->request_param) && !(smtp_takes_utf8(s, verb) && smtp_is_address_text(s->request_param))))
@@ -288,7 +288,9 @@ static co_waits int ask_about_response(struct smtp *s, const struct table_entry 
 		return 0;
 	*decision = SMTP_PASS;
 	/* A go-ahead stays one, and nothing else becomes one. */
-	if (!smtp_code_parse(s->response_code, &changed) || (changed != *code && (changed / 100 == 3 || *code == 354)) ||
+	if (!smtp_code_parse(s->response_code, &changed) || (changed != *code && (changed / 100 == 3 || *code / 100 == 3)) ||
+	    (smtp_is_auth(p) && (smtp_code_is_positive(changed) != smtp_code_is_positive(*code) ||
+				 (*code == 334 && s->response_param.len > 0))) ||
 	    !smtp_is_line_safe(s->response_param) || smtp_has_control(s->response_param) || s->response_param.len > 500) {
 		proxy_log(s->proxy, LOG_SMTP_POLICY, 1, "Policy code changed the response to something that can't be sent",
 			  F_OCTETS("response", s->response_code), F_OCTETS("response_param", s->response_param));

@@ -67,12 +67,20 @@ static bool may_join(const struct smtp *s, const struct smtp_verb *verb)
 	return s->pipelining && verb->group != SMTP_GROUP_ALONE && smtp_is_batchable(s, verb);
 }
 
+/* For logs. */
+static struct slice shown_param(const struct smtp *s, const struct smtp_command *c)
+{
+	if (c->verb->refused)
+		return SLICE("(not shown)");
+	return c->verb == &smtp_verbs[SMTP_AUTH] ? smtp_auth_shown(s, c->param) : c->param;
+}
+
 static int refuse_syntax(struct smtp *s, const struct smtp_command *c, const struct smtp_flaw *flaw)
 {
 	if (flaw->text != NULL)
-		violation(s, flaw->text, flaw->key, c->param);
+		violation(s, flaw->text, flaw->key, shown_param(s, c));
 	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Invalid command", F_OCTETS("request", smtp_command_name(c)),
-		  F_OCTETS("param", c->param));
+		  F_OCTETS("param", shown_param(s, c)));
 	return smtp_queue_reply(s, c->verb, flaw->code != 0 ? flaw->code : 500,
 				slice_cstr(flaw->reply != NULL ? flaw->reply : SYNTAX_TEXT));
 }
@@ -102,16 +110,23 @@ static unsigned state_after(unsigned state, const struct smtp_verb *verb, const 
 	return state;
 }
 
-static co_waits int write_command(struct smtp *s, struct slice name, struct slice param)
+static co_waits int write_command(struct smtp *s, const struct smtp_pending *p, const struct smtp_argument *argument)
 {
+	const struct slice words[] = { p->param, argument->secret };
 	struct stream *server = s->proxy->server;
-	int err = stream_write(server, name, smtp_due(s));
+	int err = stream_write(server, p->name, smtp_due(s));
 
-	if (err == 0 && param.len > 0)
-		err = stream_write(server, SLICE(" "), smtp_due(s));
-	if (err == 0 && param.len > 0)
-		err = stream_write(server, param, smtp_due(s));
-	return err == 0 ? stream_write(server, SLICE("\r\n"), smtp_due(s)) : err;
+	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+		if (err == 0 && words[i].len > 0)
+			err = stream_write(server, SLICE(" "), smtp_due(s));
+		if (err == 0 && words[i].len > 0)
+			err = stream_write(server, words[i], smtp_due(s));
+	}
+	if (err == 0)
+		err = stream_write(server, SLICE("\r\n"), smtp_due(s));
+	if (err == 0 && argument->chunk_start.len > 0)
+		err = stream_write(server, argument->chunk_start, smtp_due(s));
+	return err;
 }
 
 static co_waits int forward(struct smtp *s, const struct smtp_verb *verb, struct slice name,
@@ -141,9 +156,9 @@ static co_waits int forward(struct smtp *s, const struct smtp_verb *verb, struct
 		s->blocked = true;
 	proxy_log(s->proxy, LOG_SMTP_DEBUG, 6, "Copying request to the server", F_OCTETS("request", p->name),
 		  F_OCTETS("param", p->param));
-	err = write_command(s, p->name, p->param);
-	if (err == 0 && argument->chunk_start.len > 0)
-		err = stream_write(s->proxy->server, argument->chunk_start, smtp_due(s));
+	if (verb == &smtp_verbs[SMTP_AUTH])
+		smtp_auth_start(s, p->param);
+	err = write_command(s, p, argument);
 	return err < 0 && err != -ECANCELED ? smtp_fail(s, FAULT_SERVER, "server-closed", err) : err;
 }
 
@@ -298,12 +313,20 @@ static co_waits int judge_command(struct smtp *s, const struct smtp_command *c, 
 	if ((c->verb->states & s->assumed) == 0 || (c->verb == &smtp_verbs[SMTP_DATA] && s->binary))
 		return refuse_state(s, c, step);
 	proxy_log(s->proxy, LOG_SMTP_REQUEST, 7, "Request parsed", F_OCTETS("request", smtp_command_name(c)),
-		  F_OCTETS("param", c->verb->refused && !xclient ? SLICE("(not shown)") : c->param));
+		  F_OCTETS("param", xclient ? c->param : shown_param(s, c)));
 	if (xclient)
 		return smtp_take_xclient(s, c->param);
 	if (c->verb->refused) {
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Command not implemented", F_OCTETS("request", smtp_command_name(c)));
 		return smtp_queue_reply(s, c->verb, 502, SLICE(NOT_SPOKEN_TEXT));
+	}
+	if (c->verb == &smtp_verbs[SMTP_AUTH]) {
+		if (s->auth.failures >= (uint64_t)s->config->max_auth_failures)
+			return smtp_queue_goodbye(s, 421, "4.7.0 Too many failed authentications, closing transmission channel",
+						  FAULT_CLIENT, "auth-failures");
+		err = smtp_auth_check(s, c->param, &flaw);
+		if (err < 0)
+			return refuse_syntax(s, c, &flaw);
 	}
 	if (c->verb->on_reply == smtp_on_hello)
 		remember_helo(s, c);
@@ -345,8 +368,8 @@ static co_waits int take_command(struct smtp *s, struct slice line, enum step *s
 		return smtp_announces_chunk(line) ? smtp_refuse_chunk_line(s, line) :
 		       smtp_queue_reply(s, &smtp_unknown_verb, 500, SLICE("5.5.2 Line too long"));
 	}
-	if (err < 0 || (c.utf8 && !smtp_takes_utf8(s, c.verb))) {
-		violation(s, "Invalid command line", "line", smtp_loggable(line));
+	if (err < 0 || (c.utf8 && !smtp_takes_utf8(s, c.verb)) || (s->auth.tried && c.verb == &smtp_unknown_verb)) {
+		violation(s, "Invalid command line", "line", smtp_shown_line(s, line));
 		return smtp_announces_chunk(line) ? smtp_refuse_chunk_line(s, line) :
 		       smtp_queue_reply(s, &smtp_unknown_verb, 500, SLICE(SYNTAX_TEXT));
 	}
@@ -357,6 +380,7 @@ static co_waits int take_command(struct smtp *s, struct slice line, enum step *s
 		*step = STEP_WAIT;
 		return 0;
 	}
+	s->auth.tried = c.verb == &smtp_verbs[SMTP_AUTH];
 	err = judge_command(s, &c, step);
 	if (err == 0 && chunk && *step == STEP_DONE)
 		smtp_chunk_begin(s, octets, last);
@@ -366,7 +390,7 @@ static co_waits int take_command(struct smtp *s, struct slice line, enum step *s
 /* A line that ends the session: it can't be told where it ends, or it is an attack. */
 static int refuse_line(struct smtp *s, enum smtp_line flaw)
 {
-	struct slice start = smtp_loggable(slice_take(stream_peek(s->proxy->client), 64));
+	struct slice start = smtp_shown_line(s, slice_take(stream_peek(s->proxy->client), 64));
 
 	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Line of the client is no SMTP line", F_TEXT("reason", smtp_line_names[flaw]),
 		  F_OCTETS("line", start));
@@ -394,6 +418,12 @@ co_waits int smtp_take_commands(struct smtp *s)
 		if (buffered.len == 0 || s->blocked || s->n_pending >= SMTP_BATCH_COMMANDS ||
 		    s->pending_octets >= SMTP_BATCH_OCTETS)
 			return 0;
+		if (s->state == SMTP_STATE_AUTH) {
+			err = smtp_auth_take_line(s);
+			if (err <= 0)
+				return err;
+			continue;
+		}
 		result = smtp_line_take(buffered, s->config->require_crlf, (size_t)s->config->max_line_length, &line, &used);
 		if (result == SMTP_LINE_MORE)
 			return 0;

@@ -16,12 +16,21 @@
 
 struct smtp_reply_limits smtp_reply_limits_of(const struct smtp *s)
 {
-	return (struct smtp_reply_limits){
+	struct smtp_reply_limits limits = {
 		.line_max = (size_t)s->config->max_response_length,
 		.buffer_line_max = (size_t)s->config->max_line_length,
 		.cut_long_lines = s->config->permit_long_responses,
 		.require_crlf = s->config->require_crlf,
 	};
+
+	/* "334 " and a line of the exchange, which nothing may be cut from */
+	if (s->head != NULL && smtp_is_auth(s->head)) {
+		size_t line_max = (size_t)s->config->max_auth_request_length + 4;
+
+		limits.line_max = limits.line_max > line_max ? limits.line_max : line_max;
+		limits.cut_long_lines = false;
+	}
+	return limits;
 }
 
 static co_waits int client_write(struct smtp *s, struct slice octets)
@@ -157,6 +166,8 @@ static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const s
 	/* The server has the message; the usual 500 would be a permanent lie about it. */
 	if (final && slice_is(s->error_code, "500"))
 		return smtp_fail(s, FAULT_POLICY, "final-reply-refused", 0);
+	if (smtp_is_auth(p))
+		smtp_on_auth(s, p, reply->code);
 	code = smtp_error_reply(s, p->verb, &text);
 	if (smtp_code_is_positive(reply->code))
 		forget_transaction(s, p);
@@ -174,8 +185,11 @@ static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const s
 		return smtp_end(s, FAULT_NONE, "quit", 0);
 	if (reply->code == 354 || s->error_abort)
 		return smtp_end(s, FAULT_POLICY, "policy-abort", 0);
+	/* Nothing makes a server forget who the client is. */
+	if (reply->code == 235)
+		return smtp_end(s, FAULT_POLICY, "diverged", 0);
 	smtp_queue_pop(s);
-	return 0;
+	return reply->code == 334 ? smtp_auth_cancel(s) : 0;
 }
 
 /* Replies of a group whose transaction the policy ended in the middle: what the server accepts
@@ -214,7 +228,7 @@ static co_waits int check_client_is_silent(struct smtp *s)
 	ssize_t n;
 	int err;
 
-	if (s->config->permit_early_input)
+	if (s->config->permit_early_input && !smtp_is_auth(s->head))
 		return 0;
 	n = stream_fill_now(s->proxy->client);
 	if (n < 0 && stream_peek(s->proxy->client).len == 0) {
@@ -226,7 +240,7 @@ static co_waits int check_client_is_silent(struct smtp *s)
 	if (stream_peek(s->proxy->client).len == 0)
 		return 0;
 	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The client sent before it was its turn",
-		  F_OCTETS("line", smtp_loggable(slice_take(stream_peek(s->proxy->client), 64))));
+		  F_OCTETS("line", smtp_shown_line(s, slice_take(stream_peek(s->proxy->client), 64))));
 	if (s->head->verb == &smtp_verbs[SMTP_DATA])
 		proxy_drop_server(s->proxy);
 	s->linger = true;
@@ -252,7 +266,7 @@ static co_waits int relay_reply(struct smtp *s, struct smtp_pending *p, const st
 	bool dead = s->state == SMTP_STATE_FAILED;
 	int err;
 
-	if (p->verb == &smtp_verbs[SMTP_GREETING] || reply->code == 354) {
+	if (p->verb == &smtp_verbs[SMTP_GREETING] || reply->code == 354 || smtp_is_auth(p)) {
 		err = check_client_is_silent(s);
 		if (err < 0)
 			return err;
@@ -291,7 +305,8 @@ static void account_reply(struct smtp *s, const struct smtp_pending *p, const st
 	char digits[4];
 
 	proxy_log(s->proxy, LOG_SMTP_RESPONSE, 7, "Response parsed",
-		  F_OCTETS("response", smtp_code_text(reply->code, digits)), F_OCTETS("param", reply->text));
+		  F_OCTETS("response", smtp_code_text(reply->code, digits)),
+		  F_OCTETS("param", reply->code == 334 ? SLICE("(not shown)") : reply->text));
 	if (p->verb == &smtp_verbs[SMTP_MAIL])
 		smtp_account_sender(s, p, reply);
 	else if (p->verb == &smtp_verbs[SMTP_RCPT])
@@ -317,7 +332,19 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 			  F_INT("response", reply->code));
 		return smtp_fail(s, FAULT_SERVER, "chunk-after-refusal", 0);
 	}
+	if (smtp_is_auth(p)) {
+		err = smtp_auth_judge(s, p, reply);
+		if (err < 0)
+			return err;
+	}
 	account_reply(s, p, reply);
+	if (p->silent && smtp_is_auth(p)) {
+		if (reply->code == 421)
+			return smtp_fail(s, FAULT_SERVER, "server-closing", 0);
+		smtp_on_auth(s, p, reply->code);
+		smtp_queue_pop(s);
+		return 0;
+	}
 	if (p->silent) {
 		if (!smtp_code_is_positive(reply->code))
 			return smtp_fail(s, FAULT_SERVER, "reset-refused", 0);
@@ -339,12 +366,14 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 		return err < 0 ? err : 0;
 	(void)smtp_banner(s, p, code, &text);
 	s->response_code = smtp_code_text(reply->code, s->code_text);
-	s->response_param = text;
+	s->response_param = reply->code == 334 ? slice_of("", 0) : text;
 	s->request_cmd = p->name;
 	s->request_param = p->param;
 	err = smtp_decide_response(s, p, &code, &text, &decision);
 	if (err < 0)
 		return err;
+	if (reply->code == 334)		/* which policy code was not shown */
+		text = reply->text;
 	if (decision == SMTP_PASS && p->verb == &smtp_verbs[SMTP_HELO] && reply->n_lines > 1) {
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Response refused", F_OCTETS("request", p->name), F_INT("response", code));
 		decision = SMTP_REFUSE;
@@ -388,7 +417,8 @@ static co_waits int answer_from_server(struct smtp *s, bool *done)
 	*done = false;
 	if (result != SMTP_REPLY_OK) {
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Invalid reply of the server",
-			  F_TEXT("reason", smtp_reply_reasons[result]), F_OCTETS("line", slice_take(reply.bad_line, 128)));
+			  F_TEXT("reason", smtp_reply_reasons[result]),
+			  F_OCTETS("line", smtp_is_auth(s->head) ? SLICE("(not shown)") : slice_take(reply.bad_line, 128)));
 		return smtp_fail(s, FAULT_SERVER, smtp_reply_reasons[result], 0);
 	}
 	if (reply.cut)

@@ -6,6 +6,7 @@
 #ifndef SALLYPORT_PROXY_SMTP_SMTP_PRIV_H
 #define SALLYPORT_PROXY_SMTP_SMTP_PRIV_H
 
+#include "proxy/smtp/auth.h"
 #include "proxy/smtp/body.h"
 #include "proxy/smtp/command.h"
 #include "proxy/smtp/extension.h"
@@ -33,6 +34,9 @@ struct smtp_config {
 	int64_t max_request_length, max_auth_request_length, max_response_length, max_line_length;
 	int64_t max_recipients, max_message_size, permit_extensions;
 	bool require_crlf, permit_unknown_command, permit_long_responses, permit_omission_of_angle_brackets;
+	int64_t max_auth_steps, max_auth_failures;
+	struct string_list permit_auth_mechanisms;
+	bool auth_requires_tls;
 	bool add_received_header, tls_passthrough, permit_early_input, permit_source_routes, require_8bitmime;
 	struct slice append_domain, banner;
 	/* Of the standard policy class. */
@@ -68,7 +72,8 @@ struct smtp_pending {
 	bool closes;				/* and the session ends with it */
 	enum fault fault;
 	const char *reason;
-	bool silent;				/* a RSET of our own: the client must not see the reply */
+	bool cancels;				/* an AUTH exchange: it can't succeed, or go on */
+	bool silent;				/* a RSET of our own, or the end of an AUTH exchange: the client must not see the reply */
 };
 
 /* The octets behind a BDAT that are coming in now. They are no commands, whatever became of the BDAT. */
@@ -107,6 +112,7 @@ struct smtp {
 	bool client_authenticated;
 	uint64_t body_octets;			/* of the message, dot line included */
 	unsigned server_extensions;		/* SMTP_EXT_* bits that the last EHLO reply named */
+	struct smtp_auth auth;
 	struct smtp_chunk chunk;
 	uint64_t chunks_octets;			/* that came of the message in chunks, as far as the client sent it */
 	deadline_t client_due, server_due;
@@ -142,6 +148,12 @@ static inline struct smtp *smtp_of(struct proxy *proxy)
 static inline const struct smtp_config *smtp_config_of(const struct proxy *proxy)
 {
 	return proxy->config;
+}
+
+/* Does it answer a line of an AUTH exchange? */
+static inline bool smtp_is_auth(const struct smtp_pending *p)
+{
+	return p->verb == &smtp_verbs[SMTP_AUTH] || p->verb == &smtp_verbs[SMTP_SASL];
 }
 
 /* Is the reply to it the last word on a message? */
@@ -212,6 +224,23 @@ co_waits int smtp_transfer(struct smtp *s) MUST_CHECK;
 
 /* The client is gone, or silent (err -ETIMEDOUT), in the middle of a message. Returns -ECONNABORTED. */
 co_waits int smtp_client_lost(struct smtp *s, const char *why, int err);
+
+/* auth.c: AUTH. */
+/* May the client say AUTH now, with this? 0; -EBADMSG with *flaw. */
+int smtp_auth_check(const struct smtp *s, struct slice param, struct smtp_flaw *flaw) MUST_CHECK;
+/* For logs: of AUTH's parameter the mechanism; of what is no command nothing, if it could be a password. */
+struct slice smtp_auth_shown(const struct smtp *s, struct slice param);
+struct slice smtp_shown_line(const struct smtp *s, struct slice line);
+/* The server's line of EHLO with the mechanisms that are permitted, in buf. false: it is dropped. */
+bool smtp_auth_offer(struct smtp *s, struct slice line, char buf[SMTP_OFFER_MAX], struct slice *out);
+void smtp_auth_forget_offer(struct smtp *s);
+void smtp_auth_start(struct smtp *s, struct slice mechanism);
+/* Is this a reply that may stand in an exchange? 0; else the session ended. WAITS. */
+co_waits int smtp_auth_judge(struct smtp *s, const struct smtp_pending *p, const struct smtp_reply *reply) MUST_CHECK;
+/* End the exchange without the client. WAITS. */
+co_waits int smtp_auth_cancel(struct smtp *s) MUST_CHECK;
+/* In SMTP_STATE_AUTH: the client's next line. 1: taken; 0: not there yet. WAITS. */
+co_waits int smtp_auth_take_line(struct smtp *s) MUST_CHECK;
 
 /* chunk.c: BDAT. */
 /* Must the replies owed be there before it is looked at? */

@@ -24,9 +24,17 @@ static const struct attribute smtp_attributes[] = {
 	  .min = 400, .max = 599, .number = 451, .doc = "Code of the greeting when there is no server." },
 	{ .name = "max_request_length", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_request_length), .min = 32,
 	  .max = SMTP_LINE_BUFFER_MAX, .number = 512, .doc = "Longest command line, its end not counted; longer ones are refused." },
-	{ .name = "max_auth_request_length", .type = ATTR_INT, .access = CFG_R | ATTR_NO_EFFECT,
-	  .offset = CONFIG(max_auth_request_length), .min = 1, .max = 65536, .number = 256,
-	  .doc = "Longest line of an AUTH exchange. Without effect until AUTH is spoken." },
+	{ .name = "max_auth_request_length", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_auth_request_length),
+	  .min = 1, .max = SMTP_AUTH_LINE_MAX, .number = SMTP_AUTH_LINE_MAX,
+	  .doc = "Longest line of an AUTH exchange, its end not counted; a longer one ends the session." },
+	{ .name = "max_auth_steps", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_auth_steps), .min = 1, .max = 1000,
+	  .number = 32, .doc = "Lines that the server may ask for in one AUTH exchange; if it asks for more the session ends." },
+	{ .name = "max_auth_failures", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_auth_failures), .min = 1, .max = 1000,
+	  .number = 5, .doc = "AUTH commands that may fail at the server; the next one ends the session." },
+	{ .name = "permit_auth_mechanisms", .type = ATTR_STRINGS, .access = CFG_R, .offset = CONFIG(permit_auth_mechanisms),
+	  .doc = "Mechanisms of AUTH that are offered and accepted, if the server offers them; empty: all." },
+	{ .name = "auth_requires_tls", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(auth_requires_tls), .number = 1,
+	  .doc = "TRUE: AUTH is offered and accepted only where the client's connection is encrypted." },
 	{ .name = "max_response_length", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_response_length), .min = 32,
 	  .max = SMTP_LINE_BUFFER_MAX, .number = 512, .doc = "Longest line of a server's reply, its end not counted." },
 	{ .name = "max_line_length", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_line_length), .min = 64,
@@ -306,6 +314,9 @@ static int smtp_prepare(void *block, const struct policy *policy, struct arena *
 		problem(problems, "SMTP_GETDOMAIN_MAILNAME or SMTP_GETDOMAIN_FQDN", "autodetect_domain_from is neither");
 	if (c->max_line_length < c->max_request_length)
 		problem(problems, "max_line_length bounds all lines", "max_request_length is larger than max_line_length");
+	for (size_t i = 0; i < c->permit_auth_mechanisms.count; i++)
+		if (!smtp_is_mechanism(c->permit_auth_mechanisms.items[i]))
+			problem(problems, "names like 'PLAIN' or 'SCRAM-SHA-256'", "permit_auth_mechanisms: not the name of a mechanism");
 	table_each(c->request, check_refusal, problems);
 	table_each(c->response, check_refusal, problems);
 	table_each(c->request, note_entry, &c->permits_requests);

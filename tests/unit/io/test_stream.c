@@ -610,7 +610,7 @@ static void rot_close(void *self)
 	((struct rot *)self)->closed++;
 }
 
-static const struct transport_ops rot_ops = { "rot", rot_read, rot_writev, rot_shutdown, rot_close, false };
+static const struct transport_ops rot_ops = { "rot", rot_read, rot_writev, rot_shutdown, rot_close, false, true };
 
 static void switch_transport(void *arg)
 {
@@ -623,7 +623,9 @@ static void switch_transport(void *arg)
 	assert_int_equal(stream_fill(near, DEADLINE_NEVER), 8);
 	assert_int_equal(stream_set_transport(near, &rot_ops, r), -EBUSY);
 	stream_consume(near, 8);
+	assert_false(stream_is_encrypted(near));
 	assert_int_equal(stream_set_transport(near, &rot_ops, r), 0);
+	assert_true(stream_is_encrypted(near));
 	assert_int_equal(stream_write(near, SLICE("HELLO"), DEADLINE_NEVER), 0);
 	assert_int_equal(stream_write_through(near, SLICE("YOU"), DEADLINE_NEVER), 0);
 	far_reads(text, sizeof(text));

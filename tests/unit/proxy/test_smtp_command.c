@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Command lines and their arguments: what is accepted, and how it is written out again. */
+#include "proxy/smtp/auth.h"
 #include "proxy/smtp/command.h"
 #include "proxy/smtp/extension.h"
 
@@ -118,6 +119,17 @@ static const struct argument_case arguments[] = {
 	{ SMTP_RSET, "x", 0, -EBADMSG, NULL },
 	{ SMTP_QUIT, " ", 0, -EBADMSG, NULL },
 	{ SMTP_MAIL, "From:<u@d> BODY=binaryMIME", SMTP_EXT_BINARYMIME, 0, "From:<u@d> BODY=BINARYMIME" },
+	{ SMTP_AUTH, "plain", 0, 0, "PLAIN" },
+	{ SMTP_AUTH, "Scram-SHA-256  bixhPWI=", 0, 0, "SCRAM-SHA-256" },
+	{ SMTP_AUTH, "EXTERNAL =", 0, 0, "EXTERNAL" },
+	{ SMTP_AUTH, "12345678901234567890", 0, 0, "12345678901234567890" },
+	{ SMTP_AUTH, "123456789012345678901", 0, -EBADMSG, NULL },
+	{ SMTP_AUTH, "", 0, -EBADMSG, NULL },
+	{ SMTP_AUTH, "PLAIN AGEAYg", 0, -EBADMSG, NULL },
+	{ SMTP_AUTH, "PLAIN AGEAYg= =", 0, -EBADMSG, NULL },
+	{ SMTP_AUTH, "PLAIN *", 0, -EBADMSG, NULL },
+	{ SMTP_AUTH, "PLAIN AGEAYg== x", 0, -EBADMSG, NULL },
+	{ SMTP_AUTH, "PL+AIN", 0, -EBADMSG, NULL },
 	{ SMTP_BDAT, "0", SMTP_EXT_CHUNKING, 0, "0" },
 	{ SMTP_BDAT, "0012", SMTP_EXT_CHUNKING, 0, "12" },
 	{ SMTP_BDAT, "7  lAsT ", SMTP_EXT_CHUNKING, 0, "7 LAST" },
@@ -164,8 +176,40 @@ static void test_arguments(void **state)
 	arena_free(&arena);
 }
 
+static void test_base64(void **state)
+{
+	static const struct { const char *text; bool is; } cases[] = {
+		{ "", true }, { "AAAA", true }, { "AAA=", true }, { "AA==", true }, { "a+/9BCD=", true },
+		{ "A", false }, { "AA", false }, { "AAA", false }, { "AAAAA", false }, { "=", false }, { "====", false }, { "A===", false },
+		{ "AA=A", false }, { "AA==AAAA", false }, { "AA A", false }, { "AA\tA", false }, { "AA-_", false }, { "*", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		if (smtp_is_base64(slice_cstr(cases[i].text)) != cases[i].is)
+			fail_msg("%s", cases[i].text);
+}
+
+static void test_mechanisms(void **state)
+{
+	const struct slice list = SLICE("PLAIN SCRAM-SHA-256");
+
+	assert_true(smtp_has_mechanism(list, SLICE("plain")));
+	assert_true(smtp_has_mechanism(list, SLICE("Scram-Sha-256")));
+	assert_false(smtp_has_mechanism(list, SLICE("SCRAM-SHA-25")));
+	assert_false(smtp_has_mechanism(list, SLICE("LAIN")));
+	assert_false(smtp_has_mechanism(list, SLICE("PLAIN SCRAM-SHA-256")));
+	assert_false(smtp_has_mechanism(list, SLICE("")));
+	assert_false(smtp_has_mechanism(SLICE(""), SLICE("PLAIN")));
+}
+
 static void test_codes(void **state)
 {
+	assert_true(smtp_verb_takes(&smtp_verbs[SMTP_AUTH], 235));
+	assert_true(smtp_verb_takes(&smtp_verbs[SMTP_AUTH], 334));
+	assert_true(smtp_verb_takes(&smtp_verbs[SMTP_SASL], 535));
+	assert_false(smtp_verb_takes(&smtp_verbs[SMTP_AUTH], 250));
+	assert_false(smtp_verb_takes(&smtp_verbs[SMTP_AUTH], 354));
+	assert_false(smtp_verb_takes(&smtp_verbs[SMTP_BDAT], 334));
 	assert_true(smtp_verb_takes(&smtp_verbs[SMTP_MAIL], 250));
 	assert_true(smtp_verb_takes(&smtp_verbs[SMTP_MAIL], 421));
 	assert_false(smtp_verb_takes(&smtp_verbs[SMTP_MAIL], 354));
@@ -249,6 +293,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_arguments),
+		cmocka_unit_test(test_base64),
+		cmocka_unit_test(test_mechanisms),
 		cmocka_unit_test(test_codes),
 		cmocka_unit_test(test_keywords),
 		cmocka_unit_test(test_source_route),
