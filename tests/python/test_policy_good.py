@@ -91,17 +91,6 @@ def default_instance():
             preset = json.loads((ROOT / "tests" / "transcripts" / "presets" / (name + ".json")).read_text())
             self.assertEqual(configs[proxy], preset["tables"], name + ".json")
 
-    def test_standard_attributes_in_the_class_body(self):
-        attributes = self.config("""
-            relay_domains = ("example.com",)
-            relay_zones = "*"
-            permit_percent_hack = TRUE
-            permit_exclamation_mark = TRUE
-            error_soft = TRUE
-            """)["attributes"]
-        self.assertEqual(attributes, {"relay_domains": ["example.com"], "relay_zones": ["*"], "permit_percent_hack": True,
-                                      "permit_exclamation_mark": True, "error_soft": True})
-
     def test_examples_compile(self):
         for name in ("reverse-proxy", "loopback"):
             text = (ROOT / "examples" / name / "policy.py").read_text()
@@ -283,6 +272,17 @@ def default_instance():
 class ProxyClasses(PolicyTest):
     def config(self, body, **more):
         return self.good(smtp_class(body, **more)).document["configs"][0]
+
+    def test_standard_attributes_in_the_class_body(self):
+        attributes = self.config("""
+            relay_domains = ("example.com",)
+            relay_zones = "*"
+            permit_percent_hack = TRUE
+            permit_exclamation_mark = TRUE
+            error_soft = TRUE
+            """)["attributes"]
+        self.assertEqual(attributes, {"relay_domains": ["example.com"], "relay_zones": ["*"], "permit_percent_hack": True,
+                                      "permit_exclamation_mark": True, "error_soft": True})
 
     def test_attributes(self):
         config = self.config("""
