@@ -191,6 +191,11 @@ bool log_flush(void)
 	return log_state.rest_len == 0;
 }
 
+bool log_is_held(void)
+{
+	return log_state.rest_len > 0;
+}
+
 void log_batch(bool batch)
 {
 	log_state.batch = batch;

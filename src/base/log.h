@@ -68,10 +68,11 @@ void log_set_fd(int fd);
 /*
  * While on, lines are held back and written together: by log_flush, by the next line that does
  * not fit with them (a pipe takes LOG_LINE_MAX octets at once), and at once at level 0. For
- * event loops, which flush before they wait. Off (as at the start) flushes.
+ * event loops, which flush now and then. Off (as at the start) flushes.
  */
 void log_batch(bool batch);
 bool log_flush(void);		/* false: something is left, there is no room now */
+bool log_is_held(void);		/* lines wait to be flushed */
 
 int log_verbosity(void);
 const char *log_spec(void);

@@ -182,11 +182,30 @@ static void hand_out(struct loop_watch *watch, unsigned ready)
 		co_wake(watch->waiter);
 }
 
+/*
+ * A busy worker logs a line or two a turn, and each turn's would be a system call here and in
+ * whoever reads them; so those that come soon after others wait. On virtual time nothing does.
+ * Returns how long the kernel may let us sleep.
+ */
+static int flush_log(struct loop *loop, int timeout_ms)
+{
+	int64_t wait_ms = loop->log_due - loop->now;
+
+	if (!log_is_held())
+		return timeout_ms;
+	if (wait_ms > 0 && loop->clock->advance == NULL)
+		return timeout_ms < 0 || timeout_ms > wait_ms ? (int)wait_ms : timeout_ms;
+	loop->log_due = loop->now + LOOP_LOG_HOLD_MS;
+	if (log_flush() || loop->clock->advance != NULL)
+		return timeout_ms;
+	return timeout_ms < 0 || timeout_ms > LOOP_LOG_HOLD_MS ? LOOP_LOG_HOLD_MS : timeout_ms;
+}
+
 static bool take_events(struct loop *loop, int timeout_ms)
 {
 	int n;
 
-	(void)log_flush();	/* what does not go now goes next time */
+	timeout_ms = flush_log(loop, timeout_ms);
 	n = epoll_wait(loop->epoll_fd, loop->events, LOOP_EVENTS, timeout_ms);
 	loop->now = loop->clock->monotonic_ms(loop->clock);
 	loop->n_events = n < 0 ? 0 : n;
@@ -291,9 +310,7 @@ static bool could_happen(const struct loop *loop)
 
 void loop_run(struct loop *loop)
 {
-	/* A session logs several lines a turn, and each would be a system call here and in whoever
-	 * reads them. */
-	log_batch(true);
+	log_batch(true);	/* see flush_log */
 	while (!loop->stop && could_happen(loop)) {
 		if (!turn(loop, -1) && loop->clock->advance != NULL)
 			break;

@@ -20,6 +20,7 @@ struct stream;
 #define LOOP_CHUNKS_MAX 16384		/* stream buffers: 256 MiB */
 #define LOOP_PIPES_MAX 64		/* relays that splice at the same time; two a relay at most */
 #define LOOP_PIPES_WARM 8		/* free pipes kept open */
+#define LOOP_LOG_HOLD_MS 10		/* log lines wait for company, this long after the last that went */
 #define CO_BUDGET (64u * 1024u)		/* octets moved without waiting, then others run */
 
 struct co {
@@ -51,6 +52,7 @@ struct loop {
 	int epoll_fd;
 	struct clock *clock;
 	int64_t now;
+	int64_t log_due;		/* no log lines are written before */
 	struct heap timers;
 	struct co *head, *tail;		/* the run queue */
 	unsigned n_queued;

@@ -17,7 +17,7 @@
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 10000
 #define HEALTHY_MS 10000		/* a worker that lived so long starts again at once */
-#define LOG_PIPE_OCTETS (256 * 1024)	/* what fits until lines are dropped */
+#define LOG_PIPE_OCTETS (512 * 1024)	/* what fits until the supervisor reads again, else lines are dropped */
 
 static uint32_t session_records(void)
 {

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PAUSE_MS 10		/* between two readings of a busy source */
+#define PAUSE_MS 30		/* between two readings of a busy source */
 #define ROOM_OCTETS 65536u
 #define READS_A_TURN 4u
 

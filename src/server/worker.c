@@ -60,13 +60,20 @@ struct worker {
 
 #define WORKER_OF(pointer, member) ((struct worker *)((char *)(pointer) - offsetof(struct worker, member)))
 
+/* At once, whatever the sessions do; what they logged goes first. */
+static _Noreturn void quit(int status)
+{
+	(void)log_flush();
+	_exit(status);
+}
+
 /* A timer that can't be set would be a drain without end, or numbers that stand still. */
 static void set_timer(struct worker *w, struct loop_timer *timer, int64_t in_ms)
 {
 	if (loop_timer_set(w->loop, timer, loop_now(w->loop) + in_ms) == 0)
 		return;
 	log_event(LOG_CORE_ERROR, 0, slice_cstr("nosession"), "A worker is out of memory");
-	_exit(1);
+	quit(1);
 }
 
 /* ---- accepting ---- */
@@ -218,7 +225,7 @@ static void on_drain_limit(struct loop_timer *timer)
 	if (w->canceled) {		/* somebody does not unwind: the process ends all the same */
 		log_event(LOG_CORE_ERROR, 0, slice_cstr("nosession"), "Sessions did not end",
 			  F_INT("sessions", w->env.n_sessions));
-		_exit(1);
+		quit(1);
 	}
 	w->canceled = true;
 	for (struct session *s = w->env.sessions; s != NULL; s = s->next)
@@ -259,7 +266,7 @@ static void drain(struct worker *w, int64_t limit_ms, bool ask_to_end)
 static void tell(struct worker *w, enum message_type type, uint32_t number, int64_t value)
 {
 	if (message_send_simple(w->leader.fd, type, w->setup->slot, number, value) != 0)
-		_exit(1);	/* a leader that does not listen is none */
+		quit(1);	/* a leader that does not listen is none */
 }
 
 static void inherit(struct worker *w, struct message *m)
@@ -326,7 +333,7 @@ static void obey(struct worker *w, struct message *m)
 		worker_host_connect(w->host, m);
 		break;
 	case MSG_QUIT:
-		_exit(0);
+		quit(0);
 	default:
 		break;
 	}
@@ -343,7 +350,7 @@ static void on_leader(struct loop_watch *watch)
 		if (n == -EAGAIN)
 			break;
 		if (n <= 0)
-			_exit(1);	/* without its leader nobody would ever tell it to end */
+			quit(1);	/* without its leader nobody would ever tell it to end */
 		obey(w, &m);
 		message_close_fds(&m);
 	}
