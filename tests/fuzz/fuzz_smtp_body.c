@@ -33,6 +33,16 @@ static enum smtp_body define(struct slice s, size_t *end)
 	return SMTP_BODY_MORE;
 }
 
+/* Dots at the start of lines, but for the lone one at the end. */
+static uint64_t stuffed_dots(struct slice whole)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i + 3 < whole.len; i++)
+		n += whole.ptr[i] == '.' && (i == 0 || whole.ptr[i - 1] == '\n');
+	return n;
+}
+
 static enum smtp_body scan_pieces(struct slice s, size_t step, size_t *done)
 {
 	struct smtp_body_scan scan = { .in_line = false };
@@ -49,6 +59,7 @@ static enum smtp_body scan_pieces(struct slice s, size_t step, size_t *done)
 		*done += n;
 		FUZZ_CHECK(result != SMTP_BODY_MORE || have - *done <= 2);
 	}
+	FUZZ_CHECK(result != SMTP_BODY_END || scan.stuffed == stuffed_dots(slice_take(s, *done)));
 	return result;
 }
 

@@ -21,7 +21,7 @@ static size_t before_nul(struct slice s)
  * The loop goes from line end to line end with memchr: the octets between are never touched one
  * by one. Each LF must follow a CR, each CR must precede an LF.
  */
-enum smtp_body smtp_body_scan(struct smtp_body_scan *scan, struct slice octets, size_t *forward)
+static enum smtp_body scan_lines(struct smtp_body_scan *scan, struct slice octets, size_t *forward)
 {
 	size_t n = before_nul(octets);
 	const uint8_t *start = octets.ptr, *p = start, *end;
@@ -66,6 +66,15 @@ enum smtp_body smtp_body_scan(struct smtp_body_scan *scan, struct slice octets, 
 		scan->in_line = false;
 	}
 	return nul ? SMTP_BODY_NUL : SMTP_BODY_MORE;
+}
+
+enum smtp_body smtp_body_scan(struct smtp_body_scan *scan, struct slice octets, size_t *forward)
+{
+	size_t skipped = smtp_body_skip(scan, octets);
+	enum smtp_body result = scan_lines(scan, slice_skip(octets, skipped), forward);
+
+	*forward += skipped;
+	return result;
 }
 
 /* One whole line without its end. MORE: an ordinary line, appended. */

@@ -41,6 +41,13 @@ struct smtp_body_scan {
 enum smtp_body smtp_body_scan(struct smtp_body_scan *scan, struct slice octets, size_t *forward);
 
 /*
+ * The fast part of smtp_body_scan. How many octets at the start are ordinary: whole line ends, no
+ * NUL, no line that is or may become the lone dot; scan is then what it is behind them. It may
+ * return less, and 0.
+ */
+size_t smtp_body_skip(struct smtp_body_scan *scan, struct slice octets);
+
+/*
  * For clients that may end lines with bare LF (require_crlf FALSE): lines of the body, rewritten
  * to CRLF and stuffed again, are appended to out. The message ends with a lone dot whose line
  * end, and the one before it, are of the kind that the client's DATA command had; a dot between

@@ -117,6 +117,70 @@ static void test_scan(void **state)
 	}
 }
 
+/* Ordinary lines of length octets in all, the last one whole or not. */
+static void fill(uint8_t *text, size_t length, bool in_line)
+{
+	memset(text, 'x', length);
+	for (size_t i = 7; i + 6 < length; i += 4 + i % 31)
+		memcpy(text + i, i % 3 == 0 ? "\r\n\r\n" : "\r\n..", 4);
+	memcpy(text + length - 2, in_line ? "ab" : "\r\n", 2);
+}
+
+/*
+ * What is looked at 64 octets at a time says the same as octet by octet, wherever in those 64
+ * octets something stands, and with more behind it.
+ */
+static void test_blocks(void **state)
+{
+	uint8_t text[512];
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		for (size_t length = 2; length < 200; length++) {
+			for (unsigned behind = 0; behind < 4; behind++) {
+				struct slice in = slice_of(text, length + cases[i].in.len + (behind & 1) * 130);
+				size_t at_once, singly, cut;
+				enum smtp_body result;
+
+				fill(text, length, (behind & 2) != 0);
+				memcpy(text + length, cases[i].in.ptr, cases[i].in.len);
+				memset(text + length + cases[i].in.len, 'y', 130);
+				result = feed(in, 1, 0, &singly);
+				assert_int_equal(feed(in, 1000, 1000, &at_once), result);
+				assert_int_equal(at_once, singly);
+				assert_int_equal(feed(in, 1000, length, &cut), result);
+				assert_int_equal(cut, singly);
+			}
+		}
+	}
+}
+
+/* Most of an ordinary body takes the fast way, where there is one, and no line that may be the end does. */
+static void test_skip(void **state)
+{
+	static const char *const may_end[] = { ".\r\n", ".\r", "." };
+	uint8_t text[192];
+
+	for (size_t i = 0; i < ARRAY_LEN(may_end); i++) {
+		for (size_t length = 66; length + 3 < sizeof(text); length++) {
+			struct slice end = slice_cstr(may_end[i]);
+			struct smtp_body_scan scan = { .in_line = false };
+			size_t n;
+
+			memset(text, 'x', sizeof(text));
+			memcpy(text + 40, "\r\n..", 4);
+			memcpy(text + length - 2, "\r\n", 2);
+			memcpy(text + length, end.ptr, end.len);
+			n = smtp_body_skip(&scan, slice_of(text, length + end.len));
+			assert_true(n <= length);
+#ifdef __SSE2__
+			assert_true(n >= 63);
+			assert_int_equal(scan.stuffed, 1);
+#endif
+			assert_int_equal(scan.in_line, n != 0 && n != length);
+		}
+	}
+}
+
 /* Never may the final dot line go out before all of it was read. */
 static void test_end_is_held_back(void **state)
 {
@@ -240,6 +304,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_scan),
+		cmocka_unit_test(test_blocks),
+		cmocka_unit_test(test_skip),
 		cmocka_unit_test(test_end_is_held_back),
 		cmocka_unit_test(test_normalize),
 		cmocka_unit_test(test_chunk),
