@@ -33,6 +33,7 @@ struct loop *loop_create(struct clock *clock)
 	loop->now = clock->monotonic_ms(clock);
 	slab_init(&loop->stacks, CO_STACK_SIZE, CO_GUARD_SIZE, 32, LOOP_STACKS_WARM, LOOP_STACKS_MAX);
 	slab_init(&loop->chunks, STREAM_CHUNK, 0, 64, LOOP_CHUNKS_WARM, LOOP_CHUNKS_MAX);
+	slab_init(&loop->large_chunks, STREAM_LARGE_CHUNK, 0, 8, LOOP_LARGE_WARM, LOOP_LARGE_MAX);
 	signal(SIGPIPE, SIG_IGN);
 	loop_of_process = loop;
 	return loop;
@@ -54,6 +55,7 @@ void loop_free(struct loop **loopp)
 	heap_release(&loop->timers);
 	slab_release(&loop->stacks);
 	slab_release(&loop->chunks);
+	slab_release(&loop->large_chunks);
 	close(loop->epoll_fd);
 	if (loop_of_process == loop)
 		loop_of_process = NULL;

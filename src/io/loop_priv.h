@@ -18,6 +18,8 @@ struct stream;
 #define LOOP_STACKS_MAX 65536		/* coroutines */
 #define LOOP_CHUNKS_WARM 64		/* free stream buffers whose pages are kept: 1 MiB */
 #define LOOP_CHUNKS_MAX 16384		/* stream buffers: 256 MiB */
+#define LOOP_LARGE_WARM 8		/* the large ones: 1 MiB */
+#define LOOP_LARGE_MAX 128		/* 16 MiB; who gets none makes do with a small one */
 #define LOOP_PIPES_MAX 64		/* relays that splice at the same time; two a relay at most */
 #define LOOP_PIPES_WARM 8		/* free pipes kept open */
 #define LOOP_LOG_HOLD_MS 10		/* log lines wait for company, this long after the last that went */
@@ -61,7 +63,7 @@ struct loop {
 	struct switch_point main;	/* the worker's own stack, while a coroutine runs */
 	void (*leaf)(void *);		/* asked of the main stack by a coroutine */
 	void *leaf_arg;
-	struct slab stacks, chunks;
+	struct slab stacks, chunks, large_chunks;
 	struct pipe_pair pipes[LOOP_PIPES_WARM];
 	unsigned n_pipes_free, n_pipes;	/* open and free; open at all */
 	void (*on_wait)(void *arg, struct co *co);

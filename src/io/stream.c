@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define REST_MAX 64u	/* so few octets are moved rather than let them shorten the next read */
+
 /* Opening and closing. */
 
 struct stream *stream_open_ready(struct loop *loop, int fd, unsigned ready)
@@ -50,10 +52,24 @@ struct stream *stream_open(struct loop *loop, int fd)
 	return stream_open_ready(loop, fd, LOOP_WRITE);
 }
 
+static int borrow(struct stream *s, struct stream_buffer *b, bool large)
+{
+	*b = (struct stream_buffer){ 0 };
+	if (large) {
+		b->chunk = slab_get(&s->loop->large_chunks);
+		b->size = STREAM_LARGE_CHUNK;
+	}
+	if (b->chunk == NULL) {
+		b->chunk = slab_get(&s->loop->chunks);
+		b->size = STREAM_CHUNK;
+	}
+	return b->chunk == NULL ? -ENOMEM : 0;
+}
+
 static void give_back(struct stream *s, struct stream_buffer *b)
 {
 	if (b->chunk != NULL)
-		slab_put(&s->loop->chunks, b->chunk);
+		slab_put(b->size == STREAM_CHUNK ? &s->loop->chunks : &s->loop->large_chunks, b->chunk);
 	*b = (struct stream_buffer){ 0 };
 }
 
@@ -116,22 +132,25 @@ int stream_error(const struct stream *s)
 
 /* Reading. */
 
+static void move_to_front(struct stream_buffer *b)
+{
+	memmove(b->chunk, b->chunk + b->start, buffered(b));
+	b->end -= b->start;
+	b->start = 0;
+}
+
 /* Make room behind the octets, moving them only when there is none. */
 static int make_room(struct stream *s)
 {
 	struct stream_buffer *b = &s->in;
 
-	if (b->chunk == NULL) {
-		b->chunk = slab_get(&s->loop->chunks);
-		return b->chunk == NULL ? -ENOMEM : 0;
-	}
-	if (b->end < STREAM_CHUNK)
+	if (b->chunk == NULL)
+		return borrow(s, b, s->bulk);
+	if (b->end < b->size)
 		return 0;
 	if (b->start == 0)
 		return -ENOBUFS;
-	memmove(b->chunk, b->chunk + b->start, buffered(b));
-	b->end -= b->start;
-	b->start = 0;
+	move_to_front(b);
 	return 0;
 }
 
@@ -143,6 +162,7 @@ static ssize_t note_read(struct stream *s, ssize_t n, size_t asked, unsigned wan
 		s->octets_in += (uint64_t)n;
 		s->fresh = true;
 		s->read_want = LOOP_READ;
+		s->bulk = s->in.end == s->in.size;
 		if (s->ops->splices && (size_t)n < asked && (s->watch.ready & LOOP_HUP) == 0)
 			s->watch.ready &= ~LOOP_READ;
 		return n;
@@ -176,7 +196,7 @@ ssize_t stream_read_some(struct stream *s, size_t max)
 	err = make_room(s);
 	if (err < 0)
 		return err;
-	room = STREAM_CHUNK - s->in.end;
+	room = s->in.size - s->in.end;
 	if (room > max)
 		room = max;
 	n = s->ops->read(s->self, s->in.chunk + s->in.end, room, &want);
@@ -186,7 +206,7 @@ ssize_t stream_read_some(struct stream *s, size_t max)
 
 ssize_t stream_fill_now(struct stream *s)
 {
-	ssize_t n = s->fresh ? 1 : stream_read_some(s, STREAM_CHUNK);
+	ssize_t n = s->fresh ? 1 : stream_read_some(s, SIZE_MAX);
 
 	if (n == 0)
 		return -EPIPE;
@@ -201,6 +221,21 @@ struct slice stream_peek(const struct stream *s)
 	return slice_of(s->in.chunk == NULL ? NULL : s->in.chunk + s->in.start, buffered(&s->in));
 }
 
+/* Few octets are left far behind: to the front, and into a large buffer where bulk comes. */
+static void move_rest(struct stream *s)
+{
+	struct stream_buffer old = s->in;
+
+	if (!s->bulk || old.size != STREAM_CHUNK || borrow(s, &s->in, true) < 0) {
+		s->in = old;
+		move_to_front(&s->in);
+		return;
+	}
+	memcpy(s->in.chunk, old.chunk + old.start, buffered(&old));
+	s->in.end = (unsigned)buffered(&old);
+	give_back(s, &old);
+}
+
 void stream_consume(struct stream *s, size_t n)
 {
 	assert(n <= buffered(&s->in));
@@ -210,6 +245,8 @@ void stream_consume(struct stream *s, size_t n)
 	s->in.start += (unsigned)n;
 	if (buffered(&s->in) == 0)
 		give_back(s, &s->in);
+	else if (buffered(&s->in) <= REST_MAX && s->in.start >= s->in.size / 2)
+		move_rest(s);
 }
 
 bool stream_at_eof(const struct stream *s)
@@ -270,16 +307,10 @@ static int queue(struct stream *s, struct slice octets)
 		return -ENOSPC;
 	if (octets.len == 0)
 		return 0;
-	if (b->chunk == NULL) {
-		b->chunk = slab_get(&s->loop->chunks);
-		if (b->chunk == NULL)
-			return -ENOMEM;
-	}
-	if (octets.len > STREAM_CHUNK - b->end) {
-		memmove(b->chunk, b->chunk + b->start, buffered(b));
-		b->end -= b->start;
-		b->start = 0;
-	}
+	if (b->chunk == NULL && borrow(s, b, false) < 0)
+		return -ENOMEM;
+	if (octets.len > STREAM_CHUNK - b->end)
+		move_to_front(b);
 	memcpy(b->chunk + b->end, octets.ptr, octets.len);
 	b->end += (unsigned)octets.len;
 	link_unsent(s);
@@ -463,5 +494,5 @@ int stream_peer(const struct stream *s, struct endpoint *out)
 
 size_t stream_pool_in_use(const struct loop *loop)
 {
-	return loop->chunks.in_use;
+	return loop->chunks.in_use + loop->large_chunks.in_use;
 }

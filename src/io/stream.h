@@ -2,7 +2,8 @@
 /*
  * A stream: one side's byte channel, over a transport (a plain socket; TLS fits in at the same
  * place without a proxy noticing), with a read buffer and a write buffer that are borrowed from
- * the worker's pool and given back when empty. An idle stream holds only its struct.
+ * the worker's pool and given back when empty. An idle stream holds only its struct. Who filled a
+ * read buffer with one read gets a large one next, as long as there are any.
  *
  * Reading: stream_fill() waits for more octets; stream_peek() shows what is buffered;
  * stream_consume() drops what was dealt with. What was peeked stays valid until the next
@@ -36,6 +37,7 @@ struct loop;
 struct loop_watch;
 
 #define STREAM_CHUNK (16u * 1024u)	/* octets of a borrowed buffer */
+#define STREAM_LARGE_CHUNK (128u * 1024u)	/* of a read buffer while octets come in bulk */
 
 /*
  * What carries the octets. Calls never block: they return octets moved, 0 for end of file
@@ -129,6 +131,6 @@ int stream_local(const struct stream *s, struct endpoint *out);
 int stream_peer(const struct stream *s, struct endpoint *out);
 
 /* Bounds of the worker's pool of chunks: returned by all streams together when idle. */
-size_t stream_pool_in_use(const struct loop *loop);	/* chunks */
+size_t stream_pool_in_use(const struct loop *loop);	/* chunks of either size */
 
 #endif

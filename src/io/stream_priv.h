@@ -9,7 +9,7 @@
 /* A borrowed chunk and what is in it; chunk is NULL while there is nothing. */
 struct stream_buffer {
 	uint8_t *chunk;
-	unsigned start, end;
+	unsigned start, end, size;
 };
 
 struct stream {
@@ -21,6 +21,7 @@ struct stream {
 	unsigned read_want, write_want;	/* the readiness that lets the transport's call go on */
 	int read_error, write_error;
 	bool eof, fresh;		/* fresh: octets came that no fill has reported yet */
+	bool bulk;			/* the last read filled its buffer */
 	uint64_t octets_in, octets_out;
 	struct stream_idler *idler;	/* while nobody converses on it */
 	/* In the list of the coroutine that queued the octets of out. */

@@ -55,7 +55,7 @@ ssize_t stream_fill(struct stream *s, deadline_t deadline)
 
 	if (err < 0)
 		return err;
-	while (!s->fresh && (n = stream_read_some(s, STREAM_CHUNK)) == -EAGAIN) {
+	while (!s->fresh && (n = stream_read_some(s, SIZE_MAX)) == -EAGAIN) {
 		err = stream_wait_news(s, deadline);
 		if (err < 0)
 			return err;
@@ -96,9 +96,9 @@ static bool can_fill(struct stream *s)
 		return true;
 	if (!stream_can_read(s))
 		return false;
-	if (s->in.chunk != NULL && s->in.end == STREAM_CHUNK)
+	if (s->in.chunk != NULL && s->in.end == s->in.size)
 		return true;
-	return stream_read_some(s, STREAM_CHUNK) != -EAGAIN;
+	return stream_read_some(s, SIZE_MAX) != -EAGAIN;
 }
 
 static int look(struct stream_wait *set, size_t n)

@@ -100,7 +100,7 @@ enum smtp_body smtp_body_normalize(struct smtp_body_scan *scan, struct slice oct
 {
 	*used = 0;
 	for (;;) {
-		struct slice rest = slice_skip(octets, *used);
+		struct slice rest = slice_take(slice_skip(octets, *used), SMTP_BODY_LINE_MAX);
 		size_t lf = slice_index(rest, '\n');
 		struct slice line = slice_take(rest, lf);
 		bool lf_only = true;
@@ -116,7 +116,9 @@ enum smtp_body smtp_body_normalize(struct smtp_body_scan *scan, struct slice oct
 			cr = slice_index(sure, '\r');
 			if (before_nul(sure) < cr)
 				return SMTP_BODY_NUL;
-			return cr < sure.len ? SMTP_BODY_BARE_CR : SMTP_BODY_MORE;
+			if (cr < sure.len)
+				return SMTP_BODY_BARE_CR;
+			return rest.len == SMTP_BODY_LINE_MAX ? SMTP_BODY_LINE_TOO_LONG : SMTP_BODY_MORE;
 		}
 		if (line.len > 0 && line.ptr[line.len - 1] == '\r') {
 			line.len--;

@@ -21,10 +21,12 @@ enum smtp_body {
 	SMTP_BODY_BARE_LF,
 	SMTP_BODY_NUL,
 	SMTP_BODY_AMBIGUOUS_END,	/* a lone dot between line ends of different kinds */
-	SMTP_BODY_LINE_TOO_LONG,	/* normalizing only: a line that does not fit the buffer */
+	SMTP_BODY_LINE_TOO_LONG,	/* normalizing only, since it takes whole lines */
 	SMTP_BODY_COUNT
 };
 extern const char *const smtp_body_reasons[SMTP_BODY_COUNT];	/* "body-bare-lf" */
+
+#define SMTP_BODY_LINE_MAX 16383	/* octets of a line to normalize, with its end: any read buffer holds it */
 
 struct smtp_body_scan {
 	bool in_line;			/* the next octet does not start a line */
@@ -52,7 +54,7 @@ size_t smtp_body_skip(struct smtp_body_scan *scan, struct slice octets);
  * to CRLF and stuffed again, are appended to out. The message ends with a lone dot whose line
  * end, and the one before it, are of the kind that the client's DATA command had; a dot between
  * mixed line ends is refused, since it would be an end for one reader and text for another.
- * *used octets are done with. out takes at most STREAM_CHUNK more octets per call.
+ * *used octets are done with. out takes at most twice the octets per call.
  */
 enum smtp_body smtp_body_normalize(struct smtp_body_scan *scan, struct slice octets, size_t *used,
 				   struct buffer *out);

@@ -11,7 +11,7 @@
 
 #include <errno.h>
 
-#define NORMALIZED_MAX (2 * STREAM_CHUNK + 64)	/* LF becomes CRLF: at most twice the octets */
+#define NORMALIZED_MAX (2 * STREAM_LARGE_CHUNK + 64)	/* LF becomes CRLF: at most twice the octets */
 
 struct transfer {
 	struct smtp_body_scan scan;
@@ -163,8 +163,6 @@ static co_waits int pass_buffered(struct smtp *s, struct transfer *t, enum smtp_
 		if (*result <= SMTP_BODY_END)
 			err = send_on(s, t, buffer_slice(&t->normalized));
 		buffer_clear(&t->normalized);
-		if (*result == SMTP_BODY_MORE && stream_peek(s->proxy->client).len - used >= STREAM_CHUNK - 1)
-			*result = SMTP_BODY_LINE_TOO_LONG;
 	}
 	stream_consume(s->proxy->client, used);
 	return err;

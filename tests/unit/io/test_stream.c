@@ -212,6 +212,44 @@ static void a_full_buffer_is_an_error(void **state)
 	assert_true(done);
 }
 
+/* Who sends in bulk is read in larger pieces, and what is left of one does not shorten the next read. */
+static void read_in_bulk(void *arg)
+{
+	size_t done = 0, largest = 0;
+
+	while (stream_fill(near, DEADLINE_NEVER) > 0) {
+		struct slice octets = stream_peek(near);
+		size_t n = octets.len > 3 ? octets.len - 3 : octets.len;
+
+		for (size_t i = 0; i < n; i++)
+			assert_int_equal(octets.ptr[i], (uint8_t)((done + i) % 251));
+		if (octets.len > largest)
+			largest = octets.len;
+		done += n;
+		stream_consume(near, n);
+	}
+	done += stream_peek(near).len;
+	stream_consume(near, stream_peek(near).len);
+	assert_int_equal(stream_pool_in_use(loop), 0);
+	*(size_t *)arg = done;
+	assert_true(largest > 2 * STREAM_CHUNK);
+}
+
+static void bulk_is_read_in_large_pieces(void **state)
+{
+	static uint8_t text[150000];
+	int size = 4 * (int)sizeof(text);
+	size_t done = 0;
+
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = (uint8_t)(i % 251);
+	assert_int_equal(setsockopt(far, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+	assert_int_equal(write(far, text, sizeof(text)), sizeof(text));
+	far_closes();
+	run(read_in_bulk, &done);
+	assert_int_equal(done, sizeof(text));
+}
+
 static void fill_without_waiting(void *arg)
 {
 	assert_int_equal(stream_fill_now(near), 0);
@@ -749,6 +787,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(eof_wakes, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_octet_at_a_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_full_buffer_is_an_error, setup, teardown),
+		cmocka_unit_test_setup_teardown(bulk_is_read_in_large_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(fill_now, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_busy_peer_does_not_keep_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(writing, setup, teardown),

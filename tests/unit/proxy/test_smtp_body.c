@@ -300,6 +300,29 @@ static void test_chunk(void **state)
 	}
 }
 
+/* A line is too long or not, whatever stands behind it in the same buffer. */
+static void test_normalize_long_lines(void **state)
+{
+	static uint8_t text[SMTP_BODY_LINE_MAX + 1000];
+	static const size_t ends[] = { SMTP_BODY_LINE_MAX - 1, SMTP_BODY_LINE_MAX };
+
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		for (size_t behind = 0; behind < sizeof(text) - ends[i]; behind += 333) {
+			struct smtp_body_scan scan = { .lf_client = false };
+			struct buffer out = BUFFER_INIT(1 << 16);
+			bool fits = ends[i] < SMTP_BODY_LINE_MAX;
+			size_t used;
+
+			memset(text, 'x', sizeof(text));
+			text[ends[i]] = '\n';
+			assert_int_equal(smtp_body_normalize(&scan, slice_of(text, ends[i] + 1 + behind), &used, &out),
+					 fits ? SMTP_BODY_MORE : SMTP_BODY_LINE_TOO_LONG);
+			assert_int_equal(used, fits ? ends[i] + 1 : 0);
+			buffer_release(&out);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -309,6 +332,7 @@ int main(void)
 		cmocka_unit_test(test_end_is_held_back),
 		cmocka_unit_test(test_normalize),
 		cmocka_unit_test(test_chunk),
+		cmocka_unit_test(test_normalize_long_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
