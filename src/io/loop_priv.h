@@ -22,7 +22,7 @@ struct stream;
 #define LOOP_LARGE_MAX 128		/* 16 MiB; who gets none makes do with a small one */
 #define LOOP_PIPES_MAX 64		/* relays that splice at the same time; two a relay at most */
 #define LOOP_PIPES_WARM 8		/* free pipes kept open */
-#define LOOP_LOG_HOLD_MS 10		/* log lines wait for company, this long after the last that went */
+#define LOOP_LOG_HOLD_MS 25		/* log lines wait for company, this long after the last that went */
 #define CO_BUDGET (64u * 1024u)		/* octets moved without waiting, then others run */
 
 struct co {

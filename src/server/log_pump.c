@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PAUSE_MS 30		/* between two readings of a busy source */
+#define PAUSE_MS 20		/* a source that has more within that time is left alone for that time */
 #define ROOM_OCTETS 65536u
 #define READS_A_TURN 4u
 
@@ -19,6 +19,7 @@ struct source {
 	struct source *next;
 	int fd;
 	bool resting;
+	int64_t read_at;	/* ms */
 	size_t kept;		/* octets of an unfinished line */
 	char line[PIPE_BUF];
 };
@@ -146,6 +147,7 @@ static void on_source(void *arg, int fd, short revents)
 {
 	struct log_pump *p = arg;
 	struct source *s = p->sources;
+	int64_t before, now = poller_now();
 	bool more = true;
 
 	while (s != NULL && s->fd != fd)
@@ -157,9 +159,14 @@ static void on_source(void *arg, int fd, short revents)
 		set_events(p);
 		return;
 	}
+	before = s->read_at;
+	s->read_at = now;
 	for (unsigned i = 0; more && i < READS_A_TURN; i++)
 		if (!source_read(p, s, &more, 0))
 			return;
+	/* The end of a pause is a wake-up too, which pays only where lines come in numbers. */
+	if (now - before >= PAUSE_MS)
+		return;
 	s->resting = true;
 	poller_events(p->poller, fd, 0);
 	if (p->rest.at_ms == 0) {

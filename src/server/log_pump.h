@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Everybody's log lines, from their pipes to the supervisor's standard error. It waits a moment
- * between readings, so that lines come in many at a time; and when nobody reads standard error
+ * between readings of a busy source, so that lines come in many at a time; and when nobody reads standard error
  * it stops reading, so that the writers count what they drop instead of us waiting.
  */
 #ifndef SALLYPORT_SERVER_LOG_PUMP_H
