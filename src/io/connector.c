@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -45,9 +46,9 @@ static int set(int fd, int level, int name, int value)
 static int set_options(int fd, const struct connect_request *r)
 {
 	bool v6 = r->remote.ip.family == AF_INET6;
-	int err = 0;
+	int err = set(fd, SOL_TCP, TCP_NODELAY, 1);
 
-	if (r->transparent)
+	if (err == 0 && r->transparent)
 		err = v6 ? set(fd, SOL_IPV6, IPV6_TRANSPARENT, 1) : set(fd, SOL_IP, IP_TRANSPARENT, 1);
 	if (err == 0 && r->mark != 0)
 		err = set(fd, SOL_SOCKET, SO_MARK, (int)r->mark);

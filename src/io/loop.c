@@ -145,17 +145,27 @@ int loop_watch_listen(struct loop *loop, struct loop_watch *watch, bool exclusiv
 	return watch_add(loop, watch, exclusive ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN);
 }
 
-/* The kernel would drop the registration when the descriptor is closed, but only if no other
- * process holds a copy of it; then its events would come for a watch that is gone. */
-void loop_watch_remove(struct loop *loop, struct loop_watch *watch)
+static void watch_forget(struct loop *loop, const struct loop_watch *watch)
 {
-	if (watch->fd < 0 || epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL) < 0)
-		return;
 	loop->n_watches--;
 	for (int i = loop->next_event; i < loop->n_events; i++) {
 		if (loop->events[i].data.ptr == watch)
 			loop->events[i].data.ptr = NULL;
 	}
+}
+
+void loop_watch_remove(struct loop *loop, struct loop_watch *watch)
+{
+	if (watch->fd >= 0 && epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL) == 0)
+		watch_forget(loop, watch);
+}
+
+/* If another process held a copy, events would come for a watch that is gone. */
+void loop_watch_close(struct loop *loop, struct loop_watch *watch)
+{
+	close(watch->fd);
+	watch->fd = -1;
+	watch_forget(loop, watch);
 }
 
 static unsigned ready_of(uint32_t events)

@@ -59,6 +59,9 @@ int loop_watch_add(struct loop *loop, struct loop_watch *watch) MUST_CHECK;
 /* Level triggered and readable only, optionally EPOLLEXCLUSIVE: listeners. */
 int loop_watch_listen(struct loop *loop, struct loop_watch *watch, bool exclusive) MUST_CHECK;
 void loop_watch_remove(struct loop *loop, struct loop_watch *watch);
+/* Close a registered watch's descriptor, which ends the registration too, if no other process
+ * holds a copy of it. */
+void loop_watch_close(struct loop *loop, struct loop_watch *watch);
 
 /* For torture tests: fn(arg, co) is called each time that co is about to wait. */
 void loop_on_wait(struct loop *loop, void (*fn)(void *arg, struct co *co), void *arg);

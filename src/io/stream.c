@@ -10,8 +10,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -22,7 +20,7 @@
 struct stream *stream_open_ready(struct loop *loop, int fd, unsigned ready)
 {
 	struct stream *s = calloc(1, sizeof(*s));
-	int err, on = 1;
+	int err;
 
 	if (s == NULL)
 		return NULL;
@@ -39,9 +37,6 @@ struct stream *stream_open_ready(struct loop *loop, int fd, unsigned ready)
 		errno = -err;
 		return NULL;
 	}
-	/* We send whole messages; holding one back for more would only delay it. Not every socket
-	 * of the tests is TCP. */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	return s;
 }
 
@@ -85,8 +80,7 @@ void stream_close(struct stream **sp)
 	give_back(s, &s->in);
 	give_back(s, &s->out);
 	stream_unlink_unsent(s);
-	loop_watch_remove(s->loop, &s->watch);
-	close(s->watch.fd);
+	loop_watch_close(s->loop, &s->watch);
 	free(s);
 }
 

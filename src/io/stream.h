@@ -54,8 +54,9 @@ struct transport_ops {
 	bool encrypts;						/* nobody on the way can read them */
 };
 
-/* A stream on a connected, non-blocking socket, which it owns from then on. NULL: errno; the
- * descriptor is then still the caller's. */
+/* A stream on a connected, non-blocking socket, which it owns from then on; no other process may
+ * hold a copy. A TCP socket has TCP_NODELAY: we send whole messages, and holding one back for more
+ * would only delay it. NULL: errno; the descriptor is then still the caller's. */
 struct stream *stream_open(struct loop *loop, int fd);
 
 /* Put another transport on top (STARTTLS); self is owned. Refused with -EBUSY while octets are

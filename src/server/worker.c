@@ -102,11 +102,17 @@ static unsigned connections(const struct worker *w)
 	return w->env.n_sessions + w->env.n_arrivals;
 }
 
-static int local_endpoint(int fd, struct endpoint *out)
+/* The original destination, which the listener knows unless it is transparent or for any address. */
+static int local_endpoint(const struct worker_listener *l, int fd, struct endpoint *out)
 {
+	static const struct ip_addr any = { 0 };
 	struct sockaddr_storage sa;
 	socklen_t len = sizeof(sa);
 
+	if (!l->transparent && memcmp(l->at.ip.octets, any.octets, sizeof(any.octets)) != 0) {
+		*out = l->at;
+		return 0;
+	}
 	if (getsockname(fd, (struct sockaddr *)&sa, &len) != 0)
 		return -errno;
 	return endpoint_from_sockaddr(&sa, out);
@@ -120,7 +126,7 @@ static void on_connection(void *arg, int fd, const struct endpoint *peer)
 			     .icmp_type = -1, .icmp_code = -1 };
 
 	session_records_accepted(&w->records);
-	if (local_endpoint(fd, &flow.dst) != 0) {	/* gone already */
+	if (local_endpoint(l, fd, &flow.dst) != 0) {	/* gone already */
 		session_records_refused(&w->records);
 		close(fd);
 		return;
