@@ -3,6 +3,10 @@
  * Accepting. The socket is level triggered, so nothing is lost by stopping early. How many are
  * taken a turn follows the load: one while connections come singly, which saves the accept that
  * would only say EAGAIN, doubling while there were more.
+ *
+ * Of the workers that wait, the kernel always wakes the one that came first, so that one after
+ * the other all connections would be the same worker's; hence each goes to the end of that line
+ * after some connections.
  */
 #include "io/listener.h"
 
@@ -15,6 +19,7 @@
 #include <unistd.h>
 
 #define BATCH_MAX 16u
+#define TURN 8u			/* connections, then it is another worker's turn */
 #define PAUSE_MS 100		/* after descriptors ran out */
 
 struct listener {
@@ -23,7 +28,7 @@ struct listener {
 	struct loop *loop;
 	listener_fn on_connection;
 	void *arg;
-	unsigned batch;
+	unsigned batch, taken;
 	bool armed, exhausted;
 	bool busy, freed;		/* inside on_ready; freed there */
 };
@@ -60,6 +65,14 @@ static bool accept_one(struct listener *l)
 	return true;
 }
 
+static void watch_again(struct listener *l)
+{
+	int err = loop_watch_listen(l->loop, &l->watch, true);
+
+	if (err < 0)
+		pause_accepting(l, -err);
+}
+
 static void on_ready(struct loop_watch *watch)
 {
 	struct listener *l = (struct listener *)watch;
@@ -69,6 +82,12 @@ static void on_ready(struct loop_watch *watch)
 	while (l->armed && n < l->batch && accept_one(l))
 		n++;
 	l->busy = false;
+	l->taken += n;
+	if (l->taken >= TURN && l->armed && !l->exhausted) {
+		l->taken = 0;
+		loop_watch_remove(l->loop, &l->watch);
+		watch_again(l);
+	}
 	if (n < l->batch)
 		l->batch = l->batch > 1 ? l->batch / 2 : 1;
 	else
@@ -80,11 +99,7 @@ static void on_ready(struct loop_watch *watch)
 /* Descriptors may be there again. */
 static void on_expire(struct loop_timer *timer)
 {
-	struct listener *l = (struct listener *)((char *)timer - offsetof(struct listener, timer));
-	int err = loop_watch_listen(l->loop, &l->watch, true);
-
-	if (err < 0)
-		pause_accepting(l, -err);
+	watch_again((struct listener *)((char *)timer - offsetof(struct listener, timer)));
 }
 
 struct listener *listener_create(struct loop *loop, int fd, listener_fn on_connection, void *arg)
