@@ -17,7 +17,6 @@
 #include <stdlib.h>
 
 #define HEADER_WAIT_MS 5000
-#define SHOWN_OCTETS 64
 
 struct arrival {
 	struct session_env *env;
@@ -71,10 +70,19 @@ static co_waits int read_header(struct arrival *a, struct proxy_header *header, 
 	return 0;
 }
 
+/* Of what came instead of a header, enough to tell what it is. It may be a client's own words, so
+ * not enough to tell what they say. */
+static struct slice shown(struct slice octets)
+{
+	if (slice_starts_with(octets, SLICE("PROXY ")))
+		return slice_take(slice_take(octets, PROXY_HEADER_V1_MAX), slice_index(octets, '\r'));
+	return slice_take(octets, slice_starts_with(octets, SLICE("\r\n\r\n")) ? 16 : 4);
+}
+
 /* Health checks of load balancers come and go without a word: that is nobody's fault. */
 static void report_no_header(struct arrival *a, int err, const char *why)
 {
-	struct slice octets = slice_take(stream_peek(a->stream), SHOWN_OCTETS);
+	struct slice octets = shown(stream_peek(a->stream));
 	bool silent = err != -EBADMSG && err != -ETIMEDOUT && octets.len == 0;
 	const char *reason = err == -EBADMSG ? why : err == -ETIMEDOUT ? "timeout" : err == -ECANCELED ? "stopped" : "closed";
 

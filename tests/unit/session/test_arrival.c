@@ -223,7 +223,10 @@ static void refused(void **state)
 {
 	static const struct { const char *octets, *log; } rows[] = {
 		{ "EHLO x\r\n", "fault='client', reason='no-header', service='balanced', peer_address='AF_INET(10.0.1.7:50000)'" },
+		{ "USER bob\r\nPASS secret\r\n", "octets='USER'" },
 		{ "PROXY UNKNOWN\r\n", "reason='no-address'" },
+		{ "PROXY UNKNOWN\r\nPASS secret\r\n", "octets='PROXY UNKNOWN'" },
+		{ "\r\n\r\nxyz", "octets='\\x0d\\x0a\\x0d\\x0axyz'" },
 		{ "PROXY TCP4 10.1.2.3 192.0.2.25 40001 2525 \r\n", "reason='malformed-port'" },
 		{ HEADER("10.2.2.2"), "reason='the policy denies it', service='no', client_address='AF_INET(10.2.2.2:40001)'" },
 		{ HEADER("10.3.3.3"), "reason='no rule matches', service='None', client_address='AF_INET(10.3.3.3:40001)'" },
