@@ -12,6 +12,7 @@
 #include "base/slice.h"
 
 struct proxy;			/* session/proxy.h: one conversation */
+struct matcher;			/* policy/matcher.h */
 struct policy;
 struct policy_problems;
 
@@ -21,7 +22,7 @@ enum attribute_type {
 	ATTR_STRING,		/* struct slice */
 	ATTR_STRINGS,		/* struct string_list; a policy may give one string or a sequence */
 	ATTR_ZONES,		/* struct string_list of zone names, checked against the policy; "*" = any */
-	ATTR_MATCHER,		/* struct policy_call: a matcher by its callback; { -1, NULL } = none */
+	ATTR_MATCHER,		/* struct matcher_call */
 	ATTR_STACK,		/* not before content inspection exists: a policy that sets it is refused */
 	ATTR_TYPE_COUNT
 };
@@ -64,6 +65,11 @@ struct call_value {
 	struct slice octets;
 };
 
+static inline bool call_value_is_true(const struct call_value *v)
+{
+	return v->kind == CALL_INT ? v->number != 0 : v->kind == CALL_OCTETS && v->octets.len > 0;
+}
+
 /*
  * A native form of a hook: what the standard class does, in C. WAITS if it calls policy code.
  * Returns 0 and *result; -EBADMSG (wrong arguments); -ETIMEDOUT, -ECANCELED, ...
@@ -71,7 +77,7 @@ struct call_value {
 typedef co_waits int (*hook_native_fn)(struct proxy *proxy, const struct call_value *args,
 				       size_t n_args, struct call_value *result);
 
-/* What a table entry, a hook or a matcher calls: policy code by number, or C. */
+/* What a table entry or a hook calls: policy code by number, or C. */
 struct policy_call {
 	int32_t callback;		/* number in the policy host; -1 = none */
 	hook_native_fn native;		/* NULL = none */
@@ -80,6 +86,19 @@ struct policy_call {
 static inline bool policy_call_is_set(const struct policy_call *c)
 {
 	return c->callback >= 0 || c->native != NULL;
+}
+
+/* What a matcher attribute asks: policy code by number, or a matcher in C. */
+struct matcher_call {
+	int32_t callback;		/* -1 = none */
+	const struct matcher *matcher;	/* policy/matcher.h; NULL = none */
+};
+
+#define MATCHER_CALL_NONE ((struct matcher_call){ -1, NULL })
+
+static inline bool matcher_call_is_set(const struct matcher_call *c)
+{
+	return c->callback >= 0 || c->matcher != NULL;
 }
 
 /* An overridable method of the standard policy class. */

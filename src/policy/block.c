@@ -2,6 +2,7 @@
 /* Values of attributes, calls and table entries: from JSON, checked by their rows, into typed
  * blocks. */
 #include "policy/block_priv.h"
+#include "policy/matcher.h"
 
 #include <errno.h>
 
@@ -98,7 +99,7 @@ void attribute_store(void *block, const struct attribute *a, const union attribu
 		memcpy(at, &v->strings, sizeof(v->strings));
 		break;
 	case ATTR_MATCHER:
-		memcpy(at, &v->call, sizeof(v->call));
+		memcpy(at, &v->matcher, sizeof(v->matcher));
 		break;
 	case ATTR_STACK:
 	case ATTR_TYPE_COUNT:
@@ -111,7 +112,7 @@ union attribute_value attribute_load(const void *block, const struct attribute *
 	static const size_t sizes[] = {
 		[ATTR_INT] = sizeof(int64_t), [ATTR_BOOL] = sizeof(bool), [ATTR_STRING] = sizeof(struct slice),
 		[ATTR_STRINGS] = sizeof(struct string_list), [ATTR_ZONES] = sizeof(struct string_list),
-		[ATTR_MATCHER] = sizeof(struct policy_call), [ATTR_STACK] = 0,
+		[ATTR_MATCHER] = sizeof(struct matcher_call), [ATTR_STACK] = 0,
 	};
 	union attribute_value v = { 0 };
 
@@ -135,7 +136,7 @@ union attribute_value attribute_default(const struct attribute *a)
 		v.octets = slice_cstr(a->text);
 		break;
 	case ATTR_MATCHER:
-		v.call = (struct policy_call){ -1, NULL };
+		v.matcher = MATCHER_CALL_NONE;
 		break;
 	default:
 		break;
@@ -239,7 +240,7 @@ int attribute_read(struct block_reader *b, const struct json_path *path, const s
 	if (json_is_null(json) && a->type != ATTR_INT && a->type != ATTR_BOOL) {
 		*out = (union attribute_value){ 0 };
 		if (a->type == ATTR_MATCHER)
-			out->call = (struct policy_call){ -1, NULL };
+			out->matcher = MATCHER_CALL_NONE;
 		return 0;
 	}
 	switch (a->type) {
@@ -253,7 +254,7 @@ int attribute_read(struct block_reader *b, const struct json_path *path, const s
 	case ATTR_ZONES:
 		return read_strings(b, path, a, json, &out->strings);
 	case ATTR_MATCHER:
-		return call_read(b, path, json, &out->call);
+		return matcher_call_read(b, path, json, &out->matcher);
 	case ATTR_STACK:
 		return json_wrong(&b->json, path, "content inspection is not there yet: nothing can be stacked");
 	case ATTR_TYPE_COUNT:
@@ -303,10 +304,25 @@ static int read_native(struct block_reader *b, const struct json_path *path, con
 	return 0;
 }
 
+static int read_callback(struct block_reader *b, const struct json_path *path, const json_t *json, int32_t *out)
+{
+	int64_t number, limit = b->policy != NULL ? (int64_t)b->policy->n_callbacks + b->n_own_callbacks : 0;
+	int err;
+
+	if (limit == 0)
+		return json_wrong(&b->json, path, "calls policy code, but the policy has no callbacks");
+	err = json_member_int(&b->json, path, json, "callback", 0, limit - 1, &number);
+	if (err < 0)
+		return err;
+	b->calls_host = true;
+	*out = (int32_t)number;
+	return 0;
+}
+
 int call_read(struct block_reader *b, const struct json_path *path, const json_t *json, struct policy_call *out)
 {
 	static const char *const members[] = { "callback", "native", NULL };
-	int64_t number, limit = b->policy != NULL ? (int64_t)b->policy->n_callbacks + b->n_own_callbacks : 0;
+	struct policy_call made = { -1, NULL };
 	int err = json_want_object(&b->json, path, json, members);
 
 	if (err < 0)
@@ -315,14 +331,36 @@ int call_read(struct block_reader *b, const struct json_path *path, const json_t
 		return json_wrong(&b->json, path, "must be {\"callback\": N} or {\"native\": NAME}");
 	if (json_object_get(json, "native") != NULL)
 		return read_native(b, &(struct json_path){ path, "native", 0 }, json_object_get(json, "native"), out);
-	if (limit == 0)
-		return json_wrong(&b->json, path, "calls policy code, but the policy has no callbacks");
-	err = json_member_int(&b->json, path, json, "callback", 0, limit - 1, &number);
+	err = read_callback(b, path, json, &made.callback);
+	if (err == 0)
+		*out = made;
+	return err;
+}
+
+int matcher_call_read(struct block_reader *b, const struct json_path *path, const json_t *json, struct matcher_call *out)
+{
+	static const char *const members[] = { "callback", "matcher", NULL };
+	const struct matchers *known = b->policy != NULL ? b->policy->matchers : NULL;
+	struct matcher_call made = MATCHER_CALL_NONE;
+	int64_t number;
+	int err = json_want_object(&b->json, path, json, members);
+
 	if (err < 0)
 		return err;
-	b->calls_host = true;
-	*out = (struct policy_call){ (int32_t)number, NULL };
-	return 0;
+	if (json_object_size(json) != 1)
+		return json_wrong(&b->json, path, "must be {\"callback\": N} or {\"matcher\": N}");
+	if (json_object_get(json, "matcher") == NULL) {
+		err = read_callback(b, path, json, &made.callback);
+	} else if (known == NULL) {
+		err = json_wrong(&b->json, path, "names a matcher, but the policy has none");
+	} else {
+		err = json_member_int(&b->json, path, json, "matcher", 0, (int64_t)matchers_count(known) - 1, &number);
+		if (err == 0)
+			made.matcher = matchers_at(known, (size_t)number);
+	}
+	if (err == 0)
+		*out = made;
+	return err;
 }
 
 static int read_key(struct block_reader *b, const struct json_path *path, const struct policy_table *type,

@@ -16,7 +16,7 @@ union attribute_value {
 	int64_t number;
 	bool truth;
 	struct string_list strings;
-	struct policy_call call;
+	struct matcher_call matcher;
 };
 
 _Static_assert(sizeof(union attribute_value) == sizeof(struct slice), "{ 0 } clears all of it");
@@ -45,6 +45,8 @@ void block_set_defaults(const struct proxy_type *type, void *block, unsigned hom
 
 int attribute_read(struct block_reader *b, const struct json_path *path, const struct attribute *a,
 		   const json_t *json, union attribute_value *out) MUST_CHECK;
+int matcher_call_read(struct block_reader *b, const struct json_path *path, const json_t *json,
+		      struct matcher_call *out) MUST_CHECK;
 int call_read(struct block_reader *b, const struct json_path *path, const json_t *json,
 	      struct policy_call *out) MUST_CHECK;
 /* An array of entries as in CONFIG. deletions: "deleted" is possible. */

@@ -250,8 +250,8 @@ static int read_options(struct document_reader *d, const json_t *json)
 
 static int read_document(struct document_reader *d, const json_t *json)
 {
-	static const char *const members[] = { "format", "version", "files", "options", "instances", "zones", "configs",
-					       "services", "rules", "callbacks", NULL };
+	static const char *const members[] = { "format", "version", "files", "options", "instances", "zones", "characters",
+					       "matchers", "configs", "services", "rules", "callbacks", NULL };
 	int result = json_want_object(&d->json, NULL, json, members);
 
 	/* A document of another kind would give a hundred problems that say nothing. */
@@ -270,6 +270,9 @@ static int read_document(struct document_reader *d, const json_t *json)
 	result = worse(result, document_read_zones(d, json_object_get(json, "zones")));
 	if (result < 0)
 		return result;	/* what follows refers to zones by number */
+	result = worse(result, document_read_matchers(d, json_object_get(json, "characters"), json_object_get(json, "matchers")));
+	if (result < 0)
+		return result;	/* nor to matchers that are not there */
 	result = worse(result, document_read_configs(d, json_object_get(json, "configs")));
 	d->json.place = (struct policy_place){ NULL, 0 };
 	if (result == -ENOMEM || !json_is_array(json_object_get(json, "configs")))

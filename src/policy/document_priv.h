@@ -20,6 +20,8 @@ struct document_reader {
  * Each reads one array of the document into the policy. They go on after a wrong element, so
  * that all problems are told. 0; -EINVAL; -ENOMEM.
  */
+/* "characters" and "matchers": before the configurations that ask them. */
+int document_read_matchers(struct document_reader *d, const json_t *characters, const json_t *json) MUST_CHECK;
 int document_read_zones(struct document_reader *d, const json_t *json) MUST_CHECK;
 int document_read_configs(struct document_reader *d, const json_t *json) MUST_CHECK;
 int document_read_services(struct document_reader *d, const json_t *json) MUST_CHECK;

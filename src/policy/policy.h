@@ -112,6 +112,7 @@ struct policy {
 	const struct service *services;	size_t n_services;
 	const struct rule *rules;	size_t n_rules;
 	const struct proxy_config *const *configs;	size_t n_configs;
+	const struct matchers *matchers;	/* NULL: none */
 	uint32_t n_callbacks;			/* 0: runs without a policy host */
 	bool needs_host;			/* callbacks, or a configuration per session */
 	struct zone_tree *zone_tree;		/* private to policy/ */

@@ -17,7 +17,7 @@ _Static_assert(ARRAY_LEN(type_names) == ATTR_TYPE_COUNT, "a name for each type")
 static const size_t type_octets[] = {
 	[ATTR_INT] = sizeof(int64_t), [ATTR_BOOL] = sizeof(bool), [ATTR_STRING] = sizeof(struct slice),
 	[ATTR_STRINGS] = sizeof(struct string_list), [ATTR_ZONES] = sizeof(struct string_list),
-	[ATTR_MATCHER] = sizeof(struct policy_call), [ATTR_STACK] = 0,
+	[ATTR_MATCHER] = sizeof(struct matcher_call), [ATTR_STACK] = 0,
 };
 _Static_assert(ARRAY_LEN(type_octets) == ATTR_TYPE_COUNT, "a size for each type");
 

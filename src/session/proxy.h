@@ -139,6 +139,13 @@ int64_t proxy_wall_ms(const struct proxy *proxy);
 co_waits int proxy_call(struct proxy *proxy, const struct policy_call *call, const struct call_value *args,
 			size_t n_args, struct call_value *result) MUST_CHECK;
 
+/*
+ * Does the text fit? A matcher in C answers at once; one in policy code is called as proxy_call
+ * does, and WAITS. 1 yes, 0 no; negative: it can't tell, which must never open a gate. -EOVERFLOW
+ * (a pattern needs more steps or memory than it may have; logged) or as proxy_call.
+ */
+co_waits int proxy_match(struct proxy *proxy, const struct matcher_call *call, struct slice text) MUST_CHECK;
+
 /* The session's table: the service's, under what callbacks of this session changed. */
 const struct compiled_table *proxy_table(struct proxy *proxy, const struct policy_table *type);
 

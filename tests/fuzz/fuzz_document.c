@@ -5,6 +5,7 @@
  */
 #include "fuzz.h"
 #include "policy/decide.h"
+#include "policy/matcher.h"
 #include "policy/schema.h"
 #include "../unit/policy/sample_type.h"
 
@@ -63,9 +64,40 @@ static void check_configs(const struct policy *p)
 		FUZZ_CHECK(p->configs[i]->index == i);
 		FUZZ_CHECK(c->timeout >= 1 && c->timeout <= 1000 && c->timeout != 666);
 		FUZZ_CHECK(slice_index(c->banner, '\n') == c->banner.len);
+		FUZZ_CHECK(c->matcher.matcher == NULL || c->matcher.callback == -1);
 		FUZZ_CHECK(c->matcher.callback < (int64_t)p->n_callbacks && c->check.callback < (int64_t)p->n_callbacks);
 		table_each(c->request, see_entry, (void *)p);
 		table_each(c->response, see_entry, (void *)p);
+	}
+}
+
+struct told { unsigned times; enum matcher_answer last; };
+
+static void note(void *arg, enum matcher_answer answer, struct slice pattern)
+{
+	struct told *told = arg;
+
+	FUZZ_CHECK(answer == MATCHER_YES || answer == MATCHER_UNSURE);
+	told->times++;
+	told->last = answer;
+}
+
+/* Each has an answer, the same each time, and says which pattern left it without one. */
+static void check_matchers(const struct policy *p)
+{
+	static const struct slice texts[] = { SLICE_INIT(""), SLICE_INIT("spam@b.example"), SLICE_INIT("a\n"),
+					      SLICE_INIT("j\xc3\xb6rg\xff\xe2\x84\xaa@b.example") };
+
+	for (size_t i = 0; p->matchers != NULL && i < matchers_count(p->matchers) && i < 20; i++) {
+		for (size_t j = 0; j < ARRAY_LEN(texts); j++) {
+			struct told told = { 0 };
+			const struct matcher_witness witness = { note, &told };
+			enum matcher_answer answer = matcher_test(matchers_at(p->matchers, i), texts[j], &witness);
+
+			FUZZ_CHECK(answer <= MATCHER_UNSURE);
+			FUZZ_CHECK(answer != MATCHER_UNSURE || (told.times > 0 && told.last == MATCHER_UNSURE));
+			FUZZ_CHECK(matcher_test(matchers_at(p->matchers, i), texts[j], NULL) == answer);
+		}
 	}
 }
 
@@ -132,6 +164,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_services(p);
 		check_configs(p);
 		check_rules(p);
+		check_matchers(p);
 		policy_check_runnable(p, &problems);
 	}
 	arena_free(&arena);

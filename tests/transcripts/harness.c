@@ -125,7 +125,7 @@ static void merge_service(json_t *service, const json_t *over)
 	json_object_set_new(service, "router", router);
 }
 
-static json_t *make_document(const json_t *config, const json_t *zones, const json_t *service)
+static json_t *make_document(const json_t *config, const json_t *members, const json_t *service)
 {
 	json_error_t error;
 	json_t *document = json_pack_ex(
@@ -134,7 +134,7 @@ static json_t *make_document(const json_t *config, const json_t *zones, const js
 		"s:[{s:s,s:s,s:[i,i],s:i,s:{s:s,s:[[s,i]],s:b,s:i,s:b},s:{s:s,s:i,s:i},s:i,s:i,s:[]}],"
 		"s:[{s:i,s:i,s:i,s:[i,i],s:[i]}],s:i}",
 		"format", "sallyport-policy", "version", 1, "files", "transcript", "options", "instances", "test", "zones",
-		zones != NULL ? json_deep_copy(zones) : json_array(), "configs", config,
+		json_array(), "configs", config,
 		"services", "name", "mail", "kind", "proxy", "at", 0, 1, "config", 0,
 		"router", "type", "directed", "targets", "10.9.9.9", 25, "forge_addr", 0, "forge_port", -1, "overrideable", 0,
 		"chainer", "type", "connect", "protocol", 0, "timeout_connect", 30000,
@@ -144,18 +144,20 @@ static json_t *make_document(const json_t *config, const json_t *zones, const js
 
 	if (document == NULL)
 		fprintf(stderr, "harness: %s\n", error.text);
-	else if (service != NULL)
+	if (document != NULL && members != NULL)
+		json_object_update(document, (json_t *)members);
+	if (document != NULL && service != NULL)
 		merge_service(json_array_get(json_object_get(document, "services"), 0), service);
 	return document;
 }
 
-static int build_policy(struct harness *h, const json_t *config, const json_t *zones, const json_t *service,
+static int build_policy(struct harness *h, const json_t *config, const json_t *members, const json_t *service,
 			const struct proxy_type *type)
 {
 	const struct proxy_type *types[] = { type, NULL };
 	const struct proxy_registry registry = { types };
 	struct policy_problems problems;
-	json_t *document = make_document(config, zones, service);
+	json_t *document = make_document(config, members, service);
 	char *text = document != NULL ? json_dumps(document, 0) : NULL;
 	int err = -EINVAL;
 
@@ -170,7 +172,7 @@ static int build_policy(struct harness *h, const json_t *config, const json_t *z
 	return err;
 }
 
-int harness_init(struct harness *h, const json_t *config, const json_t *zones, const json_t *service,
+int harness_init(struct harness *h, const json_t *config, const json_t *members, const json_t *service,
 		 const struct proxy_type *type)
 {
 	memset(h, 0, sizeof(*h));
@@ -189,7 +191,7 @@ int harness_init(struct harness *h, const json_t *config, const json_t *zones, c
 		.loop = h->loop, .connector = &h->connector, .host = &h->host, .slot = "", .next_number = h->next_number,
 		.session_arena_max = SESSION_ARENA_MAX, .callback_timeout_ms = 5000, .on_end = session_ended, .owner = h,
 	};
-	return build_policy(h, config, zones, service, type);
+	return build_policy(h, config, members, service, type);
 }
 
 /* The plain octets, under another name. */

@@ -41,11 +41,11 @@ struct harness {
 };
 
 /*
- * A policy with one service for everybody: config is a CONFIG of the policy document (borrowed),
- * zones a JSON array for it, or NULL, service members over those of its SERVICE (router: over
- * those of its ROUTER), or NULL. 0, or -EINVAL with the problems on standard error.
+ * A policy with one service for everybody: config is a CONFIG of the policy document (borrowed);
+ * members go over those of the document, service over those of its SERVICE (router: over those of
+ * its ROUTER); either may be NULL. 0, or -EINVAL with the problems on standard error.
  */
-int harness_init(struct harness *h, const json_t *config, const json_t *zones, const json_t *service,
+int harness_init(struct harness *h, const json_t *config, const json_t *members, const json_t *service,
 		 const struct proxy_type *type);
 
 /* Accept a client and run until nothing moves. */

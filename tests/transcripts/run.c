@@ -33,7 +33,7 @@ struct run {
 	bool started, failed;
 	struct harness h;
 	bool have_harness;
-	json_t *config, *zones, *service;
+	json_t *config, *document, *service;
 	char client_address[64];
 	int connect_error;
 	struct octets from_proxy[2];	/* what the client ([0]) and the server ([1]) received and nobody looked at yet */
@@ -123,7 +123,7 @@ static int prepare(struct run *r)
 	if (r->have_harness)
 		return 0;
 	r->have_harness = true;
-	err = harness_init(&r->h, r->config, r->zones, r->service, &smtp_type);
+	err = harness_init(&r->h, r->config, r->document, r->service, &smtp_type);
 	r->h.connect_error = r->connect_error;
 	r->h.client_encrypted = r->client_encrypted;
 	if (err < 0)
@@ -576,6 +576,15 @@ static const struct step {
 	{ "stop", do_stop }, { "connect", do_connect },
 };
 
+/* A member of the policy document. */
+static void set_member(struct run *r, const char *name, const char *text)
+{
+	if (r->document == NULL)
+		r->document = json_object();
+	if (json_object_set_new(r->document, name, json_loads(text, 0, NULL)) < 0)
+		fail(r, "'%s' is not followed by JSON", name);
+}
+
 /* A line before the first step. Returns whether it was one. */
 static bool header_line(struct run *r, char *line)
 {
@@ -594,7 +603,11 @@ static bool header_line(struct run *r, char *line)
 	else if (!r->started && strcmp(line, "connect fails") == 0)
 		r->connect_error = -ECONNREFUSED;
 	else if (strncmp(line, "zones ", 6) == 0)
-		r->zones = json_loads(line + 6, 0, NULL);
+		set_member(r, "zones", line + 6);
+	else if (strncmp(line, "matchers ", 9) == 0)
+		set_member(r, "matchers", line + 9);
+	else if (strncmp(line, "characters ", 11) == 0)
+		set_member(r, "characters", line + 11);
 	else if (strncmp(line, "service ", 8) == 0)
 		r->service = json_loads(line + 8, 0, NULL);
 	else
@@ -738,7 +751,7 @@ static bool run_once(const char *presets, const char *directory, const char *fil
 	failed = r->failed;
 	*at_once = r->at_once;
 	json_decref(r->config);
-	json_decref(r->zones);
+	json_decref(r->document);
 	json_decref(r->service);
 	close(r->log_fd);
 	fclose(f);

@@ -57,26 +57,34 @@ static int path_of(struct proxy *proxy, const struct call_value *args, size_t n_
 }
 
 /* 1 yes, 0 no, negative: it can't tell. */
-static co_waits int ask_matcher(struct proxy *proxy, const struct policy_call *matcher, struct slice text)
+static co_waits int ask_matcher(struct proxy *proxy, const struct matcher_call *matcher, struct slice text)
+{
+	const struct matcher_call call = *matcher;
+	int answer = proxy_match(proxy, &call, text);
+
+	smtp_of(proxy)->config = proxy->config;
+	return answer;
+}
+
+/* The same of a method that the policy overrides. */
+static co_waits int ask_hook(struct proxy *proxy, const struct policy_call *hook, struct slice text)
 {
 	const struct call_value arg = { .kind = CALL_OCTETS, .octets = text };
-	struct policy_call call = *matcher;
+	struct policy_call call = *hook;
 	struct call_value result = { .kind = CALL_NONE };
 	int err = proxy_call(proxy, &call, &arg, 1, &result);
 
 	smtp_of(proxy)->config = proxy->config;
-	if (err < 0)
-		return err;
-	return result.kind == CALL_INT ? result.number != 0 : result.kind == CALL_OCTETS ? result.octets.len > 0 : 0;
+	return err < 0 ? err : call_value_is_true(&result);
 }
 
 /*
  * A matcher of what is refused: the mailbox as it goes out, and with its domain in ASCII. One that
  * is listed in either form is caught.
  */
-static co_waits int ask_about_mailbox(struct proxy *proxy, const struct policy_call *matcher, const struct smtp_path *path)
+static co_waits int ask_about_mailbox(struct proxy *proxy, const struct matcher_call *matcher, const struct smtp_path *path)
 {
-	struct policy_call call = *matcher;
+	const struct matcher_call call = *matcher;
 	struct slice domain;
 	uint8_t *text;
 	int err = ask_matcher(proxy, &call, path->mailbox);
@@ -120,7 +128,7 @@ co_waits int smtp_check_sender(struct proxy *proxy, const struct call_value *arg
 
 	if (err < 0)
 		return err;
-	if (policy_call_is_set(&c->sender_matcher)) {
+	if (matcher_call_is_set(&c->sender_matcher)) {
 		err = ask_about_mailbox(proxy, &c->sender_matcher, &path);
 		if (err < 0)
 			return refuse_for_now(proxy, result, path.mailbox, err);
@@ -173,7 +181,7 @@ static co_waits int check_zone(struct proxy *proxy)
 	if (zone == NULL)
 		return 0;
 	if (c->zone_check_hook.callback >= 0)
-		return ask_matcher(proxy, &c->zone_check_hook, slice_cstr(zone->name));
+		return ask_hook(proxy, &c->zone_check_hook, slice_cstr(zone->name));
 	return zone_may_relay(c, zone);
 }
 
@@ -237,7 +245,7 @@ static int domain_of(struct proxy *proxy, struct slice email, struct slice *doma
 static bool is_own_postmaster(const struct smtp_config *c, struct slice email)
 {
 	return slice_equal_nocase(email, SLICE("postmaster")) &&
-	       (c->relay_domains.count > 0 || policy_call_is_set(&c->relay_domains_matcher));
+	       (c->relay_domains.count > 0 || matcher_call_is_set(&c->relay_domains_matcher));
 }
 
 co_waits int smtp_relay_check(struct proxy *proxy, const struct call_value *args, size_t n_args,
@@ -263,7 +271,7 @@ co_waits int smtp_relay_check(struct proxy *proxy, const struct call_value *args
 		return verdict(result, is_own_postmaster(c, args[0].octets));
 	if (domain_fits(&c->relay_domains_ascii, domain))
 		return verdict(result, 1);
-	if (!policy_call_is_set(&c->relay_domains_matcher) || is_literal(domain))
+	if (!matcher_call_is_set(&c->relay_domains_matcher) || is_literal(domain))
 		return verdict(result, 0);
 	err = ask_matcher(proxy, &c->relay_domains_matcher, domain);
 	if (err == -ECANCELED || err == -ENOMEM)
@@ -280,7 +288,7 @@ static co_waits int check_relay(struct proxy *proxy, struct slice email)
 	int err;
 
 	if (c->relay_check_hook.callback >= 0)
-		return ask_matcher(proxy, &c->relay_check_hook, email);
+		return ask_hook(proxy, &c->relay_check_hook, email);
 	err = smtp_relay_check(proxy, &arg, 1, &result);
 	return err < 0 ? err : result.number != 0;
 }
@@ -312,7 +320,7 @@ co_waits int smtp_check_recipient(struct proxy *proxy, const struct call_value *
 			return refuse(proxy, result, "554", "5.7.1 Relaying denied", "Relaying denied", path.mailbox);
 	}
 	c = smtp_config_of(proxy);
-	if (policy_call_is_set(&c->recipient_matcher)) {
+	if (matcher_call_is_set(&c->recipient_matcher)) {
 		err = ask_about_mailbox(proxy, &c->recipient_matcher, &path);
 		if (err < 0)
 			return refuse_for_now(proxy, result, path.mailbox, err);

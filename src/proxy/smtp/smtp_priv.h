@@ -45,7 +45,7 @@ struct smtp_config {
 	bool send_xclient;
 	struct string_list accept_xclient_zones;
 	struct string_list relay_zones, relay_domains;
-	struct policy_call relay_domains_matcher, sender_matcher, recipient_matcher;
+	struct matcher_call relay_domains_matcher, sender_matcher, recipient_matcher;
 	struct policy_call request_stack;
 	struct policy_call relay_check_hook, zone_check_hook, generate_received_hook, request_stack_hook;
 	struct compiled_table *request, *response, *extensions;

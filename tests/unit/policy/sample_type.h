@@ -11,7 +11,7 @@ struct sample_config {
 	struct slice banner;
 	struct string_list domains;
 	struct string_list zones;
-	struct policy_call matcher;
+	struct matcher_call matcher;
 	struct policy_call check;
 	struct compiled_table *request;
 	struct compiled_table *response;

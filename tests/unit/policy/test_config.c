@@ -85,7 +85,7 @@ static void defaults_are_those_of_the_rows(void **state)
 	assert_true(c->strict);
 	assert_true(slice_is(c->banner, "hello"));
 	assert_int_equal(c->domains.count, 0);
-	assert_false(policy_call_is_set(&c->matcher));
+	assert_false(matcher_call_is_set(&c->matcher));
 	assert_ptr_equal(c->check.native, sample_check_native);
 	assert_int_equal(c->check.callback, -1);
 	assert_null(table_find(c->request, SLICE("MAIL"), SLICE("")));
@@ -105,7 +105,7 @@ static void values_of_each_type(void **state)
 	assert_true(slice_is(c->domains.items[1], "b\n"));
 	assert_int_equal(c->zones.count, 1);
 	assert_int_equal(c->matcher.callback, 1);
-	assert_null(c->matcher.native);
+	assert_null(c->matcher.matcher);
 }
 
 static void numbers_and_truths_mix_as_in_policies(void **state)
