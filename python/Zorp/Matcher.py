@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Matchers: does a string fit? They run in the policy host, as callbacks."""
+"""Matchers: does a string fit?
+
+The stock ones are compiled into the policy document and run in the engine, where their patterns are
+of the common ground of re and the engine (sallyport/regexp.py); what checkMatch does here is then
+what the engine does there. All others run in the policy host, as callbacks."""
 
 import os as _os
 import re as _re
@@ -103,14 +107,21 @@ class RegexpMatcher(AbstractMatcher):
             raise _Refused("%s: %s must be a list of patterns, not %s" % (type(self).__name__, what, _shown(patterns)))
         return [_compiled(p, flags) for p in patterns]
 
+    def _lists(self):
+        return self.match, self.ignore
+
     def checkMatch(self, str):
-        for pattern in self.match:
-            if pattern.search(str):
-                if any(i.search(str) for i in self.ignore):
-                    return False
-                _log(None, CORE_POLICY, 4, "Regexp matcher match; pattern='%s', str='%s'", (pattern.pattern, str))
-                return True
-        return False
+        return _search(*self._lists(), str)
+
+
+def _search(match, ignore, text):
+    for pattern in match:
+        if pattern.search(text):
+            if any(i.search(text) for i in ignore):
+                return False
+            _log(None, CORE_POLICY, 4, "Regexp matcher match; pattern='%s', str='%s'", (pattern.pattern, text))
+            return True
+    return False
 
 
 def _compiled(pattern, flags):
@@ -123,7 +134,8 @@ def _compiled(pattern, flags):
 
 
 class RegexpFileMatcher(AbstractMatcher):
-    """RegexpMatcher with its patterns in files, one per line; read again when they change."""
+    """RegexpMatcher with its patterns in files, one per line, read when the policy is loaded; where
+    it runs in the policy host, again when they change."""
 
     def __init__(self, match_fname=None, ignore_fname=None):
         self._files = {}
@@ -166,10 +178,12 @@ class RegexpFileMatcher(AbstractMatcher):
         except _Refused as refused:
             raise MatcherException("%s: %s" % (name, refused.message)) from None
 
-    def checkMatch(self, str):
+    def _lists(self):
         ignore = self._patterns(self.ignore_file)
-        return (any(p.search(str) for p in self._patterns(self.match_file))
-                and not any(p.search(str) for p in ignore))
+        return self._patterns(self.match_file), ignore
+
+    def checkMatch(self, str):
+        return _search(*self._lists(), str)
 
 
 class CombineMatcher(AbstractMatcher):
@@ -243,6 +257,10 @@ class CombineMatcher(AbstractMatcher):
         if operator == Z_EQ:
             return len(set(values)) == 1
         return sum(values) % 2 == 1
+
+
+# What of these a policy replaces, it means to run.
+_stock = {cls: cls.checkMatch for cls in (RegexpMatcher, RegexpFileMatcher, CombineMatcher)}
 
 
 class DNSMatcher(AbstractMatcher):

@@ -99,6 +99,12 @@ class Compiled:
         instance.state_of(made).attach(self, policy_class)
         return made
 
+    @staticmethod
+    def native_matcher(matcher, name):
+        """What the configuration of one session asks are callbacks: the engine reads a document's
+        matchers, with their patterns compiled, before there are sessions."""
+        return None
+
     def update_session(self, made, session_info):
         """Something that self.session shows changed: the server's address, for example."""
         made.session.update_info(session_info, self)

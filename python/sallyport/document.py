@@ -3,7 +3,7 @@
 
 import os
 
-from sallyport import instance, problems, registry, schema
+from sallyport import instance, matchers, problems, regexp, registry, schema
 from sallyport.compiled import Callback, PolicyClass
 from sallyport.declare import is_poisoned
 from sallyport.watch import watching
@@ -13,8 +13,9 @@ class _Numbers:
     """Stands in for the Compiled of an instance that is described at load: every callable gets a
     number, in the order they are met."""
 
-    def __init__(self, first):
+    def __init__(self, first, natives):
         self.first = first
+        self.native_matcher = natives.number
         self.where = {}
         self.numbers = self
         self.callbacks = ()
@@ -28,6 +29,7 @@ class Writer:
         self._load = load
         self._compiled = compiled
         self._files = {load.policy: 0}
+        self._natives = matchers.Natives(self._at)
         self._configs = []
         self._by_class = {}         # (class, instance name) -> index of its CONFIG; None = refused
         self._attributes_read = set()
@@ -61,6 +63,10 @@ class Writer:
             "rules": rules,
             "callbacks": len(compiled.callbacks),
         }
+        if self._natives.rows:
+            compiled.document["matchers"] = self._natives.rows
+        if self._natives.needs_characters:
+            compiled.document["characters"] = regexp.characters()
         compiled.document["files"] = [_octets_of_path(p) for p in self._files]
 
     def _instance_of(self, service, instances):
@@ -150,7 +156,7 @@ class Writer:
     def _describe(self, cls, proxy, owner, state, per_session, place):
         compiled = self._compiled
         number = len(compiled.classes)
-        numbers = _Numbers(len(compiled.callbacks))
+        numbers = _Numbers(len(compiled.callbacks), self._natives)
         state.compiled = numbers
         state.policy_class = PolicyClass(number, cls, proxy, owner.scope, per_session)
         members = {"attributes": {}, "tables": {}, "hooks": {}} if per_session else state.configuration()

@@ -276,7 +276,8 @@ class State:
         if attribute.type in ("strings", "zones"):
             return [to_wire(v) for v in ([value] if isinstance(value, str) else value)]
         if attribute.type == "matcher":
-            return {"callback": self.number("matcher", attribute.name, None)}
+            native = self.compiled.native_matcher(value, attribute.name)
+            return {"callback": self.number("matcher", attribute.name, None)} if native is None else {"matcher": native}
         return value
 
     def _entry_members(self, name, key, entry):

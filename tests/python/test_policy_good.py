@@ -377,13 +377,67 @@ class ProxyClasses(PolicyTest):
         self.assertEqual(request["MAIL"]["call"], {"native": "smtp.check_sender"})
         self.assertEqual(config["hooks"], {})
 
-    def test_matchers_are_callbacks(self):
-        text = HEAD + "class My(SmtpProxy):\n    recipient_matcher = 'Later'\n    sender_matcher = RegexpMatcher(['x'])\n" \
-            "def i():\n    MatcherPolicy('Later', CombineMatcher((Z_OR, RegexpMatcher(['a']), 'B')))\n" \
-            "    MatcherPolicy('B', RegexpMatcher(['b']))\n    Service('s', My)\n"
-        document = self.good(text).document
-        self.assertEqual(document["configs"][0]["attributes"],
-                         {"sender_matcher": {"callback": 0}, "recipient_matcher": {"callback": 1}})
+    def matchers(self, text, instances="", body=""):
+        """The document of a policy whose class has these lines."""
+        lines = "".join("    %s\n" % line for line in text.splitlines())
+        return self.good(HEAD + instances + "class My(SmtpProxy):\n" + lines + "def i():\n" + body + "    Service('s', My)\n").document
+
+    def test_stock_matchers_are_data(self):
+        document = self.matchers("recipient_matcher = 'Later'\nsender_matcher = RegexpMatcher(['x'], ['y'], FALSE)", "",
+                                 "    MatcherPolicy('Later', CombineMatcher((Z_OR, RegexpMatcher(['1']), 'B', (Z_NOT, 'B'))))\n"
+                                 "    MatcherPolicy('B', RegexpMatcher(['2']))\n")
+        config = document["configs"][0]
+        self.assertEqual(config["attributes"], {"sender_matcher": {"matcher": 0}, "recipient_matcher": {"matcher": 4}})
+        self.assertEqual((config["class_number"], document["callbacks"]), (-1, 0))
+        rows = [{name: value for name, value in row.items() if name != "at"} for row in document["matchers"]]
+        self.assertEqual(rows, [
+            {"match": [["x", "x"]], "ignore": [["y", "y"]]}, {"match": [["1", "1"]], "ignore": []}, {"match": [["2", "2"]], "ignore": []},
+            {"operator": "not", "operands": [2]}, {"operator": "or", "operands": [1, 2, 3]}])
+        self.assertEqual(document["matchers"][0]["at"][1], 4)
+        self.assertNotIn("characters", document)
+
+    def test_matchers_by_name_object_policy_and_in_config(self):
+        for text, instances in (("recipient_matcher = 'M'", ""), ("recipient_matcher = M", ""), ("recipient_matcher = M.matcher", ""),
+                                ("recipient_matcher = RegexpMatcher(['m'])", ""),
+                                ("def config(self):\n    SmtpProxy.config(self)\n    self.recipient_matcher = 'M'", ""),
+                                ("def config(self):\n    SmtpProxy.config(self)\n    self.recipient_matcher = M", "")):
+            document = self.matchers(text, instances + "M = MatcherPolicy('M', RegexpMatcher(['m']))\n")
+            self.assertEqual(document["configs"][0]["attributes"]["recipient_matcher"], {"matcher": 0}, text)
+
+    def test_services_share_matchers(self):
+        document = self.good(HEAD + "MatcherPolicy('M', RegexpMatcher([r'\\d']))\nclass A(SmtpProxy):\n    sender_matcher = 'M'\n"
+                             "class B(SmtpProxy):\n    recipient_matcher = RegexpMatcher([r'\\d'])\n"
+                             "def i():\n    Service('s', A)\n    Service('t', B)\n").document
+        self.assertEqual(len(document["matchers"]), 1)
+        self.assertIn([0x660, 0x669, 2], document["characters"])
+
+    def test_file_matchers_are_data(self):
+        result = self.good(HEAD + "import os\nclass A(SmtpProxy):\n    sender_matcher = RegexpFileMatcher(\n"
+                            "        os.path.join(os.path.dirname(__file__), 'm'), os.path.join(os.path.dirname(__file__), 'i'))\n"
+                            "def i():\n    Service('s', A)\n", files={"m": "one\n\ntwo\n", "i": "three\n"})
+        (row,) = result.document["matchers"]
+        self.assertEqual([[p[0] for p in row[n]] for n in ("match", "ignore")], [["one", "two"], ["three"]])
+
+    def test_matchers_that_stay_callbacks(self):
+        own = "class Own(AbstractMatcher):\n    def checkMatch(self, text):\n        return TRUE\n"
+        for text, warned in (("sender_matcher = Own()", None), ("sender_matcher = CombineMatcher((Z_AND, RegexpMatcher(['x']), Own()))", None),
+                             ("sender_matcher = RegexpMatcher([r'(a)\\1'])", "a backreference"),
+                             ("sender_matcher = RegexpMatcher(['\u00e4'])", "a character beyond ASCII"),
+                             ("sender_matcher = CombineMatcher((Z_NOT, RegexpMatcher([r'\\Ba'])))", "non boundary")):
+            result = self.good(HEAD + own + "class My(SmtpProxy):\n    %s\ndef i():\n    Service('s', My)\n" % text,
+                               warnings=0 if warned is None else 1)
+            self.assertEqual(result.document["configs"][0]["attributes"]["sender_matcher"], {"callback": 0})
+            self.assertNotIn("matchers", result.document)
+            for warning in result.of("warning"):
+                self.assertIn(warned, warning["message"])
+                self.assertEqual(warning["line"], 6)
+
+    def test_what_a_policy_replaces_is_not_native(self):
+        for text in ("RegexpMatcher.checkMatch = lambda self, text: True\nM = RegexpMatcher(['a'])\n",
+                     "M = RegexpMatcher(['a'])\nM.checkMatch = lambda text: True\n",
+                     "class Own(RegexpMatcher):\n    pass\nM = Own(['a'])\n"):
+            document = self.matchers("sender_matcher = M", text)
+            self.assertEqual(document["configs"][0]["attributes"]["sender_matcher"], {"callback": 0}, text)
 
     def test_session_marks_the_class_per_session(self):
         for body in ("if self.session.client_zone: self.timeout = 5",
