@@ -73,8 +73,8 @@ class Program:
             raise AssertionError(f'{self.command[0]} does not end\n{self.output}')
 
     def kill(self):
-        """SIGKILL to it and everything it started."""
-        for pid in reversed(family_of(self.pid)):
+        """SIGKILL to it and everything it started; parents first, so that nobody starts anew what ended."""
+        for pid in family_of(self.pid):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
