@@ -27,7 +27,7 @@ POLICED = {
     'SMTPUTF8': True,
     'DSN': True,
     'CHUNKING': True,
-    'AUTH': False,
+    'AUTH': True,
     'ENHANCEDSTATUSCODES': True,
     'ETRN': True,
     'VRFY': True,
@@ -53,6 +53,7 @@ POLICY = policies.mail(proxy='Peers', classes=f'''
 class Peers(Mail):
     def config(self):
         Mail.config(self)
+        self.auth_requires_tls = FALSE
         for keyword in {sorted(POLICED)}:
             self.extensions[keyword] = SMTP_EXT_ACCEPT
         for verb in ("VRFY", "EXPN", "HELP"):

@@ -16,8 +16,11 @@ class _Answers(socketserver.StreamRequestHandler):
         self.wfile.write(b'VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t00\nDONE\n')
         for line in self.rfile:
             word, *fields = line.rstrip(b'\n').split(b'\t')
-            if word == b'AUTH':
-                good = b'resp=' + CREDENTIALS in fields
+            answer = [f.removeprefix(b'resp=') for f in fields[1:] if word == b'CONT' or f.startswith(b'resp=')]
+            if word == b'AUTH' and not answer:
+                self.wfile.write(b'CONT\t%s\t\n' % fields[0])
+            elif word in (b'AUTH', b'CONT'):
+                good = answer == [CREDENTIALS]
                 self.wfile.write(b'%s\t%s\tuser=alice\n' % (b'OK' if good else b'FAIL', fields[0]))
 
 
