@@ -58,6 +58,10 @@ static const struct fuzz_config {
 	  TABLES(STANDARD_REQUESTS, COMMON_RESPONSES ",{\"key\":[\"RCPT\",\"251\"],\"action\":3,\"args\":[\"550\",\"no\"]},"
 		 "{\"key\":[\"MAIL\",\"251\"],\"action\":3},{\"key\":[\"BDAT\",\"251\"],\"action\":3,\"args\":[\"450\",\"later\"]},{\"key\":[\"DATA\",\"25\"],\"action\":3,\"args\":[\"450\",\"later\"]}", ACCEPT("\"*\"")),
 	  { .strict_lines = true, .may_auth = true } },
+	/* Limits of its own, and a face of its own. */
+	{ HEAD "\"attributes\":{\"relay_check\":false,\"max_message_size\":40,\"require_8bitmime\":true,\"permit_source_routes\":false,"
+	  "\"max_recipients\":2,\"banner\":\"mail.example hello\"}," TABLES(STANDARD_REQUESTS, COMMON_RESPONSES, ACCEPT("\"*\"")),
+	  { .strict_lines = true, .max_octets = 40 } },
 };
 #define N_CONFIGS (sizeof(configs) / sizeof(configs[0]))
 

@@ -61,6 +61,8 @@ struct model {
 	bool ehlo;			/* the last of EHLO and HELO that it received */
 	unsigned offered;		/* HAS_* of its last EHLO */
 	bool mail_utf8;			/* its last MAIL had SMTPUTF8 */
+	uint64_t chunked;		/* octets of the chunks announced to it, of this message */
+	unsigned origin_took[OTHER + 1], client_got[OTHER + 1];	/* positive replies, by verb */
 	unsigned origin_recipients, origin_messages, origin_chunks;
 	bool authenticated, cancelled;	/* by its last 235; the last line of an exchange was "*" */
 	unsigned origin_successes, origin_challenges;
@@ -307,6 +309,7 @@ static void origin_replied(struct model *m, enum verb verb, int code)
 		m->origin_dead = true;
 	if (m->origin_dead)
 		return;
+	m->origin_took[verb] += positive(code);
 	if (verb == DATA) {
 		m->origin = go_ahead ? ORIGIN_BODY : ORIGIN_COMMANDS;
 		buffer_clear(&m->origin_body);
@@ -437,19 +440,34 @@ static bool is_parameter(const struct model *m, struct slice word, bool rcpt)
 	return false;
 }
 
+/* Where the ">" of a path stands that starts at s: not in a quoted string. s.len: nowhere. */
+static size_t path_end(struct slice s)
+{
+	bool quoted = false;
+
+	for (size_t i = 0; i < s.len; i++) {
+		if (quoted && s.ptr[i] == '\\')
+			i++;
+		else if (s.ptr[i] == '"')
+			quoted = !quoted;
+		else if (!quoted && s.ptr[i] == '>')
+			return i;
+	}
+	return s.len;
+}
+
 static void check_path(struct model *m, struct slice line, const char *start, bool rcpt)
 {
-	size_t end = line.len;
 	struct slice path, rest;
 	bool utf8 = false;
+	size_t end;
 
 	FUZZ_CHECK(slice_starts_with(line, slice_cstr(start)));
-	/* No parameter of ours has a ">", but one of RCPT may. */
-	while (end > 0 && (line.ptr[end - 1] != '>' || (end < line.len && line.ptr[end] != ' ')))
-		end--;
-	FUZZ_CHECK(end > strlen(start));
-	path = slice_skip(slice_take(line, end - 1), strlen(start));
-	rest = slice_skip(line, end);
+	rest = slice_skip(line, strlen(start));
+	end = path_end(rest);
+	FUZZ_CHECK(end < rest.len);
+	path = slice_take(rest, end);
+	rest = slice_skip(rest, end + 1);
 	while (rest.len > 0) {
 		struct slice word;
 
@@ -464,7 +482,8 @@ static void check_path(struct model *m, struct slice line, const char *start, bo
 		m->mail_utf8 = utf8;
 		return;
 	}
-	if (m->rules->only_domain == NULL)
+	/* The postmaster of the server itself has no domain. */
+	if (m->rules->only_domain == NULL || slice_equal_nocase(path, SLICE("postmaster")))
 		return;
 	FUZZ_CHECK(slice_index(path, '%') == path.len && slice_index(path, '!') == path.len);
 	FUZZ_CHECK(slice_equal_nocase(slice_skip(path, slice_index(path, '@') + 1), slice_cstr(m->rules->only_domain)));
@@ -527,6 +546,8 @@ static void origin_chunk_starts(struct model *m, struct slice line)
 	if (!before)
 		buffer_clear(&m->origin_body);
 	buffer_clear(&m->chunk);
+	m->chunked = (before ? m->chunked : 0) + chunk.octets;
+	FUZZ_CHECK(m->rules->max_octets == 0 || m->chunked <= m->rules->max_octets);
 	m->chunk_left = chunk.octets;
 	m->chunk_last = chunk.last;
 	m->origin = ORIGIN_CHUNK;
@@ -663,6 +684,16 @@ static void origin_command(struct model *m, struct slice line)
 		origin_chunk(m, slice_of(NULL, 0));
 }
 
+/* Of a whole transfer: without the last line, and without the dots that lines got for it. */
+static size_t message_octets(struct slice whole)
+{
+	size_t n = whole.len - 3;
+
+	for (size_t i = 0; i < whole.len - 3; i++)
+		n -= whole.ptr[i] == '.' && (i == 0 || whole.ptr[i - 1] == '\n');
+	return n;
+}
+
 static void origin_body(struct model *m, struct slice octets, size_t *used)
 {
 	size_t before = m->origin_body.len, end;
@@ -679,6 +710,7 @@ static void origin_body(struct model *m, struct slice octets, size_t *used)
 	}
 	if (end == 0)
 		return;
+	FUZZ_CHECK(m->rules->max_octets == 0 || message_octets(slice_take(buffer_slice(&m->origin_body), end)) <= m->rules->max_octets);
 	FUZZ_CHECK(m->blind || m->origin_recipients == m->client_recipients);
 	m->origin = ORIGIN_COMMANDS;
 	m->mail = m->rcpt = false;
@@ -836,6 +868,9 @@ static void client_told(struct model *m, enum verb verb, int code)
 	} else if ((verb == MAIL || verb == RSET || verb == HELLO) && positive(code)) {
 		m->client_recipients = 0;
 	}
+	m->client_got[verb] += positive(code);
+	/* No yes that the origin did not say. */
+	FUZZ_CHECK(verb == QUIT || verb == OTHER || verb == AUTH || verb == SASL || m->client_got[verb] <= m->origin_took[verb]);
 	FUZZ_CHECK(code / 100 != 3 || (verb == DATA && code == 354) || ((verb == AUTH || verb == SASL) && code == 334));
 	FUZZ_CHECK(m->client_messages <= m->origin_messages && m->client_chunks <= m->origin_chunks);
 }
