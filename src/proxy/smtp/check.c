@@ -185,10 +185,17 @@ static co_waits int check_zone(struct proxy *proxy)
 	return zone_may_relay(c, zone);
 }
 
-/* An address literal or a host's number: no name, so none that a pattern was written for. */
+/*
+ * An address literal or a host's number: no name, so none that a pattern was written for. The last
+ * label of a name starts with a letter; "1.2.3.4" is what some servers take for an address.
+ */
 static bool is_literal(struct slice domain)
 {
-	return domain.len > 0 && (domain.ptr[0] == '[' || domain.ptr[0] == '#');
+	size_t last = domain.len;
+
+	while (last > 0 && domain.ptr[last - 1] != '.')
+		last--;
+	return domain.len > 0 && (domain.ptr[0] == '[' || domain.ptr[0] == '#' || ascii_is_digit(domain.ptr[last]));
 }
 
 /* "[IPv6:2001:db8::1]": the address, however it is written. */

@@ -249,8 +249,10 @@ co_waits int smtp_decide_request(struct smtp *s, const struct smtp_verb *verb, s
 	if (entry == NULL) {
 		if (verb == &smtp_unknown_verb && s->config->permit_unknown_command)
 			*decision = SMTP_PASS;
-		if (verb->unlisted_code != 0 && s->config->permits_requests)
+		if (verb->unlisted_code != 0 && s->config->permits_requests) {
+			*decision = s->connected ? SMTP_REFUSE : SMTP_PASS;	/* without a server all get one answer */
 			return answer_unlisted(s, verb);
+		}
 	} else if (entry->action == SMTP_REQ_ACCEPT) {
 		*decision = SMTP_PASS;
 	} else if (entry->action == SMTP_REQ_REJECT) {
