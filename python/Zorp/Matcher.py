@@ -207,6 +207,8 @@ class CombineMatcher(AbstractMatcher):
             if isinstance(operand, (tuple, list)):
                 tree.append(self._build(operand))
             elif isinstance(operand, (str, AbstractMatcher, MatcherPolicy)):
+                if _is_poisoned(operand):
+                    self._poisoned = True
                 tree.append(operand)
             else:
                 raise _Refused("CombineMatcher: %s is not a matcher" % _shown(operand))

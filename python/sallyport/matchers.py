@@ -3,6 +3,7 @@
 for. All others stay callbacks."""
 
 from sallyport import problems, regexp
+from sallyport.declare import is_poisoned
 from sallyport.octets import to_wire
 
 # As the engine's ceilings (src/policy/matcher.h), with room to spare.
@@ -41,6 +42,7 @@ class Natives:
         return self._seen[id(matcher)][1]
 
     def _compiled(self, matcher, what):
+        from Zorp.Exceptions import MatcherException
         before = len(self.rows)
         try:
             return self._row_of(matcher)
@@ -49,6 +51,9 @@ class Natives:
             if error.reason is not None:
                 problems.warn("%s runs in Python, for each address: %s" % (what, error.reason),
                               "see \"Patterns\" in docs/compatibility.md", matcher._place)
+            return None
+        except MatcherException as error:       # a file that went bad since it was checked
+            problems.report("%s: %s" % (what, error.detail), None, matcher._place)
             return None
 
     def _forget_from(self, number):
@@ -95,6 +100,8 @@ class Natives:
 
     def _operand(self, operand):
         from Zorp.Matcher import getMatcher
+        if is_poisoned(operand):
+            raise NotNative()
         return self._row_of(getMatcher(operand))
 
     def _add(self, row, place, depth, tries):

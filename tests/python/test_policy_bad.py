@@ -167,6 +167,8 @@ class Declarations(PolicyTest):
             self.bad(instance(call), (3, message))
         self.bad(instance("MatcherPolicy('m', RegexpMatcher([]))\nMatcherPolicy('m', RegexpMatcher([]))"),
                  (4, "MatcherPolicy 'm' is already defined in policy.py, line 3"))
+        for wrong, says in (("RegexpMatcher(['('])", "not a regular expression"), ("CombineMatcher((Z_NOT, 5))", "is not a matcher")):
+            self.bad(smtp_class("sender_matcher = CombineMatcher((Z_AND, RegexpMatcher(['x']), %s))" % wrong), (3, says))
         self.bad(instance("MatcherPolicy('m', CombineMatcher((Z_AND, 'nosuch')))"), (3, "there is no MatcherPolicy 'nosuch'"))
         self.bad(instance("MatcherPolicy('m', CombineMatcher((Z_AND, 'm')))"), (3, "contains itself"))
 
