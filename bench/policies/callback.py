@@ -25,8 +25,28 @@ class Code(SmtpProxy):
         return SmtpProxy.relayCheck(self, email)
 
 
+PATTERNS = ["^(root|admin%d)@" % i for i in range(19)] + [r"@([a-z0-9-]+\.)*b\.example$"]
+
+
+class Matcher(SmtpProxy):
+    recipient_matcher = RegexpMatcher(PATTERNS)
+
+    def config(self):
+        SmtpProxy.config(self)
+        self.relay_check = FALSE
+
+
+class Own(RegexpMatcher):
+    """Not the stock class, so it stays in Python."""
+
+
+class PythonMatcher(Matcher):
+    recipient_matcher = Own(PATTERNS)
+
+
 def default_instance():
     router = DirectedRouter(dest_addr=SockAddrInet("127.0.0.1", 20035))
-    for name, cls, port in (("table", Table, 20036), ("code", Code, 20037)):
+    for name, cls, port in (("table", Table, 20036), ("code", Code, 20037), ("matcher", Matcher, 20038),
+                            ("python", PythonMatcher, 20039)):
         Service(name, cls, router=router)
         Rule(service=name, dst_port=port, dst_subnet="127.0.0.1")
