@@ -40,15 +40,26 @@ const char *const client_from_names[CLIENT_FROM_COUNT] = {
 };
 static_assert(CLIENT_FROM_COUNT == 3, "a name for each source");
 
+/* Texts one after the other, as many octets as there is room for. */
+static struct slice join(char *buf, size_t size, const struct slice *parts, size_t n)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct slice part = slice_take(parts[i], size - len);
+
+		memcpy(buf + len, part.ptr, part.len);
+		len += part.len;
+	}
+	return slice_of(buf, len);
+}
+
 /* The policy language's way to print a zone: Zone(NAME), None. */
 static struct slice zone_printed(const struct zone *zone, char *buf, size_t size)
 {
-	int n;
-
 	if (zone == NULL)
 		return SLICE("None");
-	n = snprintf(buf, size, "Zone(%s)", zone->name);
-	return slice_of(buf, n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1);
+	return join(buf, size, (const struct slice[]){ SLICE("Zone("), slice_cstr(zone->name), SLICE(")") }, 3);
 }
 
 void account_refused(const struct session_env *env, const struct connection *c, const struct decision *d,
@@ -177,19 +188,16 @@ void account_ending(const struct session *s, int err)
  */
 void account_stream(const struct session *s, const struct stream *stream, bool server)
 {
+	const struct slice of_server[] = { s->proxy.id, SLICE("/server") };
+	const struct slice of_client[] = { slice_cstr(s->id), SLICE("/"), slice_cstr(s->proxy.type->name), SLICE("/client") };
 	char name[320];
 	int64_t now = loop_now(s->env->loop);
-	int n;
 
 	if (!log_wants(LOG_CORE_ACCOUNTING, 4))
 		return;
-	if (server)
-		n = snprintf(name, sizeof(name), "%.*s/server", SLICE_ARG(s->proxy.id));
-	else
-		n = snprintf(name, sizeof(name), "%s/%s/client", s->id, s->proxy.type->name);
-	if (n < 0 || (size_t)n >= sizeof(name))
-		n = (int)sizeof(name) - 1;
-	log_event(LOG_CORE_ACCOUNTING, 4, slice_of(name, (size_t)n), "accounting info",
+	log_event(LOG_CORE_ACCOUNTING, 4,
+		  server ? join(name, sizeof(name), of_server, ARRAY_LEN(of_server)) :
+			   join(name, sizeof(name), of_client, ARRAY_LEN(of_client)), "accounting info",
 		  F_TEXT("type", "socket"),
 		  F_INT("duration", (now - (server ? s->server_start_ms : s->start_ms)) / 1000),
 		  F_INT("sent", stream_octets_out(stream)),
