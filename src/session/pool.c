@@ -108,6 +108,11 @@ struct pool *pool_create(struct loop *loop)
 	return pool;
 }
 
+bool pool_takes(const struct pool *pool)
+{
+	return !pool->shut;
+}
+
 void pool_shut(struct pool *pool)
 {
 	if (pool == NULL)

@@ -60,6 +60,8 @@ struct pool_counts {
 struct pool *pool_create(struct loop *loop);	/* NULL: no memory */
 void pool_free(struct pool **poolp);		/* closes all */
 
+bool pool_takes(const struct pool *pool);	/* not shut */
+
 /* Close all, and refuse what comes from now on: the generation ends. Accepts NULL. */
 void pool_shut(struct pool *pool);
 

@@ -44,7 +44,7 @@ bool proxy_may_keep_server(const struct proxy *proxy, const struct server_keep *
 	const struct session *s = proxy->session;
 	struct pool_key key = key_of(s, &s->server_how);
 
-	return proxy->server != NULL && s->env->pool != NULL && !s->stop && pool_key_may_repeat(&key) &&
+	return proxy->server != NULL && s->env->pool != NULL && pool_takes(s->env->pool) && !s->stop && pool_key_may_repeat(&key) &&
 	       messages_after(s, keep) < keep->messages_max;
 }
 

@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include "io/stream_priv.h"
+#include "session/pool.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -52,8 +53,11 @@ static co_waits int connect_pair(struct connector *connector, const struct conne
 		close(pair[1]);
 		return -ENOMEM;
 	}
-	harness_close_server(h);		/* of a connection that the session gave up */
+	if (h->former >= 0)
+		close(h->former);
+	h->former = h->server;
 	h->server = pair[1];
+	h->n_connections++;
 	return 0;
 }
 
@@ -176,7 +180,7 @@ int harness_init(struct harness *h, const json_t *config, const json_t *members,
 		 const struct proxy_type *type)
 {
 	memset(h, 0, sizeof(*h));
-	h->client = h->server = -1;
+	h->client = h->server = h->former = -1;
 	h->now_ms = 1000;
 	h->clock = (struct clock){ .monotonic_ms = read_monotonic, .wall_ms = read_wall };
 	h->connector.connect = connect_pair;
@@ -188,7 +192,7 @@ int harness_init(struct harness *h, const json_t *config, const json_t *members,
 	for (int i = 0; i < HARNESS_CALLBACKS; i++)
 		h->callbacks[i].does = CALLBACK_RAISES;
 	h->env = (struct session_env){
-		.loop = h->loop, .connector = &h->connector, .host = &h->host, .slot = "", .next_number = h->next_number,
+		.loop = h->loop, .pool = pool_create(h->loop), .connector = &h->connector, .host = &h->host, .slot = "", .next_number = h->next_number,
 		.session_arena_max = SESSION_ARENA_MAX, .callback_timeout_ms = 5000, .on_end = session_ended, .owner = h,
 	};
 	return build_policy(h, config, members, service, type);
@@ -217,6 +221,7 @@ int harness_connect(struct harness *h, const char *client_address)
 	err = make_pair(pair);
 	if (err < 0)
 		return err;
+	harness_close_client(h);
 	h->client = pair[1];
 	h->ended = false;
 	err = session_start(&h->env, pair[0], &flow);
@@ -264,13 +269,19 @@ void harness_end(struct harness *h)
 		h->now_ms += 10000;
 		harness_settle(h);
 	}
+	pool_free(&h->env.pool);
+	h->env.pool = pool_create(h->loop);
 	harness_close_client(h);
 	harness_close_server(h);
+	if (h->former >= 0)
+		close(h->former);
+	h->former = -1;
 }
 
 void harness_release(struct harness *h)
 {
 	harness_end(h);
+	pool_free(&h->env.pool);
 	for (int i = 0; i < HARNESS_CALLBACKS; i++) {
 		json_decref(h->callbacks[i].attributes);
 		json_decref(h->callbacks[i].tables);

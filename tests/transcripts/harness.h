@@ -33,6 +33,8 @@ struct harness {
 	int connect_error;		/* -errno that connecting gives; 0: a socketpair */
 	bool client_encrypted;		/* the session takes the client's connection for encrypted */
 	int client, server;		/* the far ends; -1: closed, or never opened */
+	int former;			/* of the connection to a server before this one; those before that are closed */
+	unsigned n_connections;		/* to servers */
 	struct harness_callback callbacks[HARNESS_CALLBACKS];
 	bool ended;
 	enum fault fault;
@@ -48,7 +50,7 @@ struct harness {
 int harness_init(struct harness *h, const json_t *config, const json_t *members, const json_t *service,
 		 const struct proxy_type *type);
 
-/* Accept a client and run until nothing moves. */
+/* Accept a client and run until nothing moves. A further one, when the session before has ended. */
 int harness_connect(struct harness *h, const char *client_address);
 
 /* Give the session its turns until nothing is left to do. */
@@ -57,7 +59,8 @@ void harness_settle(struct harness *h);
 void harness_close_client(struct harness *h);
 void harness_close_server(struct harness *h);
 
-/* Ends what still runs and closes the far ends; another session may be connected then. */
+/* Ends what still runs, empties the pool of server connections and closes the far ends; another session
+ * may be connected then. */
 void harness_end(struct harness *h);
 
 /* The same, and frees. */

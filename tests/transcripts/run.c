@@ -8,6 +8,7 @@
  */
 #include "harness.h"
 #include "proxy/smtp/smtp.h"
+#include "session/pool.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -20,6 +21,9 @@
 #include <unistd.h>
 
 #define OCTETS_MAX (1u << 20)
+
+enum side { CLIENT, SERVER, FORMER, SIDES };	/* FORMER: the server of the connection before this one */
+static const char *const side_names[SIDES] = { "client", "server", "former server" };
 
 struct octets {
 	uint8_t *data;
@@ -36,8 +40,9 @@ struct run {
 	json_t *config, *document, *service;
 	char client_address[64];
 	int connect_error;
-	struct octets from_proxy[2];	/* what the client ([0]) and the server ([1]) received and nobody looked at yet */
-	bool eof[2];
+	struct octets from_proxy[SIDES];	/* what each received and nobody looked at yet */
+	bool eof[SIDES];
+	unsigned servers_seen;		/* connections to servers */
 	int log_fd;
 	size_t records_seen;		/* accounting lines that a "record" was compared with */
 	bool ends;			/* there was an "end" line */
@@ -80,10 +85,34 @@ static void show(const char *what, struct slice s)
 	printf("\n");
 }
 
+static int *far_end(struct run *r, int side)
+{
+	int *const ends[SIDES] = { &r->h.client, &r->h.server, &r->h.former };
+
+	return ends[side];
+}
+
+/* There is another server: what the one before received and nobody looked at stays with it. */
+static void notice_new_server(struct run *r)
+{
+	struct octets swapped = r->from_proxy[FORMER];
+
+	if (r->servers_seen == r->h.n_connections)
+		return;
+	if (r->servers_seen + 1 < r->h.n_connections || swapped.len > 0)
+		fail(r, "servers received what the transcript does not show");
+	r->servers_seen = r->h.n_connections;
+	swapped.len = 0;
+	r->from_proxy[FORMER] = r->from_proxy[SERVER];
+	r->from_proxy[SERVER] = swapped;
+	r->eof[FORMER] = r->eof[SERVER];
+	r->eof[SERVER] = false;
+}
+
 /* What the far end of one side received so far. */
 static void collect(struct run *r, int side)
 {
-	int fd = side == 0 ? r->h.client : r->h.server;
+	int fd = *far_end(r, side);
 	struct octets *o = &r->from_proxy[side];
 
 	while (fd >= 0) {
@@ -102,15 +131,21 @@ static void collect(struct run *r, int side)
 	}
 }
 
+static size_t received(const struct run *r)
+{
+	return r->from_proxy[CLIENT].len + r->from_proxy[SERVER].len + r->from_proxy[FORMER].len;
+}
+
 static void settle(struct run *r)
 {
 	for (;;) {
-		size_t before = r->from_proxy[0].len + r->from_proxy[1].len;
+		size_t before = received(r);
 
 		harness_settle(&r->h);
-		collect(r, 0);
-		collect(r, 1);
-		if (before == r->from_proxy[0].len + r->from_proxy[1].len)
+		notice_new_server(r);
+		for (int side = 0; side < SIDES; side++)
+			collect(r, side);
+		if (before == received(r))
 			return;
 	}
 }
@@ -210,7 +245,7 @@ static void send_octets(struct run *r, int side, const char *text)
 {
 	static uint16_t codes[OCTETS_MAX];
 	static uint8_t segment[OCTETS_MAX];
-	int *fd = side == 0 ? &r->h.client : &r->h.server;
+	int *fd = far_end(r, side);
 	size_t n = unescape(r, text, codes), len = 0;
 
 	for (size_t i = 0; i <= n; i++) {
@@ -273,10 +308,11 @@ static void receive_octets(struct run *r, int side, const char *text)
 	for (size_t i = 0; i < n; i++)
 		if (codes[i] != BOUNDARY)
 			wanted[len++] = codes[i] == ANY_OCTETS ? '*' : (uint8_t)codes[i];
-	fail(r, "the %s did not receive what it must", side == 0 ? "client" : "server");
+	fail(r, "the %s did not receive what it must", side_names[side]);
 	show("must", slice_of(wanted, len));
 	show("has ", slice_of(o->data, o->len));
-	show(side == 0 ? "server has" : "client has", slice_of(r->from_proxy[1 - side].data, r->from_proxy[1 - side].len));
+	side = side == CLIENT ? SERVER : CLIENT;
+	show(side == CLIENT ? "client has" : "server has", slice_of(r->from_proxy[side].data, r->from_proxy[side].len));
 	if (r->h.ended)
 		printf("#   the session ended: fault=%s reason=%s\n", fault_names[r->h.fault], r->h.reason);
 }
@@ -478,7 +514,7 @@ static void set_callback(struct run *r, char *text)
 static void close_side(struct run *r, int side)
 {
 	settle(r);
-	if (side == 0)
+	if (side == CLIENT)
 		harness_close_client(&r->h);
 	else
 		harness_close_server(&r->h);
@@ -489,11 +525,11 @@ static void check_cut_off(struct run *r, int side)
 {
 	settle(r);
 	if (r->from_proxy[side].len > 0) {
-		fail(r, "the %s received more", side == 0 ? "client" : "server");
+		fail(r, "the %s received more", side_names[side]);
 		show("has", slice_of(r->from_proxy[side].data, r->from_proxy[side].len));
 	}
 	if (!r->eof[side])
-		fail(r, "the connection of the %s is still open", side == 0 ? "client" : "server");
+		fail(r, "the connection of the %s is still open", side_names[side]);
 }
 
 /*
@@ -502,7 +538,7 @@ static void check_cut_off(struct run *r, int side)
  */
 static void check_lost(struct run *r)
 {
-	struct octets *o = &r->from_proxy[1];
+	struct octets *o = &r->from_proxy[SERVER];
 
 	settle(r);
 	if ((o->len >= 3 && memcmp(o->data, ".\r\n", 3) == 0) || memmem(o->data, o->len, "\r\n.\r\n", 5) != NULL) {
@@ -534,16 +570,32 @@ static void check_end(struct run *r, const char *words)
 		fail(r, "ended with fault=%s reason=%s", fault_names[r->h.fault], r->h.reason);
 }
 
-static void do_c_sends(struct run *r, char *rest) { send_octets(r, 0, rest); }
-static void do_s_sends(struct run *r, char *rest) { send_octets(r, 1, rest); }
-static void do_c_receives(struct run *r, char *rest) { receive_octets(r, 0, rest); }
-static void do_s_receives(struct run *r, char *rest) { receive_octets(r, 1, rest); }
-static void do_c_close(struct run *r, char *rest) { close_side(r, 0); }
-static void do_s_close(struct run *r, char *rest) { close_side(r, 1); }
+/* Another client, when the session before was looked at. */
+static void do_c_connects(struct run *r, char *rest)
+{
+	if (!r->h.ended || !r->ends)
+		fail(r, "the session before has not ended, or no line says how");
+	if (r->from_proxy[CLIENT].len > 0)
+		fail(r, "the client before received what the transcript does not show");
+	r->ends = r->eof[CLIENT] = false;
+	if (harness_connect(&r->h, *rest != '\0' ? rest : r->client_address) < 0)
+		fail(r, "the session does not start");
+	settle(r);
+}
+
+static void do_c_sends(struct run *r, char *rest) { send_octets(r, CLIENT, rest); }
+static void do_s_sends(struct run *r, char *rest) { send_octets(r, SERVER, rest); }
+static void do_c_receives(struct run *r, char *rest) { receive_octets(r, CLIENT, rest); }
+static void do_s_receives(struct run *r, char *rest) { receive_octets(r, SERVER, rest); }
+static void do_c_close(struct run *r, char *rest) { close_side(r, CLIENT); }
+static void do_s_close(struct run *r, char *rest) { close_side(r, SERVER); }
 static void do_c_shutdown(struct run *r, char *rest) { shutdown(r->h.client, SHUT_WR); settle(r); }
 static void do_s_shutdown(struct run *r, char *rest) { shutdown(r->h.server, SHUT_WR); settle(r); }
-static void do_c_end(struct run *r, char *rest) { check_cut_off(r, 0); }
-static void do_s_end(struct run *r, char *rest) { check_cut_off(r, 1); }
+static void do_c_end(struct run *r, char *rest) { check_cut_off(r, CLIENT); }
+static void do_s_end(struct run *r, char *rest) { check_cut_off(r, SERVER); }
+static void do_f_receives(struct run *r, char *rest) { receive_octets(r, FORMER, rest); }
+static void do_f_end(struct run *r, char *rest) { check_cut_off(r, FORMER); }
+static void do_shut(struct run *r, char *rest) { pool_shut(r->h.env.pool); settle(r); }
 static void do_s_lost(struct run *r, char *rest) { check_lost(r); }
 static void do_wait(struct run *r, char *rest) { settle(r); r->h.now_ms += strtoll(rest, NULL, 10); settle(r); }
 static void do_end(struct run *r, char *rest) { check_end(r, rest); }
@@ -570,6 +622,7 @@ static const struct step {
 	void (*run)(struct run *r, char *rest);
 } steps[] = {
 	{ "C close", do_c_close }, { "S close", do_s_close }, { "C shutdown", do_c_shutdown }, { "S shutdown", do_s_shutdown },
+	{ "C connect", do_c_connects }, { "F<", do_f_receives }, { "F end", do_f_end }, { "pool shut", do_shut },
 	{ "C end", do_c_end }, { "S end", do_s_end }, { "S lost", do_s_lost },
 	{ "C>", do_c_sends }, { "C<", do_c_receives }, { "S>", do_s_sends }, { "S<", do_s_receives },
 	{ "wait", do_wait }, { "end", do_end }, { "log", do_log }, { "nolog", do_nolog }, { "record", do_record },
@@ -708,11 +761,11 @@ static void run_file(struct run *r, FILE *f)
 /* Nobody may have received what the transcript does not show. */
 static void check_rest(struct run *r)
 {
-	for (int side = 0; side < 2 && !r->failed; side++) {
+	for (int side = 0; side < SIDES && !r->failed; side++) {
 		collect(r, side);
 		if (r->from_proxy[side].len == 0)
 			continue;
-		fail(r, "the %s received what the transcript does not show", side == 0 ? "client" : "server");
+		fail(r, "the %s received what the transcript does not show", side_names[side]);
 		show("has", slice_of(r->from_proxy[side].data, r->from_proxy[side].len));
 	}
 	if (!r->failed)
@@ -721,7 +774,7 @@ static void check_rest(struct run *r)
 
 static bool run_once(const char *presets, const char *directory, const char *file, bool in_drops, bool *at_once)
 {
-	static uint8_t room[2][OCTETS_MAX];
+	static uint8_t room[SIDES][OCTETS_MAX];
 	struct run *r = calloc(1, sizeof(*r));
 	FILE *f = fopen(file, "re");
 	bool failed;
@@ -736,8 +789,8 @@ static bool run_once(const char *presets, const char *directory, const char *fil
 	r->in_drops = in_drops;
 	r->config = json_pack("{s:s,s:s,s:i,s:b,s:[i,i]}", "proxy", "smtp", "class", "Transcript", "class_number", 0,
 			      "per_session", 0, "at", 0, 1);
-	r->from_proxy[0].data = room[0];
-	r->from_proxy[1].data = room[1];
+	for (int side = 0; side < SIDES; side++)
+		r->from_proxy[side].data = room[side];
 	snprintf(r->client_address, sizeof(r->client_address), "10.0.0.1:40000");
 	r->log_fd = memfd_create("log", MFD_CLOEXEC);
 	log_open(r->log_fd, LOG_FORMAT_TEXT, 10, NULL, NULL);

@@ -33,6 +33,21 @@ struct smtp_pending *smtp_queue_add(struct smtp *s, const struct smtp_verb *verb
 	return p;
 }
 
+struct smtp_pending *smtp_queue_put_first(struct smtp *s, const struct smtp_verb *verb)
+{
+	struct smtp_pending *first = s->head, *p;
+
+	s->head = NULL;
+	p = smtp_queue_add(s, verb);
+	s->head = p != NULL ? p : first;
+	if (p == NULL || first == NULL)
+		return p;
+	p->next = first;
+	while (*s->tail != NULL)
+		s->tail = &(*s->tail)->next;
+	return p;
+}
+
 int smtp_queue_reply(struct smtp *s, const struct smtp_verb *verb, unsigned code, struct slice text)
 {
 	struct smtp_pending *p = smtp_queue_add(s, verb);

@@ -110,7 +110,7 @@ static unsigned state_after(unsigned state, const struct smtp_verb *verb, const 
 	return state;
 }
 
-static co_waits int write_command(struct smtp *s, const struct smtp_pending *p, const struct smtp_argument *argument)
+co_waits int smtp_write_command(struct smtp *s, const struct smtp_pending *p, const struct smtp_argument *argument)
 {
 	const struct slice words[] = { p->param, argument->secret };
 	struct stream *server = s->proxy->server;
@@ -158,8 +158,8 @@ static co_waits int forward(struct smtp *s, const struct smtp_verb *verb, struct
 		  F_OCTETS("param", p->param));
 	if (verb == &smtp_verbs[SMTP_AUTH])
 		smtp_auth_start(s, p->param);
-	err = write_command(s, p, argument);
-	return err < 0 && err != -ECANCELED ? smtp_fail(s, FAULT_SERVER, "server-closed", err) : err;
+	err = s->reuse.untested ? smtp_reuse_send(s, p) : smtp_write_command(s, p, argument);
+	return err < 0 && err != -ECANCELED ? smtp_server_lost(s, "server-closed", err) : err;
 }
 
 static int refuse_by_policy(struct smtp *s, const struct smtp_verb *verb, enum smtp_decision decision)
@@ -266,6 +266,10 @@ static co_waits int decide_and_forward(struct smtp *s, const struct smtp_command
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Request too long once rewritten",
 			  F_INT("length", name.len + 1 + argument->text.len), F_INT("max", longest_line(s, c->verb)));
 		return smtp_queue_reply(s, c->verb, 500, slice_cstr(SYNTAX_TEXT));
+	}
+	if (c->verb == &smtp_verbs[SMTP_QUIT] && smtp_reuse_answers_quit(s, name)) {
+		s->reuse.quit = true;
+		return smtp_queue_goodbye(s, 221, "2.0.0 Closing transmission channel", FAULT_NONE, "quit");
 	}
 	if (!smtp_may_precede_xclient(s, c->verb))
 		return smtp_queue_reply(s, c->verb, 503, SLICE(NOT_HERE_TEXT));

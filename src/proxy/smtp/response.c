@@ -213,13 +213,13 @@ static co_waits int answer_diverged(struct smtp *s, struct smtp_pending *p, unsi
 }
 
 /* Nothing may be waiting that answers no command: it would be taken for the next one's reply. */
-static int check_no_extra(struct smtp *s)
+static co_waits int check_no_extra(struct smtp *s)
 {
 	if (s->head != NULL || s->proxy->server == NULL || stream_peek(s->proxy->server).len == 0)
 		return 0;
 	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The server sends more than replies",
 		  F_OCTETS("line", slice_take(stream_peek(s->proxy->server), 64)));
-	return smtp_fail(s, FAULT_SERVER, "unexpected-reply", 0);
+	return smtp_server_lost(s, "unexpected-reply", 0);
 }
 
 /* A client that talks before it is its turn: its octets could be meant for somebody else. */
@@ -320,8 +320,10 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 	struct slice text = reply->text;
 	unsigned code = reply->code;
 	enum smtp_decision decision;
-	int err;
+	int err = smtp_reuse_hear(s, p, reply);
 
+	if (err != 0)
+		return err < 0 ? err : 0;
 	if (!smtp_verb_takes(p->verb, reply->code)) {
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The reply does not fit the command", F_OCTETS("request", p->name),
 			  F_INT("response", reply->code));
@@ -347,10 +349,10 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 	}
 	if (p->silent) {
 		if (!smtp_code_is_positive(reply->code))
-			return smtp_fail(s, FAULT_SERVER, "reset-refused", 0);
+			return smtp_fail(s, FAULT_SERVER, p->verb == &smtp_verbs[SMTP_RSET] ? "reset-refused" : "greeting-refused", 0);
 		s->diverged = s->in_message = false;
 		smtp_queue_pop(s);
-		return 0;
+		return smtp_reuse_send_held(s);
 	}
 	if (s->diverged && (smtp_code_is_positive(reply->code) || reply->code == 354)) {
 		err = answer_diverged(s, p, reply->code);
@@ -396,22 +398,28 @@ static co_waits int answer_locally(struct smtp *s)
 	return 0;
 }
 
+static struct slice server_octets(const struct smtp *s)
+{
+	return s->proxy->server != NULL ? stream_peek(s->proxy->server) : slice_of(NULL, 0);
+}
+
 static co_waits int answer_from_server(struct smtp *s, bool *done)
 {
 	struct smtp_reply_limits limits = smtp_reply_limits_of(s);
-	struct stream *server = s->proxy->server;
+	struct slice replay = s->reuse.replay, octets = replay.len > 0 ? replay : server_octets(s);
 	struct smtp_reply reply = { .code = 0 };
 	enum smtp_reply_result result;
+	unsigned leg = s->reuse.legs;
 	int err;
 
 	*done = true;
-	if (server == NULL || stream_peek(server).len == 0)
+	if (octets.len == 0)
 		return 0;
 	if (s->head == s->chunk.reply) {
 		smtp_chunk_lose_server(s, "early-reply", 0);
 		return 0;
 	}
-	result = smtp_reply_parse(&s->parser, stream_peek(server), &limits, &reply);
+	result = smtp_reply_parse(&s->parser, octets, &limits, &reply);
 	if (result == SMTP_REPLY_MORE)
 		return 0;
 	*done = false;
@@ -419,7 +427,7 @@ static co_waits int answer_from_server(struct smtp *s, bool *done)
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Invalid reply of the server",
 			  F_TEXT("reason", smtp_reply_reasons[result]),
 			  F_OCTETS("line", smtp_is_auth(s->head) ? SLICE("(not shown)") : slice_take(reply.bad_line, 128)));
-		return smtp_fail(s, FAULT_SERVER, smtp_reply_reasons[result], 0);
+		return smtp_server_lost(s, smtp_reply_reasons[result], 0);
 	}
 	if (reply.cut)
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 3, "Reply line cut", F_INT("max_response_length", limits.line_max));
@@ -427,7 +435,9 @@ static co_waits int answer_from_server(struct smtp *s, bool *done)
 	err = handle_reply(s, &reply);
 	/* What the reply pointed to ends here; the server may be gone. */
 	s->response_code = s->response_param = slice_of(NULL, 0);
-	if (s->proxy->server != NULL)
+	if (replay.len > 0)
+		s->reuse.replay = slice_of(NULL, 0);
+	else if (s->proxy->server != NULL && s->reuse.legs == leg)
 		stream_consume(s->proxy->server, reply.raw.len);
 	return err;
 }

@@ -175,8 +175,10 @@ static int expect_greeting(struct smtp *s)
 
 co_waits int smtp_connect(struct smtp *s)
 {
-	int err = proxy_connect_server(s->proxy);
+	int err = smtp_reuse_start(s);
 
+	if (err == -ENOENT)
+		err = proxy_connect_server(s->proxy);
 	if (err == 0)
 		return expect_greeting(s);
 	if (err == -ECANCELED)
@@ -200,7 +202,7 @@ static co_waits int read_client(struct smtp *s)
 }
 
 /* End of file behind whole replies is noticed when they were given. */
-static int read_server(struct smtp *s)
+static co_waits int read_server(struct smtp *s)
 {
 	ssize_t n = stream_fill_now(s->proxy->server);
 
@@ -215,11 +217,11 @@ static int read_server(struct smtp *s)
 		smtp_chunk_lose_server(s, "server-closed", (int)n);
 		return 0;
 	}
-	return smtp_fail(s, FAULT_SERVER, s->parser.done > 0 || stream_peek(s->proxy->server).len > 0 ? "reply-cut" :
-			 "server-closed", (int)n);
+	return smtp_server_lost(s, s->parser.done > 0 || stream_peek(s->proxy->server).len > 0 ? "reply-cut" :
+				"server-closed", (int)n);
 }
 
-static int send_what_is_queued(struct smtp *s)
+static co_waits int send_what_is_queued(struct smtp *s)
 {
 	int err = stream_push(s->proxy->client);
 
@@ -228,7 +230,7 @@ static int send_what_is_queued(struct smtp *s)
 		return smtp_end(s, FAULT_CLIENT, "client-closed", err);
 	}
 	err = s->proxy->server != NULL ? stream_push(s->proxy->server) : 0;
-	return err < 0 ? smtp_fail(s, FAULT_SERVER, "server-closed", err) : 0;
+	return err < 0 ? smtp_server_lost(s, "server-closed", err) : 0;
 }
 
 /* Replies owed are the server's business, else it is the client's turn; in a chunk it can be both. */
@@ -246,7 +248,9 @@ static co_waits int timed_out(struct smtp *s)
 	proxy_log(s->proxy, LOG_CORE_ERROR, 3, "Timeout", F_TEXT("side", client ? "client" : "server"));
 	if (client && smtp_chunk_wants_more(s) && s->chunk.forward)
 		return smtp_client_lost(s, "timeout", -ETIMEDOUT);
-	return smtp_fail(s, client ? FAULT_CLIENT : FAULT_SERVER, "timeout", -ETIMEDOUT);
+	if (!client)
+		return smtp_server_lost(s, "timeout", -ETIMEDOUT);
+	return smtp_fail(s, FAULT_CLIENT, "timeout", -ETIMEDOUT);
 }
 
 static bool may_read_client(const struct smtp *s)
@@ -362,6 +366,7 @@ co_waits void smtp_run(struct proxy *proxy)
 		smtp_fail(s, err == -ENOMEM ? FAULT_RESOURCE : s->client_eof ? FAULT_CLIENT : FAULT_OWN,
 			  err == -ENOMEM ? "no-memory" : s->client_eof ? "client-closed" : "internal", err);
 	say_goodbye(s);
+	smtp_reuse_leave(s);
 	co_shield_end();
 	smtp_end_transaction(s);
 	arena_free(&s->batch);

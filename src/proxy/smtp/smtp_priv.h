@@ -27,12 +27,15 @@ enum { SMTP_EXT_ACCEPT = 1, SMTP_EXT_DROP = 5 };
 #define SMTP_SWALLOW_OCTETS (16u * 1024u * 1024u)	/* of a refused message, before the client is cut short */
 #define SMTP_LINGER_OCTETS (256u * 1024u)	/* read and dropped behind a refused end */
 #define SMTP_DISCARD_MAX (64u * 1024u * 1024u)	/* of a refused chunk; a longer one ends the session */
+#define SMTP_GREETING_KEPT_MAX 2048		/* octets of a greeting that the pool remembers */
 #define SMTP_LINE_BUFFER_MAX 8192		/* of a command line; two fit a stream's buffer */
 
 struct smtp_config {
 	int64_t timeout_ms, interval_transfer_noop_ms, unconnected_response_code;
 	int64_t max_request_length, max_auth_request_length, max_response_length, max_line_length;
 	int64_t max_recipients, max_message_size, permit_extensions;
+	int64_t reuse_idle_timeout_ms, reuse_max_idle, reuse_max_messages, reuse_max_age_ms;
+	bool reuse_server_sessions;
 	bool require_crlf, permit_unknown_command, permit_long_responses, permit_omission_of_angle_brackets;
 	int64_t max_auth_steps, max_auth_failures;
 	struct string_list permit_auth_mechanisms;
@@ -84,6 +87,18 @@ struct smtp_chunk {
 	bool forward;				/* to the server; else they are dropped */
 };
 
+/* What reuse.c keeps of a conversation; all zero when server sessions are not reused. */
+struct smtp_reuse {
+	struct slice greeting;			/* the server's, as it came; empty: not fit to be remembered */
+	struct slice replay;			/* what the client was not told of it yet: an earlier session read it */
+	bool untested;				/* the leg was taken from the pool and has answered nothing yet */
+	bool held;				/* the second in the queue goes out when the first was answered */
+	bool spoiled;				/* the leg is for nobody else */
+	bool quit;				/* the client's QUIT was answered here */
+	unsigned messages, refusals;		/* of this leg in this session; refusals since the last accepted message */
+	unsigned legs;				/* how often it was replaced */
+};
+
 /* One conversation: proxy->run. */
 struct smtp {
 	/* Run-time attributes. */
@@ -102,6 +117,7 @@ struct smtp {
 	struct arena *batch;			/* of the queue; reset when it is empty */
 	struct arena *transaction;		/* sender and recipients; NULL: none */
 	struct smtp_reply_parser parser;
+	struct smtp_reuse reuse;
 	const struct smtp_argument *deciding;	/* of the request that policy decides on now */
 	hook_native_fn checked;			/* the standard check that accepted it; NULL: none yet */
 	uint8_t *recipients_text;		/* what recipients points to, unless policy code wrote it */
@@ -195,6 +211,8 @@ co_waits int smtp_take_xclient(struct smtp *s, struct slice param) MUST_CHECK;
 struct smtp_pending *smtp_queue_add(struct smtp *s, const struct smtp_verb *verb);
 int smtp_queue_reply(struct smtp *s, const struct smtp_verb *verb, unsigned code, struct slice text);
 int smtp_queue_goodbye(struct smtp *s, unsigned code, const char *text, enum fault fault, const char *reason);
+/* In front of those that are there. */
+struct smtp_pending *smtp_queue_put_first(struct smtp *s, const struct smtp_verb *verb);
 void smtp_queue_pop(struct smtp *s);
 
 /* request.c: takes the client's commands as far as they may go on now. WAITS (policy code). */
@@ -218,6 +236,26 @@ bool smtp_offer(struct smtp *s, struct slice line, char buf[SMTP_OFFER_MAX], str
 bool smtp_banner(const struct smtp *s, const struct smtp_pending *p, unsigned code, struct slice *text);
 /* The server does not know EHLO: 1 and HELO was sent for p, 0: no; negative. WAITS. */
 co_waits int smtp_fall_back_to_helo(struct smtp *s, struct smtp_pending *p, const struct smtp_reply *reply) MUST_CHECK;
+
+/* request.c: in canonical form. WAITS. */
+co_waits int smtp_write_command(struct smtp *s, const struct smtp_pending *p, const struct smtp_argument *argument) MUST_CHECK;
+
+/* reuse.c: server sessions that serve several clients. */
+/* Take one from the pool instead of connecting. 0; -ENOENT. */
+int smtp_reuse_start(struct smtp *s) MUST_CHECK;
+/* The server is gone or talks nonsense: replace it if nothing is lost by that (0), else end. WAITS. */
+co_waits int smtp_server_lost(struct smtp *s, const char *reason, int err) MUST_CHECK;
+/* The first command to an untested leg. WAITS. */
+co_waits int smtp_reuse_send(struct smtp *s, struct smtp_pending *p) MUST_CHECK;
+/* Behind the greeting of a fresh leg: what waited for it. WAITS. */
+co_waits int smtp_reuse_send_held(struct smtp *s) MUST_CHECK;
+/* Each reply of the server, before anything else becomes of it. 1: it is nothing to the client, and the
+ * stream that it stood in is gone. WAITS. */
+co_waits int smtp_reuse_hear(struct smtp *s, const struct smtp_pending *p, const struct smtp_reply *reply) MUST_CHECK;
+/* Is QUIT, which the policy has accepted, answered here, since the leg may serve others? */
+bool smtp_reuse_answers_quit(struct smtp *s, struct slice name);
+/* The conversation is over: leave the leg to others if there is no doubt about it. WAITS. */
+co_waits void smtp_reuse_leave(struct smtp *s);
 
 /* transfer.c: the message, from 354 to the lone dot. WAITS. */
 co_waits int smtp_transfer(struct smtp *s) MUST_CHECK;

@@ -66,6 +66,19 @@ static const struct attribute smtp_attributes[] = {
 	{ .name = "banner", .type = ATTR_STRING, .access = CFG_R | ATTR_LINE, .offset = CONFIG(banner), .text = "",
 	  .doc = "A host name and text for the greeting, instead of the server's; the name alone for the first line of the reply "
 		 "to HELO and EHLO. Empty: the server's own." },
+	{ .name = "reuse_server_sessions", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(reuse_server_sessions),
+	  .doc = "TRUE: a session leaves its connection to the server, once it is clean, to the next one that would open the "
+		 "same; its client's QUIT is then answered by the proxy." },
+	{ .name = "reuse_idle_timeout", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(reuse_idle_timeout_ms), .min = 1,
+	  .max = 600000, .number = 10000, .doc = "Milliseconds that such a connection may wait for the next session; less than the "
+						 "server's own patience." },
+	{ .name = "reuse_max_idle", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(reuse_max_idle), .min = 1, .max = 128,
+	  .number = 16, .doc = "Connections that may wait, by worker, service and server address." },
+	{ .name = "reuse_max_messages", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(reuse_max_messages), .min = 1,
+	  .max = 1000000, .number = 100,
+	  .doc = "A connection that carried so many messages is not left to others any more; a session without one counts as one." },
+	{ .name = "reuse_max_age", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(reuse_max_age_ms), .min = 1, .max = 86400000,
+	  .number = 300000, .doc = "Milliseconds since a connection was opened, after which it waits for nobody any more." },
 	{ .name = "add_received_header", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(add_received_header),
 	  .doc = "TRUE: each message gets a trace header." },
 	{ .name = "tls_passthrough", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(tls_passthrough),
@@ -295,6 +308,9 @@ static int smtp_prepare(void *block, const struct policy *policy, struct arena *
 {
 	struct smtp_config *c = block;
 
+	if (c->reuse_server_sessions && c->send_xclient)
+		problem(problems, "leave one of them FALSE",
+			"reuse_server_sessions does not go with send_xclient: a server that was told its client stays with it");
 	if (c->tls_passthrough)
 		problem(problems, "leave tls_passthrough FALSE", "tls_passthrough needs STARTTLS, which is not spoken yet");
 	if (c->request_stack_hook.callback >= 0)
