@@ -319,3 +319,24 @@ def test_a_log_line_cannot_be_forged(net, sink, firewall):
     assert '\x1b' not in fw.log
     for line in fw.program.lines:
         assert not line.startswith(' ready') and "fault='none\x1b" not in line
+
+
+LIMITED = policies.mail(proxy='Limited', classes='''
+class Limited(Mail):
+    max_message_size = 65536
+''')
+
+
+@pytest.mark.parametrize('octets', [200_000, 17 << 20])
+def test_a_message_over_the_limit_is_cut(net, sink, firewall, octets):
+    """Refused at its end; one that does not end is refused in the middle."""
+    firewall(LIMITED)
+    with client.Raw(net.dmz, ORIGIN, timeout=60) as raw:
+        envelope(raw)
+        assert raw.command(b'DATA') == 354
+        raw.send((b'x' * 98 + b'\r\n') * (octets // 100))
+        if octets < 1 << 20:
+            raw.send(b'.\r\n')
+        assert raw.reply()[0] == 552
+        assert raw.at_end()
+    assert sink.messages() == []
