@@ -50,6 +50,7 @@ SMTP = {
         attribute("recipient_matcher", "matcher", CONFIG),
         attribute("request_stack", "stack", CONFIG),
         attribute("permit_percent_hack", "bool", CONFIG, False),
+        attribute("permit_exclamation_mark", "bool", CONFIG, False),
         attribute("error_soft", "bool", CONFIG, False),
         attribute("helo_string", "string", ["config-read", "run-read"], "", home="run"),
         attribute("active_extensions", "int", ["run-read"], 0, home="run"),
