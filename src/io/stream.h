@@ -106,6 +106,12 @@ struct stream_wait {
 };
 co_waits int streams_wait(struct stream_wait *set, size_t n, deadline_t deadline) MUST_CHECK;
 
+/*
+ * Wait until the peer has hung up, or half closed; what it sent before stays where it is. WAITS.
+ * 0; -ETIMEDOUT; -ECANCELED.
+ */
+co_waits int stream_wait_hangup(struct stream *s, deadline_t deadline) MUST_CHECK;
+
 uint64_t stream_octets_in(const struct stream *s);	/* since opening, or since stream_count_anew */
 uint64_t stream_octets_out(const struct stream *s);
 int stream_fd(const struct stream *s);

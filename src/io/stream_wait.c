@@ -88,6 +88,15 @@ int stream_shutdown_write(struct stream *s, deadline_t deadline)
 	return err;
 }
 
+int stream_wait_hangup(struct stream *s, deadline_t deadline)
+{
+	int err = 0;
+
+	while (err == 0 && !s->eof && (s->watch.ready & (LOOP_HUP | LOOP_GONE)) == 0)
+		err = stream_wait_news(s, deadline);
+	return err;
+}
+
 /* Reads ahead, but does not move what was peeked: a buffer whose end is reached counts as
  * readable when the socket is. */
 static bool can_fill(struct stream *s)

@@ -48,6 +48,7 @@ co_waits int smtp_chunk_prepare(struct smtp *s, struct smtp_argument *argument)
 	if (s->assumed != SMTP_STATE_RCPT)
 		return 0;
 	s->chunks_octets = 0;
+	smtp_rate_start(s);
 	s->chunk_cr = false;
 	if (s->config->add_received_header)
 		err = smtp_trace_header(s, &argument->chunk_start);
@@ -78,7 +79,7 @@ void smtp_chunk_begin(struct smtp *s, uint64_t octets, bool last)
 		return;
 	}
 	s->chunk = (struct smtp_chunk){ .reply = p, .left = octets, .last = last, .forward = !p->local };
-	s->client_due = smtp_due(s);
+	s->client_due = deadline_in(s->config->timeout_data_block_ms);
 	if (!p->local)
 		s->in_message = true;
 	else if (s->assumed == SMTP_STATE_RCPT || s->assumed == SMTP_STATE_CHUNKS)
@@ -147,7 +148,7 @@ static void finish_chunk(struct smtp *s)
 		s->final_owed = s->state != SMTP_STATE_FAILED;
 		s->body_octets = s->chunks_octets;
 	}
-	s->server_due = smtp_due(s);
+	s->server_due = smtp_reply_due(s, s->head);
 	s->chunk = (struct smtp_chunk){ .reply = NULL };
 }
 
@@ -165,7 +166,7 @@ static co_waits int forward_octets(struct smtp *s, struct slice octets, bool who
 	}
 	s->proxy->doing = "sending a message to the server";
 	if (octets.len > 0)
-		err = stream_write_through(s->proxy->server, octets, smtp_due(s));
+		err = stream_write_through(s->proxy->server, octets, smtp_due_in(s, s->config->timeout_data_block_ms));
 	if (err < 0 && err != -ECANCELED) {
 		smtp_chunk_lose_server(s, err == -ETIMEDOUT ? "timeout" : "server-closed", err);
 		err = 0;

@@ -19,9 +19,9 @@
 const struct smtp_verb smtp_verbs[SMTP_VERB_COUNT] = {
 	[SMTP_GREETING] = { .name = "Null", .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_NORMAL, .internal = true },
 	[SMTP_HELO] = { .name = "HELO", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_NORMAL,
-			.built_in = true, .parse = smtp_parse_helo, .on_reply = smtp_on_hello },
+			.built_in = true, .idle = true, .parse = smtp_parse_helo, .on_reply = smtp_on_hello },
 	[SMTP_EHLO] = { .name = "EHLO", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_NORMAL,
-			.built_in = true, .parse = smtp_parse_helo, .on_reply = smtp_on_hello },
+			.built_in = true, .idle = true, .parse = smtp_parse_helo, .on_reply = smtp_on_hello },
 	[SMTP_MAIL] = { .name = "MAIL", .states = SMTP_STATE_EHLO, .group = SMTP_GROUP_ANY, .replies = SMTP_REPLIES_NORMAL,
 			.built_in = true, .parse = smtp_parse_mail, .on_reply = smtp_on_mail,
 			.utf8 = true },
@@ -33,19 +33,21 @@ const struct smtp_verb smtp_verbs[SMTP_VERB_COUNT] = {
 	[SMTP_BODY] = { .name = "DATA", .group = SMTP_GROUP_ANY, .replies = SMTP_REPLIES_NORMAL, .internal = true,
 			.on_reply = smtp_on_body },
 	[SMTP_RSET] = { .name = "RSET", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_ANY, .replies = SMTP_REPLIES_NORMAL,
-			.built_in = true, .parse = smtp_parse_none, .on_reply = smtp_on_rset },
-	[SMTP_NOOP] = { .name = "NOOP", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL },
+			.built_in = true, .idle = true, .parse = smtp_parse_none, .on_reply = smtp_on_rset },
+	[SMTP_NOOP] = { .name = "NOOP", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL,
+			.idle = true },
 	[SMTP_QUIT] = { .name = "QUIT", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL,
 			.built_in = true, .parse = smtp_parse_none, .on_reply = smtp_on_quit },
 	[SMTP_ETRN] = { .name = "ETRN", .states = SMTP_STATE_EHLO, .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_NORMAL,
-			.built_in = true, .parse = smtp_parse_etrn },
+			.built_in = true, .idle = true, .parse = smtp_parse_etrn },
 	[SMTP_VRFY] = { .name = "VRFY", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL,
-			.unlisted_code = 252, .unlisted_text = "2.5.2 Send some mail, I'll try my best", .parse = smtp_parse_verify,
-			.utf8 = true },
+			.idle = true, .unlisted_code = 252, .unlisted_text = "2.5.2 Send some mail, I'll try my best",
+			.parse = smtp_parse_verify, .utf8 = true },
 	[SMTP_EXPN] = { .name = "EXPN", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL,
-			.unlisted_code = 502, .unlisted_text = "5.5.1 Command not implemented", .parse = smtp_parse_verify, .utf8 = true },
+			.idle = true, .unlisted_code = 502, .unlisted_text = "5.5.1 Command not implemented",
+			.parse = smtp_parse_verify, .utf8 = true },
 	[SMTP_HELP] = { .name = "HELP", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL,
-			.unlisted_code = 214, .unlisted_text = "2.0.0 See RFC 5321" },
+			.idle = true, .unlisted_code = 214, .unlisted_text = "2.0.0 See RFC 5321" },
 	[SMTP_AUTH] = { .name = "AUTH", .states = SMTP_STATE_EHLO, .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_AUTH,
 			.built_in = true, .parse = smtp_parse_auth, .on_reply = smtp_on_auth },
 	[SMTP_SASL] = { .name = "AUTH", .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_AUTH, .internal = true,
@@ -61,7 +63,7 @@ const struct smtp_verb smtp_verbs[SMTP_VERB_COUNT] = {
 };
 
 const struct smtp_verb smtp_unknown_verb = {
-	.name = "?", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_NORMAL,
+	.name = "?", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_NORMAL, .idle = true,
 };
 
 const struct smtp_verb *smtp_verb_named(struct slice name)

@@ -95,6 +95,7 @@ struct smtp_verb {
 	bool refused;			/* not spoken: 502, whatever the tables say */
 	bool internal;			/* not a verb of the protocol */
 	bool utf8;			/* its parameter need not be ASCII where SMTPUTF8 was offered */
+	bool idle;			/* brings no mail nearer: max_idle_commands */
 	unsigned unlisted_code;		/* the reply where the request table says nothing of it; 0: the usual refusal */
 	const char *unlisted_text;
 	smtp_argument_fn parse;		/* NULL: passed as it is */

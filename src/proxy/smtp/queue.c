@@ -25,7 +25,7 @@ struct smtp_pending *smtp_queue_add(struct smtp *s, const struct smtp_verb *verb
 	p->name = slice_cstr(verb->name);
 	if (s->head == NULL) {
 		s->tail = &s->head;
-		s->server_due = smtp_due(s);
+		s->server_due = smtp_reply_due(s, p);
 	}
 	*s->tail = p;
 	s->tail = &p->next;
@@ -56,6 +56,8 @@ int smtp_queue_reply(struct smtp *s, const struct smtp_verb *verb, unsigned code
 		return -ENOMEM;
 	p->local = true;
 	p->code = code;
+	if (verb != &smtp_verbs[SMTP_GREETING])
+		smtp_use_reply(s, code);
 	p->text = arena_copy(s->batch, text);
 	return p->text.ptr == NULL ? -ENOMEM : 0;
 }
@@ -83,12 +85,14 @@ void smtp_queue_pop(struct smtp *s)
 	s->pending_octets -= s->head->octets;
 	s->head = s->head->next;
 	s->n_pending--;
-	if (s->head != NULL)
+	if (s->head != NULL) {
+		s->server_due = smtp_reply_due(s, s->head);
 		return;
+	}
 	s->tail = &s->head;
 	s->blocked = false;
 	s->assumed = s->state;
-	s->client_due = smtp_due(s);
+	s->client_due = deadline_in(s->config->timeout_command_ms);
 	s->request_cmd = s->request_param = s->response_code = s->response_param = slice_of(NULL, 0);
 	arena_reset(s->batch);
 }

@@ -151,6 +151,8 @@ static co_waits int forward(struct smtp *s, const struct smtp_verb *verb, struct
 		s->utf8 = argument->mail.utf8;
 		s->binary = argument->mail.body == SMTP_TYPE_BINARYMIME;
 	}
+	if (verb == &smtp_verbs[SMTP_MAIL] || verb == &smtp_verbs[SMTP_RCPT])
+		smtp_use(s, verb == &smtp_verbs[SMTP_MAIL] ? SMTP_LIMIT_MESSAGES : SMTP_LIMIT_RECIPIENTS);
 	s->assumed = state_after(s->assumed, verb, argument);
 	if (verb->group != SMTP_GROUP_ANY || !s->pipelining || !smtp_is_batchable(s, verb))
 		s->blocked = true;
@@ -203,7 +205,7 @@ static int check_recipients_limit(struct smtp *s, bool *over)
 			n = 0;		/* those before are another message's */
 		n += p->verb == &smtp_verbs[SMTP_RCPT] && !p->local;
 	}
-	*over = n >= (uint64_t)s->config->max_recipients;
+	*over = n >= (uint64_t)s->config->max_recipients || smtp_is_used_up(s, SMTP_LIMIT_RECIPIENTS);
 	if (!*over)
 		return 0;
 	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 3, "Too many recipients", F_INT("max", s->config->max_recipients));
@@ -316,6 +318,9 @@ static co_waits int judge_command(struct smtp *s, const struct smtp_command *c, 
 	/* A binary message has no lines that a dot could end (RFC 3030, 3). */
 	if ((c->verb->states & s->assumed) == 0 || (c->verb == &smtp_verbs[SMTP_DATA] && s->binary))
 		return refuse_state(s, c, step);
+	err = smtp_check_verb_limits(s, c->verb);
+	if (err != 0)
+		return err < 0 ? err : 0;
 	proxy_log(s->proxy, LOG_SMTP_REQUEST, 7, "Request parsed", F_OCTETS("request", smtp_command_name(c)),
 		  F_OCTETS("param", xclient ? c->param : shown_param(s, c)));
 	if (xclient)
@@ -429,10 +434,17 @@ co_waits int smtp_take_commands(struct smtp *s)
 			continue;
 		}
 		result = smtp_line_take(buffered, s->config->require_crlf, (size_t)s->config->max_line_length, &line, &used);
-		if (result == SMTP_LINE_MORE)
+		if (result == SMTP_LINE_MORE) {
+			if (s->usage.line_due == 0)
+				s->usage.line_due = deadline_in(s->config->timeout_line_ms);
 			return 0;
+		}
 		if (result != SMTP_LINE_OK)
 			return refuse_line(s, result);
+		s->usage.line_due = 0;
+		err = smtp_check_session_limits(s);
+		if (err != 0)
+			return err < 0 ? err : 0;
 		err = take_command(s, line, &step);
 		if (err < 0)
 			return err;
@@ -440,6 +452,7 @@ co_waits int smtp_take_commands(struct smtp *s)
 			s->blocked = true;
 			return 0;
 		}
+		smtp_use(s, SMTP_LIMIT_COMMANDS);
 		s->data_by_lf = used == line.len + 1;
 		stream_consume(s->proxy->client, used);
 	}

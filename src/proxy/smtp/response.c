@@ -169,6 +169,10 @@ static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const s
 	if (smtp_is_auth(p))
 		smtp_on_auth(s, p, reply->code);
 	code = smtp_error_reply(s, p->verb, &text);
+	smtp_use_reply(s, code);
+	err = smtp_tarpit(s, code);
+	if (err < 0)
+		return err;
 	if (smtp_code_is_positive(reply->code))
 		forget_transaction(s, p);
 	if (final) {
@@ -223,10 +227,20 @@ static co_waits int check_no_extra(struct smtp *s)
 }
 
 /* A client that talks before it is its turn: its octets could be meant for somebody else. */
+co_waits int smtp_refuse_early_input(struct smtp *s)
+{
+	int err;
+
+	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The client sent before it was its turn",
+		  F_OCTETS("line", smtp_shown_line(s, slice_take(stream_peek(s->proxy->client), 64))));
+	s->linger = true;
+	err = smtp_write_reply(s, 554, SLICE("5.5.0 SMTP synchronization error, closing transmission channel"));
+	return err < 0 ? err : smtp_end(s, FAULT_CLIENT, "early-input", 0);
+}
+
 static co_waits int check_client_is_silent(struct smtp *s)
 {
 	ssize_t n;
-	int err;
 
 	if (s->config->permit_early_input && !smtp_is_auth(s->head))
 		return 0;
@@ -239,13 +253,9 @@ static co_waits int check_client_is_silent(struct smtp *s)
 	}
 	if (stream_peek(s->proxy->client).len == 0)
 		return 0;
-	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The client sent before it was its turn",
-		  F_OCTETS("line", smtp_shown_line(s, slice_take(stream_peek(s->proxy->client), 64))));
 	if (s->head->verb == &smtp_verbs[SMTP_DATA])
 		proxy_drop_server(s->proxy);
-	s->linger = true;
-	err = smtp_write_reply(s, 554, SLICE("5.5.0 SMTP synchronization error, closing transmission channel"));
-	return err < 0 ? err : smtp_end(s, FAULT_CLIENT, "early-input", 0);
+	return smtp_refuse_early_input(s);
 }
 
 /* The server said yes or no to a whole message, or no to a part of one. */
@@ -256,6 +266,8 @@ static void account_message(struct smtp *s, const struct smtp_reply *reply)
 	if (!smtp_code_is_positive(reply->code))
 		proxy_log(s->proxy, LOG_SMTP_RESPONSE, 4, "The server refused the message",
 			  F_OCTETS("response", smtp_code_text(reply->code, digits)), F_OCTETS("response_param", reply->text));
+	if (smtp_code_is_positive(reply->code))
+		smtp_use_message(s);
 	smtp_account_message(s, reply->code, reply->text, smtp_code_is_positive(reply->code));
 }
 
@@ -270,7 +282,12 @@ static co_waits int relay_reply(struct smtp *s, struct smtp_pending *p, const st
 		err = check_client_is_silent(s);
 		if (err < 0)
 			return err;
+	} else {
+		smtp_use_reply(s, code);
 	}
+	err = smtp_tarpit(s, code);
+	if (err < 0)
+		return err;
 	if (filter)
 		s->pipelining = false;
 	if (p->verb->on_reply != NULL)
@@ -386,8 +403,10 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 static co_waits int answer_locally(struct smtp *s)
 {
 	struct smtp_pending *p = s->head;
-	int err = smtp_write_reply(s, p->code, p->text);
+	int err = smtp_tarpit(s, p->code);
 
+	if (err == 0)
+		err = smtp_write_reply(s, p->code, p->text);
 	if (err < 0)
 		return err;
 	if (p->verb == &smtp_verbs[SMTP_BDAT])

@@ -14,7 +14,7 @@
 
 deadline_t smtp_due(const struct smtp *s)
 {
-	return deadline_in(s->config->timeout_ms);
+	return smtp_due_in(s, s->config->timeout_ms);
 }
 
 struct slice smtp_code_text(unsigned code, char buf[4])
@@ -192,7 +192,8 @@ static co_waits int read_client(struct smtp *s)
 	ssize_t n = stream_fill_now(s->proxy->client);
 
 	if (n >= 0)
-		s->client_due = n > 0 ? smtp_due(s) : s->client_due;
+		s->client_due = n == 0 ? s->client_due :
+				deadline_in(s->chunk.reply != NULL ? s->config->timeout_data_block_ms : s->config->timeout_command_ms);
 	else
 		s->client_eof = true;
 	s->client_gone = n < 0 && n != -EPIPE;
@@ -206,11 +207,7 @@ static co_waits int read_server(struct smtp *s)
 {
 	ssize_t n = stream_fill_now(s->proxy->server);
 
-	if (n > 0) {
-		s->server_due = smtp_due(s);
-		return 0;
-	}
-	if (n == 0)
+	if (n >= 0)
 		return 0;
 	n = n == -EPIPE ? 0 : n;
 	if (s->chunk.reply != NULL && s->chunk.forward) {
@@ -241,16 +238,20 @@ static bool client_is_next(const struct smtp *s)
 	return s->head == s->chunk.reply || s->client_due <= s->server_due;
 }
 
+static co_waits int chunk_or_client_lost(struct smtp *s, const char *reason)
+{
+	if (smtp_chunk_wants_more(s) && s->chunk.forward)
+		return smtp_client_lost(s, reason, -ETIMEDOUT);
+	return smtp_fail(s, FAULT_CLIENT, reason, -ETIMEDOUT);
+}
+
 static co_waits int timed_out(struct smtp *s)
 {
-	bool client = client_is_next(s);
+	const char *reason = smtp_due_reason(s, s->head == NULL);
+	bool client = client_is_next(s) || s->usage.session_due <= co_now();
 
-	proxy_log(s->proxy, LOG_CORE_ERROR, 3, "Timeout", F_TEXT("side", client ? "client" : "server"));
-	if (client && smtp_chunk_wants_more(s) && s->chunk.forward)
-		return smtp_client_lost(s, "timeout", -ETIMEDOUT);
-	if (!client)
-		return smtp_server_lost(s, "timeout", -ETIMEDOUT);
-	return smtp_fail(s, FAULT_CLIENT, "timeout", -ETIMEDOUT);
+	proxy_log(s->proxy, LOG_CORE_ERROR, 3, "Timeout", F_TEXT("side", client ? "client" : "server"), F_TEXT("reason", reason));
+	return client ? chunk_or_client_lost(s, reason) : smtp_server_lost(s, reason, -ETIMEDOUT);
 }
 
 static bool may_read_client(const struct smtp *s)
@@ -260,6 +261,23 @@ static bool may_read_client(const struct smtp *s)
 	if (s->chunk.reply != NULL)
 		return smtp_chunk_wants_more(s);
 	return !s->blocked && s->n_pending < SMTP_BATCH_COMMANDS && s->pending_octets < SMTP_BATCH_OCTETS;
+}
+
+/* 0: look what is there. */
+static co_waits int wait_in_time(struct smtp *s, struct stream_wait *set, size_t n)
+{
+	deadline_t start = co_now(), due = client_is_next(s) ? smtp_client_due(s) : s->server_due;
+	bool chunk = smtp_chunk_wants_more(s);
+	int err;
+
+	s->proxy->idle = s->head == NULL && s->transaction == NULL;
+	err = streams_wait(set, n, chunk ? smtp_rate_due(s, due) : due);
+	s->proxy->idle = false;
+	if (err < 0 && err != -ETIMEDOUT)
+		return err;
+	if (err < 0 && due <= co_now())
+		return timed_out(s);
+	return chunk && !smtp_rate_is_fine(s, co_now() - start) ? chunk_or_client_lost(s, "too-slow") : 0;
 }
 
 /* Wait for whichever side is next. */
@@ -280,11 +298,7 @@ static co_waits int wait_for_more(struct smtp *s)
 		set[1].want |= LOOP_WRITE;
 	if (set[0].want == 0)
 		set[0].stream = NULL;
-	s->proxy->idle = s->head == NULL && s->transaction == NULL;
-	err = streams_wait(set, ARRAY_LEN(set), client_is_next(s) ? s->client_due : s->server_due);
-	s->proxy->idle = false;
-	if (err == -ETIMEDOUT)
-		return timed_out(s);
+	err = wait_in_time(s, set, ARRAY_LEN(set));
 	if (err < 0)
 		return err;
 	if (set[0].stream != NULL && (set[0].got & LOOP_READ) != 0)
@@ -304,8 +318,10 @@ static int check_client(struct smtp *s)
 
 static co_waits int converse(struct smtp *s)
 {
-	int err = smtp_connect(s);
+	int err = smtp_delay_greeting(s);
 
+	if (err == 0)
+		err = smtp_connect(s);
 	while (err == 0 && !s->ending) {
 		if (s->head == NULL && proxy_should_stop(s->proxy))
 			return smtp_fail(s, FAULT_ADMIN, "stopped", 0);
@@ -356,7 +372,8 @@ co_waits void smtp_run(struct proxy *proxy)
 	s->proxy = proxy;
 	s->config = proxy->config;
 	s->state = s->assumed = SMTP_STATE_INITIAL;
-	s->client_due = smtp_due(s);
+	smtp_usage_start(s);
+	s->client_due = deadline_in(s->config->timeout_command_ms);
 	s->may_announce = smtp_may_announce(s);
 	err = converse(s);
 	co_shield_begin();

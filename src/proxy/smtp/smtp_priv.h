@@ -10,6 +10,7 @@
 #include "proxy/smtp/body.h"
 #include "proxy/smtp/command.h"
 #include "proxy/smtp/extension.h"
+#include "proxy/smtp/limits.h"
 #include "proxy/smtp/smtp.h"
 
 /* Actions of the policy tables, as the policy language numbers them. */
@@ -36,6 +37,11 @@ struct smtp_config {
 	int64_t max_recipients, max_message_size, permit_extensions;
 	int64_t reuse_idle_timeout_ms, reuse_max_idle, reuse_max_messages, reuse_max_age_ms;
 	bool reuse_server_sessions;
+	/* limits.c, delay.c; timeouts of 0 become timeout_ms in prepare. */
+	int64_t max_commands, max_idle_commands, max_errors, max_messages, max_session_recipients;
+	int64_t max_session_time_ms, min_data_rate;
+	int64_t timeout_greeting_ms, timeout_command_ms, timeout_line_ms, timeout_data_block_ms, timeout_final_ms;
+	int64_t greeting_delay_ms, tarpit_after, tarpit_delay_ms;
 	bool require_crlf, permit_unknown_command, permit_long_responses, permit_omission_of_angle_brackets;
 	int64_t max_auth_steps, max_auth_failures;
 	struct string_list permit_auth_mechanisms;
@@ -132,6 +138,8 @@ struct smtp {
 	struct smtp_chunk chunk;
 	uint64_t chunks_octets;			/* that came of the message in chunks, as far as the client sent it */
 	deadline_t client_due, server_due;
+	struct smtp_usage usage;
+	struct smtp_rate rate;			/* of the message under way */
 	bool pipelining;			/* the server takes groups of commands */
 	bool connected;
 	bool announced;				/* the server knows the client by XCLIENT */
@@ -225,6 +233,8 @@ bool smtp_takes_utf8(const struct smtp *s, const struct smtp_verb *verb);
 /* response.c: gives the client the replies that are there. WAITS (policy code). */
 co_waits int smtp_answer(struct smtp *s) MUST_CHECK;
 co_waits int smtp_write_reply(struct smtp *s, unsigned code, struct slice text) MUST_CHECK;
+/* A client that talks out of turn is told so, and the session ends. Returns -ECONNABORTED. */
+co_waits int smtp_refuse_early_input(struct smtp *s);
 struct smtp_reply_limits smtp_reply_limits_of(const struct smtp *s);
 
 /* hello.c: what the client gets to know of the server. */
@@ -236,6 +246,9 @@ bool smtp_offer(struct smtp *s, struct slice line, char buf[SMTP_OFFER_MAX], str
 bool smtp_banner(const struct smtp *s, const struct smtp_pending *p, unsigned code, struct slice *text);
 /* The server does not know EHLO: 1 and HELO was sent for p, 0: no; negative. WAITS. */
 co_waits int smtp_fall_back_to_helo(struct smtp *s, struct smtp_pending *p, const struct smtp_reply *reply) MUST_CHECK;
+/* delay.c. 0; -ECANCELED; -ECONNABORTED. WAIT. */
+co_waits int smtp_delay_greeting(struct smtp *s) MUST_CHECK;
+co_waits int smtp_tarpit(struct smtp *s, unsigned code) MUST_CHECK;	/* before a reply with that code */
 
 /* request.c: in canonical form. WAITS. */
 co_waits int smtp_write_command(struct smtp *s, const struct smtp_pending *p, const struct smtp_argument *argument) MUST_CHECK;

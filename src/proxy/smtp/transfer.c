@@ -78,7 +78,7 @@ static co_waits int send_on(struct smtp *s, struct transfer *t, struct slice oct
 	if (t->lost != NULL || octets.len == 0)
 		return 0;
 	s->proxy->doing = "sending a message to the server";
-	err = stream_write_through(s->proxy->server, octets, smtp_due(s));
+	err = stream_write_through(s->proxy->server, octets, smtp_due_in(s, s->config->timeout_data_block_ms));
 	if (err == -ECANCELED)
 		return err;
 	if (err < 0)
@@ -115,25 +115,29 @@ co_waits int smtp_client_lost(struct smtp *s, const char *why, int err)
 }
 
 /* 0: there is more. */
-static co_waits int wait_for_client(struct smtp *s, struct transfer *t, deadline_t due)
+static co_waits int wait_for_client(struct smtp *s, struct transfer *t)
 {
+	deadline_t due = smtp_due_in(s, s->config->timeout_data_block_ms);
+
 	for (;;) {
 		struct stream_wait set[2] = { { .stream = s->proxy->client, .want = LOOP_READ },
 					      { .stream = s->proxy->server, .want = LOOP_READ } };
-		ssize_t n;
+		deadline_t start = co_now();
+		ssize_t n = 0;
 		int err;
 
 		s->proxy->doing = "receiving a message from the client";
-		err = streams_wait(set, ARRAY_LEN(set), due);
-		if (err == -ETIMEDOUT)
-			return smtp_client_lost(s, "timeout", err);
-		if (err < 0)
+		err = streams_wait(set, ARRAY_LEN(set), smtp_rate_due(s, due));
+		if (err == -ETIMEDOUT && due <= co_now())
+			return smtp_client_lost(s, smtp_due_reason(s, false), err);
+		if (err < 0 && err != -ETIMEDOUT)
 			return err;
-		if (set[1].got != 0 && s->proxy->server != NULL)
+		if (err > 0 && set[1].got != 0 && s->proxy->server != NULL)
 			hear_server(s, t);
-		if (set[0].got == 0)
-			continue;
-		n = stream_fill_now(s->proxy->client);
+		if (err > 0 && set[0].got != 0)
+			n = stream_fill_now(s->proxy->client);
+		if (!smtp_rate_is_fine(s, co_now() - start))
+			return smtp_client_lost(s, "too-slow", -ETIMEDOUT);
 		if (n > 0)
 			return 0;
 		if (n < 0)
@@ -222,7 +226,7 @@ static co_waits int transfer(struct smtp *s, struct transfer *t)
 			break;
 		if (t->fault == FAULT_CLIENT && s->body_octets - t->lost_at > SMTP_SWALLOW_OCTETS)
 			return message_is_lost(s, t);
-		err = wait_for_client(s, t, smtp_due(s));
+		err = wait_for_client(s, t);
 	}
 	if (err < 0)
 		return err;
@@ -238,6 +242,7 @@ co_waits int smtp_transfer(struct smtp *s)
 
 	t.scan.lf_client = t.scan.last_line_lf = s->data_by_lf;
 	s->transfer = false;
+	smtp_rate_start(s);
 	s->body_octets = 0;
 	err = transfer(s, &t);
 	buffer_release(&t.normalized);

@@ -47,6 +47,42 @@ static const struct attribute smtp_attributes[] = {
 	  "with no more. 0: no limit." },
 	{ .name = "require_8bitmime", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(require_8bitmime),
 	  .doc = "TRUE: a message with 8-bit octets is refused unless its MAIL said BODY=8BITMIME or SMTPUTF8." },
+	{ .name = "max_session_recipients", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_session_recipients), .min = 1,
+	  .max = UINT32_MAX, .number = 100000, .doc = "Recipients of all messages of a session; further ones are refused for now "
+						       "(452), and the next MAIL ends the session (421)." },
+	{ .name = "max_messages", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_messages), .min = 1, .max = UINT32_MAX,
+	  .number = 10000, .doc = "MAIL commands that the server gets in a session; the next one ends it (421)." },
+	{ .name = "max_commands", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_commands), .min = 1, .max = UINT32_MAX,
+	  .number = 200000, .doc = "Commands of a session; the next one ends it (421)." },
+	{ .name = "max_idle_commands", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_idle_commands), .min = 1,
+	  .max = UINT32_MAX, .number = 100,
+	  .doc = "Commands that bring no mail nearer (NOOP, RSET, HELO, EHLO, VRFY, EXPN, HELP, ETRN, unknown ones), counted from the "
+		 "last message that was accepted; the next of them ends the session (421)." },
+	{ .name = "max_errors", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_errors), .min = 1, .max = UINT32_MAX,
+	  .number = 100, .doc = "Permanent refusals (5xx) that a client is given, counted from the last message that was accepted; "
+				"the next command ends the session (421)." },
+	{ .name = "max_session_time", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_session_time_ms), .min = 1,
+	  .max = INT32_MAX, .number = 14400000, .doc = "Milliseconds that a session may last altogether." },
+	{ .name = "min_data_rate", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(min_data_rate), .min = 0, .max = INT32_MAX,
+	  .number = 100, .doc = "Octets a second of a message, on average over each 300 seconds spent waiting for the client; slower "
+				"ones are cut off. 0: any rate." },
+	{ .name = "timeout_greeting", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(timeout_greeting_ms), .min = 0,
+	  .max = INT32_MAX, .doc = "Milliseconds for the server's greeting. 0: as timeout." },
+	{ .name = "timeout_command", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(timeout_command_ms), .min = 0,
+	  .max = INT32_MAX, .doc = "Milliseconds for the client's next command, and for the server's whole reply to one. 0: as timeout." },
+	{ .name = "timeout_line", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(timeout_line_ms), .min = 0, .max = INT32_MAX,
+	  .number = 120000, .doc = "Milliseconds for a whole command line once its first octet is there. 0: as timeout." },
+	{ .name = "timeout_data_block", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(timeout_data_block_ms), .min = 0,
+	  .max = INT32_MAX, .doc = "Milliseconds for the next octets of a message, from the client or to the server. 0: as timeout." },
+	{ .name = "timeout_final", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(timeout_final_ms), .min = 0, .max = INT32_MAX,
+	  .doc = "Milliseconds for the server's reply to a whole message. 0: as timeout." },
+	{ .name = "greeting_delay", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(greeting_delay_ms), .min = 0, .max = 300000,
+	  .doc = "Milliseconds that the client waits for its greeting, before the server is connected to; one that sends meanwhile is "
+		 "refused (554) unless permit_early_input is TRUE." },
+	{ .name = "tarpit_after", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(tarpit_after), .min = 0, .max = UINT32_MAX,
+	  .number = 5, .doc = "Errors (as max_errors counts them) behind which tarpit_delay begins." },
+	{ .name = "tarpit_delay", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(tarpit_delay_ms), .min = 0, .max = 300000,
+	  .doc = "Milliseconds that each further permanent refusal (5xx) is held back. 0: not at all." },
 	{ .name = "require_crlf", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(require_crlf), .number = 1,
 	  .doc = "TRUE: a line that ends with LF alone ends the session. FALSE: it is rewritten to CRLF. A CR that stands "
 		 "alone is never accepted." },
@@ -304,6 +340,17 @@ static int make_ascii(struct smtp_config *c, struct arena *arena, struct policy_
 	return 0;
 }
 
+/* Those that the policy does not set are the one it always had. */
+static void derive_timeouts(struct smtp_config *c)
+{
+	int64_t *const derived[] = { &c->timeout_greeting_ms, &c->timeout_command_ms, &c->timeout_line_ms,
+				     &c->timeout_data_block_ms, &c->timeout_final_ms };
+
+	for (size_t i = 0; i < ARRAY_LEN(derived); i++)
+		if (*derived[i] == 0)
+			*derived[i] = c->timeout_ms;
+}
+
 static int smtp_prepare(void *block, const struct policy *policy, struct arena *arena, struct policy_problems *problems)
 {
 	struct smtp_config *c = block;
@@ -336,6 +383,7 @@ static int smtp_prepare(void *block, const struct policy *policy, struct arena *
 	table_each(c->request, check_refusal, problems);
 	table_each(c->response, check_refusal, problems);
 	table_each(c->request, note_entry, &c->permits_requests);
+	derive_timeouts(c);
 	c->batchable = 0;
 	for (unsigned i = 0; i < SMTP_VERB_COUNT; i++)
 		if (!request_waits(c, &smtp_verbs[i]) && !acceptance_is_open(c, &smtp_verbs[i]))
