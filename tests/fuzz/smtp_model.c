@@ -419,6 +419,7 @@ static bool is_parameter(const struct model *m, struct slice word, bool rcpt)
 	static const struct { const char *name; bool rcpt; unsigned needs; const char *values; } names[] = {
 		{ "SIZE", false, HAS_SIZE, NULL }, { "BODY", false, HAS_8BITMIME, "7BIT 8BITMIME" },
 		{ "BODY", false, HAS_BINARYMIME, "BINARYMIME" }, { "SMTPUTF8", false, HAS_SMTPUTF8, "" },
+		{ "AUTH", false, HAS_AUTH, NULL },
 		{ "RET", false, HAS_DSN, "FULL HDRS" }, { "ENVID", false, HAS_DSN, NULL }, { "ORCPT", true, HAS_DSN, NULL },
 		{ "NOTIFY", true, HAS_DSN, "NEVER SUCCESS FAILURE SUCCESS,FAILURE DELAY SUCCESS,DELAY FAILURE,DELAY SUCCESS,FAILURE,DELAY" },
 		{ "BY", false, HAS_DELIVERBY, NULL }, { "HOLDFOR", false, HAS_FUTURERELEASE, NULL },
