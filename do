@@ -95,7 +95,7 @@ run_tests()
 	status=0
 	summary=
 	# Many tests wait: there are more of them at a time than processors.
-	if meson test -C build --print-errorlogs --num-processes $((2 * $(nproc))); then
+	if meson test -C build --print-errorlogs --timeout-multiplier 3 --num-processes $((2 * $(nproc))); then
 		summary="unit, transcript, Python and replay tests: passed"
 	else
 		summary="unit, transcript, Python and replay tests: FAILED (build/meson-logs/testlog.txt)"
