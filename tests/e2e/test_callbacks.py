@@ -169,3 +169,59 @@ def test_a_rewritten_recipient_is_checked_again(net, sink, firewall):
         assert s.rcpt('route') == 554
         assert s.deliver() == 250
     assert sink.messages()[0]['recipients'] == ['plain@example.com', 'changed@example.com']
+
+
+AUTH = policies.mail(proxy='Asked', classes='''
+class Asked(Mail):
+    def config(self):
+        Mail.config(self)
+        self.auth_requires_tls = FALSE
+        self.permit_auth_mechanisms = ('PLAIN', 'LOGIN')
+        self.request["AUTH"] = (SMTP_REQ_POLICY, self.auth)
+        self.response["AUTH", "334"] = (SMTP_RSP_POLICY, self.reply)
+        self.response["AUTH", "235"] = (SMTP_RSP_POLICY, self.reply)
+
+    def auth(self, command, param):
+        log(None, 'core.policy', 3, 'asked about %s', (repr((command, param, self.request_param)),))
+        return SMTP_REQ_ACCEPT
+
+    def reply(self, command, param, code, text):
+        log(None, 'core.policy', 3, 'told of %s', (repr((command, param, code, text)),))
+        return SMTP_RSP_ACCEPT
+''')
+
+
+def asking_origin(said):
+    def script(sock, lines):
+        sock.sendall(b'220 origin.example\r\n')
+        while line := lines.readline():
+            said.append(line)
+            if line.startswith(b'EHLO'):
+                sock.sendall(b'250-origin.example\r\n250 AUTH GSSAPI PLAIN LOGIN\r\n')
+            elif line.startswith(b'AUTH LOGIN'):
+                sock.sendall(b'334 VXNlcm5hbWU6\r\n')
+            elif line == b'dXNlcg==\r\n':
+                sock.sendall(b'334 UGFzc3dvcmQ6\r\n')
+            else:
+                sock.sendall(b'221 bye\r\n' if line.startswith(b'QUIT') else b'235 ok\r\n')
+    return script
+
+
+def test_policy_code_and_logs_see_no_passwords(net, scripted, firewall):
+    said = []
+    scripted(asking_origin(said))
+    fw = firewall(AUTH, '--logspec', '*.*:9')
+    for dialogue in ([(b'AUTH PLAIN AHVzZXIAc2VjcmV0', 235)], [(b'AUTH LOGIN', 334), (b'dXNlcg==', 334), (b'c2VjcmV0', 235)]):
+        with client.Raw(net.dmz, ORIGIN) as raw:
+            assert raw.reply()[0] == 220
+            raw.send(b'EHLO x.example\r\n')
+            assert raw.reply()[1][-1] == b'250 AUTH PLAIN LOGIN\r\n'
+            for line, code in dialogue:
+                assert raw.command(line) == code
+                assert line + b'\r\n' == said[-1]
+            assert raw.command(b'QUIT') == 221
+    process.wait_until(lambda: fw.log.count('told of') == 4, 10, 'all calls are in the log')
+    assert "asked about ('AUTH', 'PLAIN', 'PLAIN')" in fw.log
+    assert "told of ('AUTH', 'LOGIN', '334', '')" in fw.log
+    for secret in ('AHVzZXIAc2VjcmV0', 'dXNlcg', 'c2VjcmV0', 'VXNlcm5hbWU6', 'UGFzc3dvcmQ6'):
+        assert secret not in fw.log

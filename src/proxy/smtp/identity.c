@@ -167,6 +167,8 @@ static void begin_anew(struct smtp *s)
 	s->helo_string = s->protocol = slice_of(NULL, 0);
 	s->active_extensions = 0;
 	s->server_extensions = 0;
+	s->client_authenticated = s->in_message = false;
+	smtp_auth_forget_offer(s);
 	s->pipelining = s->announced = s->reset_by_us = s->connected = false;
 }
 
