@@ -11,6 +11,7 @@
  * of a message is held back until all earlier replies are there: until then it can still be
  * undone, by closing the server's connection.
  */
+#include "proxy/smtp/line.h"
 #include "proxy/smtp/smtp_priv.h"
 
 #include <errno.h>
@@ -123,13 +124,11 @@ void smtp_chunk_lose_server(struct smtp *s, const char *why, int err)
 }
 
 /* Replies to earlier commands may still come, so the server stays until this one's turn. */
-static void refuse_chunk(struct smtp *s, enum smtp_body flaw)
+static void refuse_chunk(struct smtp *s, unsigned code, const char *text, const char *reason)
 {
-	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Message body refused", F_TEXT("reason", smtp_body_reasons[flaw]),
+	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Message body refused", F_TEXT("reason", reason),
 		  F_INT("offset", s->chunks_octets));
-	answer_at_the_end(s->chunk.reply, 550,
-			  "5.6.0 Message refused: its lines must end with CRLF, closing transmission channel", FAULT_CLIENT,
-			  smtp_body_reasons[flaw]);
+	answer_at_the_end(s->chunk.reply, code, text, FAULT_CLIENT, reason);
 	s->chunk = (struct smtp_chunk){ .reply = NULL };
 	s->in_message = true;
 	s->blocked = true;
@@ -152,18 +151,36 @@ static void finish_chunk(struct smtp *s)
 	s->chunk = (struct smtp_chunk){ .reply = NULL };
 }
 
+/* What the message's type allows. false: it is refused. */
+static bool check_octets(struct smtp *s, struct slice octets, bool end_of_message)
+{
+	enum smtp_body flaw;
+
+	if (s->sending == SMTP_TYPE_BINARYMIME)
+		return true;
+	flaw = smtp_body_scan_chunk(&s->chunk_cr, octets);
+	if (flaw == SMTP_BODY_MORE && end_of_message && s->chunk_cr)
+		flaw = SMTP_BODY_BARE_CR;
+	if (flaw != SMTP_BODY_MORE) {
+		refuse_chunk(s, 550, "5.6.0 Message refused: its lines must end with CRLF, closing transmission channel",
+			     smtp_body_reasons[flaw]);
+		return false;
+	}
+	if (s->config->require_8bitmime && s->sending != SMTP_TYPE_8BITMIME && !s->utf8 && smtp_has_8bit(octets)) {
+		refuse_chunk(s, 554, "5.6.1 Message has 8-bit octets without BODY=8BITMIME, closing transmission channel",
+			     "body-8bit");
+		return false;
+	}
+	return true;
+}
+
 /* octets: of the chunk. whole: with them it is with the server. */
 static co_waits int forward_octets(struct smtp *s, struct slice octets, bool whole)
 {
-	enum smtp_body flaw = s->binary ? SMTP_BODY_MORE : smtp_body_scan_chunk(&s->chunk_cr, octets);
 	int err = 0;
 
-	if (flaw == SMTP_BODY_MORE && whole && s->chunk.last && s->chunk_cr)
-		flaw = SMTP_BODY_BARE_CR;
-	if (flaw != SMTP_BODY_MORE) {
-		refuse_chunk(s, flaw);
+	if (!check_octets(s, octets, whole && s->chunk.last))
 		return 0;
-	}
 	s->proxy->doing = "sending a message to the server";
 	if (octets.len > 0)
 		err = stream_write_through(s->proxy->server, octets, smtp_due_in(s, s->config->timeout_data_block_ms));

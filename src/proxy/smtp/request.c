@@ -149,7 +149,7 @@ static co_waits int forward(struct smtp *s, const struct smtp_verb *verb, struct
 	p->chunk_last = argument->chunk_last;
 	if (verb == &smtp_verbs[SMTP_MAIL]) {
 		s->utf8 = argument->mail.utf8;
-		s->binary = argument->mail.body == SMTP_TYPE_BINARYMIME;
+		s->sending = argument->mail.body;
 	}
 	if (verb == &smtp_verbs[SMTP_MAIL] || verb == &smtp_verbs[SMTP_RCPT])
 		smtp_use(s, verb == &smtp_verbs[SMTP_MAIL] ? SMTP_LIMIT_MESSAGES : SMTP_LIMIT_RECIPIENTS);
@@ -316,7 +316,7 @@ static co_waits int judge_command(struct smtp *s, const struct smtp_command *c, 
 		return 0;
 	}
 	/* A binary message has no lines that a dot could end (RFC 3030, 3). */
-	if ((c->verb->states & s->assumed) == 0 || (c->verb == &smtp_verbs[SMTP_DATA] && s->binary))
+	if ((c->verb->states & s->assumed) == 0 || (c->verb == &smtp_verbs[SMTP_DATA] && s->sending == SMTP_TYPE_BINARYMIME))
 		return refuse_state(s, c, step);
 	err = smtp_check_verb_limits(s, c->verb);
 	if (err != 0)

@@ -136,6 +136,7 @@ struct smtp {
 	unsigned server_extensions;		/* SMTP_EXT_* bits that the last EHLO reply named */
 	struct smtp_auth auth;
 	struct smtp_chunk chunk;
+	enum smtp_body_type sending;		/* of the last MAIL, accepted or not yet */
 	uint64_t chunks_octets;			/* that came of the message in chunks, as far as the client sent it */
 	deadline_t client_due, server_due;
 	struct smtp_usage usage;
@@ -154,7 +155,6 @@ struct smtp {
 	bool in_message;			/* the server has a part of a message, but not its end */
 	bool chunks_open;			/* it took chunks of a message that is not accounted */
 	bool chunk_cr;				/* the chunks so far end with CR */
-	bool binary;				/* the message that the client is about to send is BODY=BINARYMIME */
 	bool final_owed;			/* the server has the message but did not say what becomes of it */
 	bool client_eof, client_gone;
 	bool linger;				/* the client may be writing still when it is told off */

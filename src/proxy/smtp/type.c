@@ -46,7 +46,7 @@ static const struct attribute smtp_attributes[] = {
 	  .max = INT64_C(1) << 50, .doc = "Octets of a message, as SIZE counts them; larger ones are refused (552), and SIZE is offered "
 	  "with no more. 0: no limit." },
 	{ .name = "require_8bitmime", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(require_8bitmime),
-	  .doc = "TRUE: a message with 8-bit octets is refused unless its MAIL said BODY=8BITMIME or SMTPUTF8." },
+	  .doc = "TRUE: a message with 8-bit octets is refused unless its MAIL said BODY=8BITMIME, BODY=BINARYMIME or SMTPUTF8." },
 	{ .name = "max_session_recipients", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_session_recipients), .min = 1,
 	  .max = UINT32_MAX, .number = 100000, .doc = "Recipients of all messages of a session; further ones are refused for now "
 						       "(452), and the next MAIL ends the session (421)." },
