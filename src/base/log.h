@@ -21,6 +21,7 @@
 #include "base/slice.h"
 
 #define LOG_VALUE_MAX 1024u	/* octets of a value in escaped form */
+#define LOG_CELL_MAX 256u	/* of a cell of a list */
 #define LOG_LINE_MAX 4096u	/* octets with the line feed: PIPE_BUF */
 #define LOG_SPEC_MAX 1024u	/* octets of a spec */
 
@@ -32,7 +33,7 @@
 	X(CORE_STDERR, "core.stderr") X(CORE_VIOLATION, "core.violation") \
 	X(SMTP_DEBUG, "smtp.debug") X(SMTP_ERROR, "smtp.error") X(SMTP_INFO, "smtp.info") \
 	X(SMTP_POLICY, "smtp.policy") X(SMTP_REQUEST, "smtp.request") X(SMTP_RESPONSE, "smtp.response") \
-	X(SMTP_VIOLATION, "smtp.violation") X(SMTP_ACCOUNTING, "smtp.accounting") \
+	X(SMTP_VIOLATION, "smtp.violation") X(SMTP_ACCOUNTING, "smtp.accounting") X(SMTP_RECORD, "smtp.record") \
 	X(PLUG_DEBUG, "plug.debug") X(PLUG_ERROR, "plug.error") X(PLUG_POLICY, "plug.policy") \
 	X(PLUG_SESSION, "plug.session") X(PLUG_ACCOUNTING, "plug.accounting")
 
@@ -40,17 +41,36 @@
 enum log_tag { LOG_TAGS(LOG_TAG_ENUM) LOG_TAG_COUNT };
 #undef LOG_TAG_ENUM
 
-struct log_field {
-	const char *key;
-	enum { LOG_FIELD_OCTETS, LOG_FIELD_INT, LOG_FIELD_UINT } kind;
-	struct slice octets;
-	int64_t number;
+#define LOG_COLUMNS 3
+
+/*
+ * Rows of the same shape. In JSON an array of objects with these members, in text "a b c; d e f".
+ * Rows stand on the line whole or not at all; those that found no room, and more, are counted:
+ * "; and 7 more", in JSON a second member KEY_more. A cell is cut at LOG_CELL_MAX octets.
+ */
+struct log_row {
+	struct slice cells[LOG_COLUMNS];
+};
+struct log_list {
+	const char *columns[LOG_COLUMNS];
+	const struct log_row *rows;
+	size_t n_rows;
+	uint64_t more;			/* that there were, besides rows */
 };
 
-#define F_OCTETS(key, slice) ((struct log_field){ (key), LOG_FIELD_OCTETS, (slice), 0 })
-#define F_TEXT(key, cstr) ((struct log_field){ (key), LOG_FIELD_OCTETS, slice_cstr(cstr), 0 })
-#define F_UINT(key, n) ((struct log_field){ (key), LOG_FIELD_UINT, { NULL, 0 }, (int64_t)(uint64_t)(n) })
-#define F_INT(key, n) ((struct log_field){ (key), LOG_FIELD_INT, { NULL, 0 }, (int64_t)(n) })
+struct log_field {
+	const char *key;
+	enum { LOG_FIELD_OCTETS, LOG_FIELD_INT, LOG_FIELD_UINT, LOG_FIELD_LIST } kind;
+	struct slice octets;
+	int64_t number;
+	const struct log_list *list;
+};
+
+#define F_OCTETS(key, slice) ((struct log_field){ (key), LOG_FIELD_OCTETS, (slice), 0, NULL })
+#define F_TEXT(key, cstr) ((struct log_field){ (key), LOG_FIELD_OCTETS, slice_cstr(cstr), 0, NULL })
+#define F_UINT(key, n) ((struct log_field){ (key), LOG_FIELD_UINT, { NULL, 0 }, (int64_t)(uint64_t)(n), NULL })
+#define F_INT(key, n) ((struct log_field){ (key), LOG_FIELD_INT, { NULL, 0 }, (int64_t)(n), NULL })
+#define F_LIST(key, list) ((struct log_field){ (key), LOG_FIELD_LIST, { NULL, 0 }, 0, (list) })
 
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 

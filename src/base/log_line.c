@@ -12,6 +12,7 @@
 #include <time.h>
 
 #define TAIL_ROOM 16u	/* octets at the end of a line that values leave free for what closes it */
+#define LIST_ROOM 80u	/* what a list leaves free for its own end */
 #define FIELD_ROOM 32u	/* of a number with all that stands around it and its key */
 
 /* What an octet may stand in unescaped. */
@@ -222,6 +223,47 @@ static void begin_json(struct log_line *l, struct slice tag, int level, struct s
 	put_cstr(l, "\",\"message\":\"");
 }
 
+/* One row, or nothing of it: false. */
+static bool put_row(struct log_line *l, const struct log_list *list, const struct log_row *row, bool first)
+{
+	bool json = l->format == LOG_FORMAT_JSON;
+	size_t before = l->len;
+	bool fine = put_cstr(l, first ? json ? "{" : "" : json ? ",{" : "; ");
+
+	for (size_t i = 0; i < LOG_COLUMNS && fine; i++) {
+		if (json)
+			fine = put_cstr(l, i > 0 ? ",\"" : "\"") && put_cstr(l, list->columns[i]) && put_cstr(l, "\":\"");
+		else
+			fine = put_cstr(l, i > 0 ? " " : "");
+		fine = fine && put_octets(l, row->cells[i], IN_VALUE, LOG_CELL_MAX) && put_cstr(l, json ? "\"" : "");
+	}
+	fine = fine && put_cstr(l, json ? "}" : "") && l->len + LIST_ROOM <= LOG_LINE_MAX;
+	if (!fine)
+		l->len = before;
+	return fine;
+}
+
+static bool put_list(struct log_line *l, const char *key, const struct log_list *list)
+{
+	bool json = l->format == LOG_FORMAT_JSON;
+	size_t n = 0;
+	uint64_t more;
+
+	put_cstr(l, json ? "[" : "'");
+	while (n < list->n_rows && l->len + LIST_ROOM <= LOG_LINE_MAX && put_row(l, list, &list->rows[n], n == 0))
+		n++;
+	more = list->more + (list->n_rows - n);
+	put_cstr(l, json ? "]" : "");
+	if (more > 0) {
+		put_cstr(l, json ? ",\"" : n > 0 ? "; and " : "");
+		put_cstr(l, json ? key : "");
+		put_cstr(l, json ? "_more\":" : "");
+		put_unsigned(l, more);
+		put_cstr(l, json ? "" : " more");
+	}
+	return put(l, json ? SLICE("") : SLICE("'"), TAIL_ROOM - 1);
+}
+
 /*
  * One field. false: the line is full. The room for a value's closing quote is never used by
  * the value itself (TAIL_ROOM), so a field that was begun always ends.
@@ -231,11 +273,13 @@ static bool put_field(struct log_line *l, const struct field_style *style, const
 	struct slice key = slice_cstr(field->key);
 	bool octets = field->kind == LOG_FIELD_OCTETS, whole;
 
-	/* A number must fit with its head, or JSON would have a key without a value. */
-	if (key.len + FIELD_ROOM + TAIL_ROOM > LOG_LINE_MAX - l->len)
+	/* A number must fit with its head, or JSON would have a key without a value; a list too, with its end. */
+	if (key.len + FIELD_ROOM + (field->kind == LOG_FIELD_LIST ? LIST_ROOM : 0) + TAIL_ROOM > LOG_LINE_MAX - l->len)
 		return false;
 	put(l, first ? style->first : style->next, TAIL_ROOM);
 	put(l, key, TAIL_ROOM);
+	if (field->kind == LOG_FIELD_LIST)
+		return put(l, l->format == LOG_FORMAT_JSON ? SLICE("\":") : SLICE("="), TAIL_ROOM) && put_list(l, field->key, field->list);
 	put(l, octets ? style->to_octets : style->to_number, TAIL_ROOM);
 	whole = octets ? put_octets(l, field->octets, IN_VALUE, LOG_VALUE_MAX) : put_number(l, field);
 	put(l, octets ? style->octets_end : style->number_end, TAIL_ROOM - 1);

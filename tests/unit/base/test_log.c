@@ -189,6 +189,52 @@ static void test_long_values(void **state)
 	assert_non_null(strstr(take(), "a...', n='1'\n"));
 }
 
+/* As many rows as are given, each with an address of so many octets; 5 more that nobody kept. */
+static const char *log_rows(enum log_format format, size_t n, size_t octets)
+{
+	static struct log_row rows[200];
+	static char address[512];
+	struct log_list list = { { "recipient", "response", "text" }, rows, n, 5 };
+
+	memset(address, 'a', sizeof(address));
+	for (size_t i = 0; i < n; i++)
+		rows[i] = (struct log_row){ { slice_of(address, octets), SLICE("250"), SLICE("say \"Ok\"") } };
+	assert_int_equal(log_open(pipe_fds[1], format, 3, NULL, NULL), 0);
+	log_event(LOG_CORE_INFO, 3, SLICE("s"), "Rows", F_LIST("recipients", &list));
+	return format == LOG_FORMAT_TEXT ? take_text() : take();
+}
+
+static void test_lists(void **state)
+{
+	assert_string_equal(log_rows(LOG_FORMAT_TEXT, 2, 1), "core.info(3): (s): Rows; recipients='a 250 say \\x22Ok\\x22; "
+							     "a 250 say \\x22Ok\\x22; and 5 more'\n");
+	assert_string_equal(log_rows(LOG_FORMAT_TEXT, 0, 1), "core.info(3): (s): Rows; recipients='5 more'\n");
+}
+
+/* Whatever fits: the object is whole, and all rows are on the line or counted. */
+static void test_lists_in_json(void **state)
+{
+	for (size_t octets = 0; octets < 300; octets += 7) {
+		for (size_t n = 0; n < 200; n += octets > 10 ? 13 : 1) {
+			const char *line = log_rows(LOG_FORMAT_JSON, n, octets);
+			json_t *object = json_loads(line, 0, NULL), *fields, *rows;
+			json_int_t more;
+
+			assert_non_null(object);
+			assert_true(strlen(line) <= LOG_LINE_MAX);
+			fields = json_object_get(object, "fields");
+			rows = json_object_get(fields, "recipients");
+			more = json_integer_value(json_object_get(fields, "recipients_more"));
+			assert_int_equal(json_array_size(rows) + (size_t)more, n + 5);
+			assert_true(json_array_size(rows) == n || strlen(line) > LOG_LINE_MAX - 2 * LOG_CELL_MAX);
+			if (n > 0)
+				assert_string_equal(json_string_value(json_object_get(json_array_get(rows, 0), "text")),
+						    "say \\x22Ok\\x22");
+			json_decref(object);
+		}
+	}
+}
+
 static void test_spec(void **state)
 {
 	const char *bad = NULL;
@@ -366,6 +412,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_escape_bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json_lines, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_values, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_lists, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_lists_in_json, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_spec, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_channel_drops_and_tells, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_batch, setup, teardown),
