@@ -77,6 +77,16 @@ const struct endpoint *proxy_client_local(const struct proxy *proxy)
 	return &proxy->session->client_local;
 }
 
+const struct endpoint *proxy_server_address(const struct proxy *proxy)
+{
+	return &proxy->session->server;
+}
+
+const struct endpoint *proxy_server_local(const struct proxy *proxy)
+{
+	return &proxy->session->server_local;
+}
+
 const struct policy *proxy_policy(const struct proxy *proxy)
 {
 	return proxy->session->env->policy;

@@ -125,6 +125,9 @@ bool proxy_should_stop(const struct proxy *proxy);
 const struct endpoint *proxy_client_address(const struct proxy *proxy);
 const struct zone *proxy_client_zone(const struct proxy *proxy);	/* NULL = none */
 const struct endpoint *proxy_client_local(const struct proxy *proxy);	/* the original destination */
+/* The server, and the own address towards it (a forged one is the client's); family AF_UNSPEC: not connected yet. */
+const struct endpoint *proxy_server_address(const struct proxy *proxy);
+const struct endpoint *proxy_server_local(const struct proxy *proxy);
 const struct policy *proxy_policy(const struct proxy *proxy);
 int64_t proxy_wall_ms(const struct proxy *proxy);
 

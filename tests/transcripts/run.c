@@ -363,6 +363,19 @@ static void check_record(struct run *r, const char *want)
 	free(text);
 }
 
+/* How many messages have a smtp.record by now. */
+static void check_messages(struct run *r, const char *want)
+{
+	char *text = read_log(r);
+	long n = 0;
+
+	for (char *line, *rest = text; (line = strsep(&rest, "\n")) != NULL;)
+		n += strstr(line, " smtp.record(") != NULL;
+	if (n != strtol(want, NULL, 10))
+		fail(r, "%ld messages have a record", n);
+	free(text);
+}
+
 static void check_no_more_records(struct run *r)
 {
 	char *text = read_log(r);
@@ -602,6 +615,7 @@ static void do_end(struct run *r, char *rest) { check_end(r, rest); }
 static void do_log(struct run *r, char *rest) { check_log(r, rest, true); }
 static void do_nolog(struct run *r, char *rest) { check_log(r, rest, false); }
 static void do_record(struct run *r, char *rest) { check_record(r, rest); }
+static void do_messages(struct run *r, char *rest) { settle(r); check_messages(r, rest); }
 
 static void do_stop(struct run *r, char *rest)
 {
@@ -626,6 +640,7 @@ static const struct step {
 	{ "C end", do_c_end }, { "S end", do_s_end }, { "S lost", do_s_lost },
 	{ "C>", do_c_sends }, { "C<", do_c_receives }, { "S>", do_s_sends }, { "S<", do_s_receives },
 	{ "wait", do_wait }, { "end", do_end }, { "log", do_log }, { "nolog", do_nolog }, { "record", do_record },
+	{ "messages", do_messages },
 	{ "stop", do_stop }, { "connect", do_connect },
 };
 

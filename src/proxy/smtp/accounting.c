@@ -65,6 +65,7 @@ void smtp_account_message(struct smtp *s, unsigned code, struct slice text, bool
 	char digits[4];
 
 	s->final_owed = s->chunks_open = false;
+	smtp_record_write(s, success ? SMTP_RESULT_ACCEPTED : code == 421 ? SMTP_RESULT_ABORTED : SMTP_RESULT_REFUSED, code, text);
 	proxy_log(s->proxy, LOG_SMTP_ACCOUNTING, 4, "Accounting", F_OCTETS("sender", s->sender),
 		  F_OCTETS("recipient", s->recipients), F_OCTETS("response", smtp_code_text(code, digits)),
 		  F_OCTETS("response_param", text), F_TEXT("result", success ? "success" : "failure"),

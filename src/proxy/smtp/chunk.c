@@ -148,6 +148,7 @@ static void finish_chunk(struct smtp *s)
 		s->body_octets = s->chunks_octets;
 	}
 	s->server_due = smtp_reply_due(s, s->head);
+	s->chunk.reply->sent = co_now();
 	s->chunk = (struct smtp_chunk){ .reply = NULL };
 }
 

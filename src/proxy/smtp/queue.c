@@ -23,6 +23,7 @@ struct smtp_pending *smtp_queue_add(struct smtp *s, const struct smtp_verb *verb
 		return NULL;
 	p->verb = verb;
 	p->name = slice_cstr(verb->name);
+	p->since = co_now();
 	if (s->head == NULL) {
 		s->tail = &s->head;
 		s->server_due = smtp_reply_due(s, p);
@@ -60,6 +61,25 @@ int smtp_queue_reply(struct smtp *s, const struct smtp_verb *verb, unsigned code
 		smtp_use_reply(s, code);
 	p->text = arena_copy(s->batch, text);
 	return p->text.ptr == NULL ? -ENOMEM : 0;
+}
+
+struct smtp_pending *smtp_queue_last(struct smtp *s)
+{
+	return (struct smtp_pending *)((uint8_t *)s->tail - offsetof(struct smtp_pending, next));
+}
+
+int smtp_queue_refusal(struct smtp *s, const struct smtp_verb *verb, const struct smtp_argument *argument, unsigned code,
+		       struct slice text)
+{
+	struct smtp_pending *p;
+
+	if (smtp_queue_reply(s, verb, code, text) < 0)
+		return -ENOMEM;
+	p = smtp_queue_last(s);
+	p->mail = argument->mail;
+	if (argument->has_path)
+		p->mailbox = arena_copy(s->batch, argument->path.mailbox);
+	return argument->has_path && p->mailbox.ptr == NULL ? -ENOMEM : 0;
 }
 
 int smtp_queue_goodbye(struct smtp *s, unsigned code, const char *text, enum fault fault, const char *reason)

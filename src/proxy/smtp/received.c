@@ -28,6 +28,16 @@ static void format_date(void *arg)
 		d->text[0] = '\0';
 }
 
+const char *smtp_protocol_name(bool esmtp, bool utf8, bool tls, bool authenticated)
+{
+	static const char *const names[2][2][2] = {
+		{ { "ESMTP", "ESMTPA" }, { "ESMTPS", "ESMTPSA" } },
+		{ { "UTF8SMTP", "UTF8SMTPA" }, { "UTF8SMTPS", "UTF8SMTPSA" } },
+	};
+
+	return esmtp ? names[utf8][tls][authenticated] : "SMTP";
+}
+
 int smtp_generate_received(struct proxy *proxy, const struct call_value *args, size_t n_args, struct call_value *result)
 {
 	struct smtp *s = smtp_of(proxy);

@@ -164,22 +164,20 @@ static co_waits int forward(struct smtp *s, const struct smtp_verb *verb, struct
 	return err < 0 && err != -ECANCELED ? smtp_server_lost(s, "server-closed", err) : err;
 }
 
-static int refuse_by_policy(struct smtp *s, const struct smtp_verb *verb, enum smtp_decision decision)
+static int refuse_by_policy(struct smtp *s, const struct smtp_verb *verb, const struct smtp_argument *argument,
+			    enum smtp_decision decision)
 {
-	struct slice text;
-	unsigned code;
+	static const char goodbye[] = "4.3.0 Service not available, closing transmission channel";
+	struct slice text = slice_cstr(goodbye);
+	unsigned code = 421;
 
-	if (decision == SMTP_ABORT)
-		return smtp_queue_goodbye(s, 421, "4.3.0 Service not available, closing transmission channel", FAULT_POLICY,
-					  "policy-abort");
-	code = smtp_error_reply(s, verb, &text);
-	if (smtp_queue_reply(s, verb, code, text) < 0)
+	if (decision != SMTP_ABORT)
+		code = smtp_error_reply(s, verb, &text);
+	if (smtp_queue_refusal(s, verb, argument, code, text) < 0)
 		return -ENOMEM;
-	if (s->error_abort) {
-		struct smtp_pending *p = s->head;
+	if (s->error_abort || decision == SMTP_ABORT) {
+		struct smtp_pending *p = smtp_queue_last(s);
 
-		while (p->next != NULL)
-			p = p->next;
 		p->closes = true;
 		p->fault = FAULT_POLICY;
 		p->reason = "policy-abort";
@@ -196,7 +194,7 @@ static int answer_unconnected(struct smtp *s, const struct smtp_verb *verb)
 	return smtp_queue_reply(s, verb, 503, SLICE("5.5.1 Server not available"));
 }
 
-static int check_recipients_limit(struct smtp *s, bool *over)
+static int check_recipients_limit(struct smtp *s, const struct smtp_argument *argument, bool *over)
 {
 	unsigned n = s->n_recipients;
 
@@ -209,7 +207,7 @@ static int check_recipients_limit(struct smtp *s, bool *over)
 	if (!*over)
 		return 0;
 	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 3, "Too many recipients", F_INT("max", s->config->max_recipients));
-	return smtp_queue_reply(s, &smtp_verbs[SMTP_RCPT], 452, SLICE("4.5.3 Too many recipients"));
+	return smtp_queue_refusal(s, &smtp_verbs[SMTP_RCPT], argument, 452, SLICE("4.5.3 Too many recipients"));
 }
 
 /* SIZE (RFC 1870, 6.1): a message that says that it is too large need not come. */
@@ -222,7 +220,7 @@ static int check_declared_size(struct smtp *s, const struct smtp_argument *argum
 		return 0;
 	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 3, "Declared message size over the limit", F_INT("size", argument->mail.size),
 		  F_INT("max", max));
-	return smtp_queue_reply(s, &smtp_verbs[SMTP_MAIL], 552, SLICE("5.3.4 Message size exceeds the limit"));
+	return smtp_queue_refusal(s, &smtp_verbs[SMTP_MAIL], argument, 552, SLICE("5.3.4 Message size exceeds the limit"));
 }
 
 /* The octets of a message in chunks are known before they come. */
@@ -248,11 +246,11 @@ static co_waits int decide_and_forward(struct smtp *s, const struct smtp_command
 	if (err < 0)
 		return err;
 	if (decision != SMTP_PASS)
-		return refuse_by_policy(s, c->verb, decision);
+		return refuse_by_policy(s, c->verb, argument, decision);
 	if (!s->connected)
 		return answer_unconnected(s, c->verb);
 	if (c->verb == &smtp_verbs[SMTP_RCPT])
-		err = check_recipients_limit(s, &over);
+		err = check_recipients_limit(s, argument, &over);
 	else if (c->verb == &smtp_verbs[SMTP_MAIL])
 		err = check_declared_size(s, argument, &over);
 	else if (c->verb == &smtp_verbs[SMTP_BDAT])

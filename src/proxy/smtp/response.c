@@ -14,6 +14,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#define RESET_TEXT "4.3.0 Transaction was reset, please start again"
+
 struct smtp_reply_limits smtp_reply_limits_of(const struct smtp *s)
 {
 	struct smtp_reply_limits limits = {
@@ -155,10 +157,14 @@ static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const s
 	unsigned code;
 	int err;
 
-	if (p->verb == &smtp_verbs[SMTP_BDAT])
+	if (p->verb == &smtp_verbs[SMTP_BDAT]) {
 		smtp_on_chunk(s, p, reply->code);
-	if (!dead && (final || s->state == SMTP_STATE_FAILED))
+		smtp_record_told(s, p, reply->code, reply->text);
+	}
+	if (!dead && (final || s->state == SMTP_STATE_FAILED)) {
+		smtp_record_phase(s, SMTP_PHASE_FINAL, false);
 		smtp_account_message(s, reply->code, reply->text, false);
+	}
 	if (reply->code == 354)
 		proxy_drop_server(s->proxy);
 	if (decision == SMTP_ABORT)
@@ -173,6 +179,7 @@ static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const s
 	err = smtp_tarpit(s, code);
 	if (err < 0)
 		return err;
+	smtp_record_told(s, p, code, text);
 	if (smtp_code_is_positive(reply->code))
 		forget_transaction(s, p);
 	if (final) {
@@ -212,7 +219,8 @@ static co_waits int answer_diverged(struct smtp *s, struct smtp_pending *p, unsi
 	}
 	if (p->verb != &smtp_verbs[SMTP_RCPT] && p->verb != &smtp_verbs[SMTP_MAIL] && p->verb != &smtp_verbs[SMTP_BDAT])
 		return 0;
-	err = smtp_write_reply(s, 451, SLICE("4.3.0 Transaction was reset, please start again"));
+	smtp_record_told(s, p, 451, SLICE(RESET_TEXT));
+	err = smtp_write_reply(s, 451, SLICE(RESET_TEXT));
 	return err < 0 ? err : 1;
 }
 
@@ -268,6 +276,7 @@ static void account_message(struct smtp *s, const struct smtp_reply *reply)
 			  F_OCTETS("response", smtp_code_text(reply->code, digits)), F_OCTETS("response_param", reply->text));
 	if (smtp_code_is_positive(reply->code))
 		smtp_use_message(s);
+	smtp_record_phase(s, SMTP_PHASE_FINAL, false);
 	smtp_account_message(s, reply->code, reply->text, smtp_code_is_positive(reply->code));
 }
 
@@ -292,6 +301,7 @@ static co_waits int relay_reply(struct smtp *s, struct smtp_pending *p, const st
 		s->pipelining = false;
 	if (p->verb->on_reply != NULL)
 		p->verb->on_reply(s, p, code);
+	smtp_record_told(s, p, code, text);
 	if (!dead && (smtp_is_final(p) || s->state == SMTP_STATE_FAILED))
 		account_message(s, reply);
 	if (smtp_is_final(p))
@@ -405,6 +415,7 @@ static co_waits int answer_locally(struct smtp *s)
 	struct smtp_pending *p = s->head;
 	int err = smtp_tarpit(s, p->code);
 
+	smtp_record_told(s, p, p->code, p->text);
 	if (err == 0)
 		err = smtp_write_reply(s, p->code, p->text);
 	if (err < 0)

@@ -30,6 +30,7 @@ void smtp_end_transaction(struct smtp *s)
 {
 	if (s->chunks_open)
 		smtp_account_message(s, 421, SLICE("Message was not finished"), false);
+	smtp_record_end(s);
 	s->sender = s->recipients = slice_of(NULL, 0);
 	s->recipients_text = NULL;
 	s->recipients_room = 0;
@@ -41,11 +42,11 @@ void smtp_end_transaction(struct smtp *s)
 
 int smtp_end(struct smtp *s, enum fault fault, const char *reason, int err)
 {
-	if (s->final_owed || s->chunks_open)
-		smtp_account_message(s, 421, s->final_owed ? SLICE("No final reply") : SLICE("Message was not finished"), false);
 	if (!s->ending)
 		proxy_end(s->proxy, fault, reason, err);
 	s->ending = true;
+	if (s->final_owed || s->chunks_open)
+		smtp_account_message(s, 421, s->final_owed ? SLICE("No final reply") : SLICE("Message was not finished"), false);
 	/* A server that waits for a message must not take what it has for one. */
 	if (s->in_message || (s->chunk.reply != NULL && s->chunk.forward))
 		proxy_drop_server(s->proxy);
@@ -96,6 +97,8 @@ void smtp_on_mail(struct smtp *s, struct smtp_pending *p, unsigned code)
 		s->sender = arena_copy(s->transaction, p->mailbox);
 	if (s->sender.ptr == NULL)
 		(void)no_memory(s);
+	else
+		smtp_record_begin(s, p);
 }
 
 /* recipients: one string, joined by a space; room doubles. */
@@ -139,6 +142,7 @@ void smtp_on_data(struct smtp *s, struct smtp_pending *p, unsigned code)
 		return;
 	s->in_message = true;
 	s->transfer = true;
+	smtp_record_phase(s, SMTP_PHASE_BODY, true);
 }
 
 void smtp_on_body(struct smtp *s, struct smtp_pending *p, unsigned code)

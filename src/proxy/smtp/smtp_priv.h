@@ -11,6 +11,7 @@
 #include "proxy/smtp/command.h"
 #include "proxy/smtp/extension.h"
 #include "proxy/smtp/limits.h"
+#include "proxy/smtp/record.h"
 #include "proxy/smtp/smtp.h"
 
 /* Actions of the policy tables, as the policy language numbers them. */
@@ -70,11 +71,12 @@ struct smtp_pending {
 	struct smtp_pending *next;
 	const struct smtp_verb *verb;
 	struct slice name, param;		/* as forwarded */
-	struct slice mailbox;			/* of MAIL and RCPT */
+	struct slice mailbox;			/* of MAIL and RCPT, as far as they were understood; else NULL */
 	struct smtp_mail_options mail;		/* of MAIL */
 	size_t octets;				/* forwarded */
 	uint64_t chunk_octets;			/* of BDAT: behind the command */
 	bool chunk_last;
+	deadline_t since, sent;			/* when it was queued; of BDAT: when all of the chunk was with the server */
 	bool local;				/* the reply is ours: */
 	unsigned code;
 	struct slice text;
@@ -122,6 +124,7 @@ struct smtp {
 	size_t pending_octets;
 	struct arena *batch;			/* of the queue; reset when it is empty */
 	struct arena *transaction;		/* sender and recipients; NULL: none */
+	struct smtp_record *record;		/* of the transaction, on its arena; NULL: none, or it is written */
 	struct smtp_reply_parser parser;
 	struct smtp_reuse reuse;
 	const struct smtp_argument *deciding;	/* of the request that policy decides on now */
@@ -218,6 +221,10 @@ co_waits int smtp_take_xclient(struct smtp *s, struct slice param) MUST_CHECK;
 /* queue.c: replies owed. */
 struct smtp_pending *smtp_queue_add(struct smtp *s, const struct smtp_verb *verb);
 int smtp_queue_reply(struct smtp *s, const struct smtp_verb *verb, unsigned code, struct slice text);
+/* Of a MAIL or RCPT that was understood; argument is of the others, too. */
+int smtp_queue_refusal(struct smtp *s, const struct smtp_verb *verb, const struct smtp_argument *argument, unsigned code,
+		       struct slice text);
+struct smtp_pending *smtp_queue_last(struct smtp *s);	/* there must be one */
 int smtp_queue_goodbye(struct smtp *s, unsigned code, const char *text, enum fault fault, const char *reason);
 /* In front of those that are there. */
 struct smtp_pending *smtp_queue_put_first(struct smtp *s, const struct smtp_verb *verb);
@@ -333,6 +340,8 @@ co_waits int smtp_zone_check(struct proxy *, const struct call_value *, size_t, 
 int smtp_sanitize_address(struct proxy *, const struct call_value *, size_t, struct call_value *);
 
 /* received.c */
+/* What a message came by: "ESMTPSA" and its like (RFC 3848, RFC 6531). */
+const char *smtp_protocol_name(bool esmtp, bool utf8, bool tls, bool authenticated);
 int smtp_generate_received(struct proxy *, const struct call_value *, size_t, struct call_value *);
 /* The trace header, whole lines fit for a message; empty if there is none. WAITS. */
 co_waits int smtp_trace_header(struct smtp *s, struct slice *out) MUST_CHECK;

@@ -104,14 +104,16 @@ co_waits int smtp_client_lost(struct smtp *s, const char *why, int err)
 	proxy_drop_server(s->proxy);
 	s->in_message = false;
 	proxy_log(s->proxy, LOG_SMTP_ERROR, 2, "Client lost in the middle of a message", F_TEXT("reason", why));
-	if (s->chunk.reply != NULL && s->head == s->chunk.reply)
+	if (s->chunk.reply != NULL && s->head == s->chunk.reply) {
 		s->body_octets = s->chunks_octets;
+		smtp_record_chunk(s, s->head);
+	}
+	s->final_owed = s->chunks_open = false;
+	s->client_gone = err != -ETIMEDOUT;
+	err = smtp_fail(s, FAULT_CLIENT, why, err);
 	if (s->transaction != NULL)
 		smtp_account_message(s, 421, slice_of(NULL, 0), false);
-	if (err == -ETIMEDOUT)
-		return smtp_fail(s, FAULT_CLIENT, why, err);
-	s->client_gone = true;
-	return smtp_end(s, FAULT_CLIENT, why, err);
+	return err;
 }
 
 /* 0: there is more. */
@@ -199,6 +201,8 @@ static int expect_final_reply(struct smtp *s)
 	struct smtp_pending *p;
 
 	s->in_message = false;
+	smtp_record_phase(s, SMTP_PHASE_BODY, false);
+	smtp_record_phase(s, SMTP_PHASE_FINAL, true);
 	s->state = s->assumed = SMTP_STATE_EHLO;
 	p = smtp_queue_add(s, &smtp_verbs[SMTP_BODY]);
 	if (p == NULL)
