@@ -6,7 +6,7 @@
  * - the origin receives only whole, well-formed commands that the policy permits, in an order
  *   that its own replies allow, and nothing while it owes no reply to what it said unasked;
  * - what it receives of a message is what the client sent of it, octet for octet, and its end
- *   only if the client sent that;
+ *   only if the client sent that and it came by no more hops than are permitted;
  * - it holds exactly the recipients that the client was told it holds;
  * - the client gets a positive reply to a message only if the origin gave one.
  *
@@ -45,23 +45,23 @@ static const struct fuzz_config {
 } configs[] = {
 	/* The standard class with one domain to relay to. */
 	{ HEAD "\"attributes\":{\"relay_domains\":[\"d.example\"]}," TABLES(STANDARD_REQUESTS, COMMON_RESPONSES, ACCEPT("\"*\"")),
-	  { .strict_lines = true, .only_domain = "d.example" } },
+	  { .strict_lines = true, .max_hops = 100, .only_domain = "d.example" } },
 	/* Everything that a policy can permit is permitted. */
 	{ HEAD "\"attributes\":{\"auth_requires_tls\":false,\"permit_unknown_command\":true,\"permit_long_responses\":true},"
 	  TABLES(ACCEPT("\"*\""), ACCEPT("\"*\",\"*\""), ACCEPT("\"*\"")),
-	  { .strict_lines = true, .may_auth = true, .any_verb = true } },
+	  { .strict_lines = true, .max_hops = 100, .may_auth = true, .any_verb = true } },
 	/* Lines may end with LF. */
 	{ HEAD "\"attributes\":{\"require_crlf\":false,\"relay_check\":false}," TABLES(STANDARD_REQUESTS, COMMON_RESPONSES, ACCEPT("\"*\"")),
-	  { .strict_lines = false } },
+	  { .strict_lines = false, .max_hops = 100 } },
 	/* The policy refuses what the server accepts. */
 	{ HEAD "\"attributes\":{\"auth_requires_tls\":false,\"relay_check\":false},"
 	  TABLES(STANDARD_REQUESTS, COMMON_RESPONSES ",{\"key\":[\"RCPT\",\"251\"],\"action\":3,\"args\":[\"550\",\"no\"]},"
 		 "{\"key\":[\"MAIL\",\"251\"],\"action\":3},{\"key\":[\"BDAT\",\"251\"],\"action\":3,\"args\":[\"450\",\"later\"]},{\"key\":[\"DATA\",\"25\"],\"action\":3,\"args\":[\"450\",\"later\"]}", ACCEPT("\"*\"")),
-	  { .strict_lines = true, .may_auth = true } },
+	  { .strict_lines = true, .max_hops = 100, .may_auth = true } },
 	/* Limits of its own, and a face of its own. */
-	{ HEAD "\"attributes\":{\"relay_check\":false,\"max_message_size\":40,\"require_8bitmime\":true,\"permit_source_routes\":false,"
+	{ HEAD "\"attributes\":{\"relay_check\":false,\"max_message_size\":40,\"max_received_hops\":1,\"require_8bitmime\":true,\"permit_source_routes\":false,"
 	  "\"max_recipients\":2,\"banner\":\"mail.example hello\"}," TABLES(STANDARD_REQUESTS, COMMON_RESPONSES, ACCEPT("\"*\"")),
-	  { .strict_lines = true, .max_octets = 40 } },
+	  { .strict_lines = true, .max_hops = 1, .max_octets = 40 } },
 };
 #define N_CONFIGS (sizeof(configs) / sizeof(configs[0]))
 

@@ -198,6 +198,31 @@ static bool is_clean(struct slice s)
 	return true;
 }
 
+/* Received fields before the first empty line. stuffed: a line's first dot is not its own. */
+static unsigned received_fields(struct slice s, bool stuffed)
+{
+	unsigned n = 0;
+
+	while (s.len > 0) {
+		struct slice line = slice_take(s, slice_index(s, '\n')), name = slice_take(line, slice_index(line, ':'));
+
+		s = slice_skip(s, line.len + 1);
+		if (stuffed && name.len > 0 && name.ptr[0] == '.')
+			name = slice_skip(name, 1);
+		if (line.len == 0 || slice_is(line, "\r"))
+			break;
+		while (name.len > 0 && (name.ptr[name.len - 1] == ' ' || name.ptr[name.len - 1] == '\t'))
+			name.len--;
+		n += slice_index(line, ':') < line.len && slice_equal_nocase(name, SLICE("Received"));
+	}
+	return n;
+}
+
+static void check_hops(const struct model *m, struct slice message, bool stuffed)
+{
+	FUZZ_CHECK(m->rules->max_hops == 0 || received_fields(message, stuffed) <= m->rules->max_hops);
+}
+
 /* Where a strict body ends: behind the first lone dot. 0: not yet. *bad: it never will. */
 static size_t body_end(struct slice s, bool *bad)
 {
@@ -562,6 +587,7 @@ static void origin_chunk_ends(struct model *m)
 		return;
 	FUZZ_CHECK(m->binary || is_clean(buffer_slice(&m->origin_body)));
 	FUZZ_CHECK(m->origin_owes.n == 1);
+	check_hops(m, buffer_slice(&m->origin_body), false);
 	m->ended = true;
 	m->ended_recipients = m->origin_recipients;
 	m->mail = m->rcpt = m->chunks = false;
@@ -712,6 +738,7 @@ static void origin_body(struct model *m, struct slice octets, size_t *used)
 	if (end == 0)
 		return;
 	FUZZ_CHECK(m->rules->max_octets == 0 || message_octets(slice_take(buffer_slice(&m->origin_body), end)) <= m->rules->max_octets);
+	check_hops(m, slice_take(buffer_slice(&m->origin_body), end), true);
 	FUZZ_CHECK(m->blind || m->origin_recipients == m->client_recipients);
 	m->origin = ORIGIN_COMMANDS;
 	m->mail = m->rcpt = false;

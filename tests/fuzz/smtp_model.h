@@ -14,6 +14,7 @@ struct model_rules {
 	bool may_auth;			/* also on a plain connection */
 	bool any_verb;			/* the policy permits every verb that can be permitted */
 	const char *only_domain;	/* recipients must have it; NULL: any */
+	unsigned max_hops;		/* Received fields of a message; 0: any */
 	size_t max_octets;		/* of a message, dots of the transfer not counted; 0: any */
 };
 

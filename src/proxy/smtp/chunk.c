@@ -51,6 +51,7 @@ co_waits int smtp_chunk_prepare(struct smtp *s, struct smtp_argument *argument)
 	s->chunks_octets = 0;
 	smtp_rate_start(s);
 	s->chunk_cr = false;
+	s->chunk_hops = (struct smtp_hops){ .stuffed = false };
 	if (s->config->add_received_header)
 		err = smtp_trace_header(s, &argument->chunk_start);
 	if (err < 0 || argument->chunk_start.len == 0)
@@ -152,11 +153,15 @@ static void finish_chunk(struct smtp *s)
 	s->chunk = (struct smtp_chunk){ .reply = NULL };
 }
 
-/* What the message's type allows. false: it is refused. */
+/* May the message go on with them? false: it is refused. */
 static bool check_octets(struct smtp *s, struct slice octets, bool end_of_message)
 {
 	enum smtp_body flaw;
 
+	if (smtp_is_looping(s, &s->chunk_hops, octets)) {
+		refuse_chunk(s, 554, SMTP_LOOP_TEXT, SMTP_LOOP_REASON);
+		return false;
+	}
 	if (s->sending == SMTP_TYPE_BINARYMIME)
 		return true;
 	flaw = smtp_body_scan_chunk(&s->chunk_cr, octets);

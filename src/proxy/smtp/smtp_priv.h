@@ -10,6 +10,7 @@
 #include "proxy/smtp/body.h"
 #include "proxy/smtp/command.h"
 #include "proxy/smtp/extension.h"
+#include "proxy/smtp/hops.h"
 #include "proxy/smtp/limits.h"
 #include "proxy/smtp/record.h"
 #include "proxy/smtp/smtp.h"
@@ -35,7 +36,7 @@ enum { SMTP_EXT_ACCEPT = 1, SMTP_EXT_DROP = 5 };
 struct smtp_config {
 	int64_t timeout_ms, interval_transfer_noop_ms, unconnected_response_code;
 	int64_t max_request_length, max_auth_request_length, max_response_length, max_line_length;
-	int64_t max_recipients, max_message_size, permit_extensions;
+	int64_t max_recipients, max_message_size, max_received_hops, permit_extensions;
 	int64_t reuse_idle_timeout_ms, reuse_max_idle, reuse_max_messages, reuse_max_age_ms;
 	bool reuse_server_sessions;
 	/* limits.c, delay.c; timeouts of 0 become timeout_ms in prepare. */
@@ -140,6 +141,7 @@ struct smtp {
 	struct smtp_auth auth;
 	struct smtp_chunk chunk;
 	enum smtp_body_type sending;		/* of the last MAIL, accepted or not yet */
+	struct smtp_hops chunk_hops;		/* of the message in chunks */
 	uint64_t chunks_octets;			/* that came of the message in chunks, as far as the client sent it */
 	deadline_t client_due, server_due;
 	struct smtp_usage usage;
@@ -279,6 +281,10 @@ co_waits void smtp_reuse_leave(struct smtp *s);
 
 /* transfer.c: the message, from 354 to the lone dot. WAITS. */
 co_waits int smtp_transfer(struct smtp *s) MUST_CHECK;
+/* Its next octets. Did it come by more hops than max_received_hops? */
+bool smtp_is_looping(const struct smtp *s, struct smtp_hops *hops, struct slice octets);
+#define SMTP_LOOP_REASON "mail-loop"
+#define SMTP_LOOP_TEXT "5.4.6 Too many hops, mail is looping, closing transmission channel"	/* behind 554 */
 
 /* The client is gone, or silent (err -ETIMEDOUT), in the middle of a message. Returns -ECONNABORTED. */
 co_waits int smtp_client_lost(struct smtp *s, const char *why, int err);

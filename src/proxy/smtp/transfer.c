@@ -15,6 +15,7 @@
 
 struct transfer {
 	struct smtp_body_scan scan;
+	struct smtp_hops hops;
 	struct buffer normalized;	/* require_crlf FALSE only */
 	const char *lost;		/* why the server is gone; the rest of the message is dropped */
 	int error;
@@ -56,6 +57,16 @@ static void refuse_message(struct smtp *s, struct transfer *t, const char *why, 
 	s->in_message = false;
 }
 
+bool smtp_is_looping(const struct smtp *s, struct smtp_hops *hops, struct slice octets)
+{
+	uint64_t most = (uint64_t)s->config->max_received_hops;
+
+	if (most == 0)
+		return false;
+	smtp_hops_scan(hops, octets);
+	return hops->count > most;
+}
+
 /*
  * Octets that are about to go on. The size is that of RFC 1870, 6.1: line ends count, the dots of
  * the transfer and the final line do not.
@@ -67,6 +78,8 @@ static void check_message(struct smtp *s, struct transfer *t, struct slice octet
 
 	if (c->max_message_size > 0 && size > (uint64_t)c->max_message_size)
 		refuse_message(s, t, "message-too-large", 552, "5.3.4 Message size exceeds the limit, closing transmission channel");
+	else if (smtp_is_looping(s, &t->hops, octets))
+		refuse_message(s, t, SMTP_LOOP_REASON, 554, SMTP_LOOP_TEXT);
 	else if (c->require_8bitmime && s->mail.body != SMTP_TYPE_8BITMIME && !s->mail.utf8 && smtp_has_8bit(octets))
 		refuse_message(s, t, "body-8bit", 554, "5.6.1 Message has 8-bit octets without BODY=8BITMIME, closing transmission channel");
 }
@@ -241,7 +254,7 @@ static co_waits int transfer(struct smtp *s, struct transfer *t)
 
 co_waits int smtp_transfer(struct smtp *s)
 {
-	struct transfer t = { .normalized = BUFFER_INIT(NORMALIZED_MAX) };
+	struct transfer t = { .normalized = BUFFER_INIT(NORMALIZED_MAX), .hops = { .stuffed = true } };
 	int err;
 
 	t.scan.lf_client = t.scan.last_line_lf = s->data_by_lf;

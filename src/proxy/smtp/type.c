@@ -45,6 +45,9 @@ static const struct attribute smtp_attributes[] = {
 	{ .name = "max_message_size", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_message_size), .min = 0,
 	  .max = INT64_C(1) << 50, .doc = "Octets of a message, as SIZE counts them; larger ones are refused (552), and SIZE is offered "
 	  "with no more. 0: no limit." },
+	{ .name = "max_received_hops", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_received_hops), .min = 0,
+	  .max = INT32_MAX, .number = 100, .doc = "Received fields in the header of a message; one with more is in a loop and refused "
+	  "(554). 0: any number." },
 	{ .name = "require_8bitmime", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(require_8bitmime),
 	  .doc = "TRUE: a message with 8-bit octets is refused unless its MAIL said BODY=8BITMIME, BODY=BINARYMIME or SMTPUTF8." },
 	{ .name = "max_session_recipients", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(max_session_recipients), .min = 1,
