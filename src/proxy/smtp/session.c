@@ -40,11 +40,22 @@ void smtp_end_transaction(struct smtp *s)
 	arena_free(&s->transaction);
 }
 
+/* The server has the first chunks of a message and said nothing of them yet. */
+static bool chunk_is_unanswered(const struct smtp *s)
+{
+	return s->transaction != NULL && s->state == SMTP_STATE_RCPT && s->head != NULL && !s->head->local &&
+	       s->head->verb == &smtp_verbs[SMTP_BDAT] && s->head != s->chunk.reply;
+}
+
 int smtp_end(struct smtp *s, enum fault fault, const char *reason, int err)
 {
 	if (!s->ending)
 		proxy_end(s->proxy, fault, reason, err);
 	s->ending = true;
+	if (!s->final_owed && chunk_is_unanswered(s)) {
+		s->chunks_open = true;
+		s->body_octets = s->chunks_octets;
+	}
 	if (s->final_owed || s->chunks_open)
 		smtp_account_message(s, 421, s->final_owed ? SLICE("No final reply") : SLICE("Message was not finished"), false);
 	/* A server that waits for a message must not take what it has for one. */
