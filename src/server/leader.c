@@ -107,8 +107,11 @@ static void inherit(struct leader *l, struct message *m)
 	}
 }
 
+/* Only what is asked here takes back that they answered; what they are told meanwhile doesn't. */
 static void ask_workers(struct leader *l, const struct message *m, enum message_type answer)
 {
+	for (unsigned i = 0; i < l->setup->options->workers; i++)
+		l->workers[i].answered = false;
 	leader_workers_tell(l, m);
 	l->awaited = answer;
 	leader_check_awaited(l);

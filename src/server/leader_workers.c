@@ -125,7 +125,7 @@ int leader_worker_start(struct leader_worker *w)
 	w->pid = pid;
 	w->sock = pair[0];
 	w->started_ms = poller_now();
-	w->answered = false;
+	w->answered = l->awaited == MSG_PAUSED;		/* it is born paused */
 	m.number = (uint32_t)pid;
 	leader_tell_supervisor(l, &m);
 	return 0;
@@ -206,9 +206,8 @@ unsigned leader_workers_running(const struct leader *l)
 void leader_workers_tell(struct leader *l, const struct message *m)
 {
 	for (unsigned i = 0; i < l->setup->options->workers; i++) {
-		struct leader_worker *w = &l->workers[i];
+		const struct leader_worker *w = &l->workers[i];
 
-		w->answered = false;
 		/* A worker that reads nothing is broken; it is missed when it ends. */
 		if (w->pid != 0 && message_send(w->sock, m) != 0)
 			kill(w->pid, SIGKILL);

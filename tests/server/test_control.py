@@ -3,6 +3,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -36,6 +37,13 @@ class Load(threading.Thread):
     def end(self):
         self.over.set()
         self.join(LIMIT)
+
+
+def cont(pid):
+    try:
+        os.kill(pid, signal.SIGCONT)
+    except ProcessLookupError:
+        pass
 
 
 class Reload(ServerTest):
@@ -143,6 +151,37 @@ class Reload(ServerTest):
         self.assertIn(str(self.port), done.stderr)
         self.port = old
         self.roundtrip(self.connect())
+
+    def reload_that_waits_for(self, firewall, *workers):
+        """A reload under way: the workers, which are stopped, don't say that they accept no more."""
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+            self.addCleanup(cont, pid)
+        reload = subprocess.Popen([PROGRAM, "ctl", "--control", firewall.control, "reload"])
+        self.addCleanup(reload.wait)
+        wait_for(lambda: "ready" in [g["state"] for g in firewall.ask("status")["generations"]],
+                 "the new generation, ready")
+        return reload
+
+    def test_log_level_set_during_a_reload(self):
+        self.write_policy()
+        firewall = self.run_firewall().ready()
+        stopped = firewall.worker_pids()[1]
+        reload = self.reload_that_waits_for(firewall, stopped)
+        for level in ("4", "5"):
+            firewall.ctl("log", "level", level)
+        cont(stopped)
+        self.assertEqual(reload.wait(LIMIT * 3), 0)     # what the other worker had answered is still known
+
+    def test_worker_that_is_started_again_during_a_reload(self):
+        self.write_policy()
+        firewall = self.run_firewall().ready()
+        stopped = firewall.worker_pids()
+        reload = self.reload_that_waits_for(firewall, *stopped)
+        os.kill(stopped[0], signal.SIGKILL)
+        wait_for(lambda: len(firewall.worker_pids()) == 2 and stopped[0] not in firewall.worker_pids(), "another worker")
+        cont(stopped[1])
+        self.assertEqual(reload.wait(LIMIT * 3), 0)     # it accepts nothing yet, and nobody waits for it
 
     def test_too_many_generations(self):
         self.write_policy()
