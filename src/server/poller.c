@@ -11,34 +11,40 @@ void poller_init(struct poller *p)
 	p->timers = NULL;
 }
 
+/* poll() tells of a hang-up even where nothing is asked for: that would be a turn without end. */
+static void ask(struct poller *p, unsigned i, short events)
+{
+	p->fds[i] = (struct pollfd){ .fd = events != 0 ? p->entries[i].fd : -1, .events = events };
+}
+
 int poller_add(struct poller *p, int fd, short events, poller_fn fn, void *arg)
 {
 	unsigned i = 0;
 
-	while (i < p->n && p->fds[i].fd >= 0)
+	while (i < p->n && p->entries[i].fd >= 0)
 		i++;
 	if (i == POLLER_FDS_MAX)
 		return -ENOSPC;
 	if (i == p->n)
 		p->n++;
-	p->fds[i] = (struct pollfd){ .fd = fd, .events = events };
-	p->entries[i] = (struct poller_entry){ fn, arg };
+	p->entries[i] = (struct poller_entry){ fd, fn, arg };
+	ask(p, i, events);
 	return 0;
 }
 
 void poller_events(struct poller *p, int fd, short events)
 {
-	for (unsigned i = 0; i < p->n; i++)
-		if (p->fds[i].fd == fd)
-			p->fds[i].events = events;
+	for (unsigned i = 0; fd >= 0 && i < p->n; i++)
+		if (p->entries[i].fd == fd)
+			ask(p, i, events);
 }
 
 void poller_remove(struct poller *p, int fd)
 {
 	for (unsigned i = 0; fd >= 0 && i < p->n; i++)
-		if (p->fds[i].fd == fd) {
-			p->fds[i].fd = -1;
-			p->fds[i].revents = 0;
+		if (p->entries[i].fd == fd) {
+			p->entries[i].fd = -1;
+			ask(p, i, 0);
 		}
 }
 
@@ -102,10 +108,10 @@ void poller_turn(struct poller *p)
 	for (unsigned i = 0; ready > 0 && i < p->n; i++) {
 		short revents = p->fds[i].revents;
 
-		if (p->fds[i].fd < 0 || revents == 0)
+		if (revents == 0)
 			continue;
 		p->fds[i].revents = 0;
-		p->entries[i].fn(p->entries[i].arg, p->fds[i].fd, revents);
+		p->entries[i].fn(p->entries[i].arg, p->entries[i].fd, revents);
 	}
 	run_timers(p);
 }

@@ -17,6 +17,7 @@
 typedef void (*poller_fn)(void *arg, int fd, short revents);
 
 struct poller_entry {
+	int fd;				/* -1: free */
 	poller_fn fn;
 	void *arg;
 };
@@ -29,7 +30,7 @@ struct poller_timer {
 };
 
 struct poller {
-	struct pollfd fds[POLLER_FDS_MAX];	/* fd -1: free */
+	struct pollfd fds[POLLER_FDS_MAX];	/* for poll(); fd -1: nothing is asked for */
 	struct poller_entry entries[POLLER_FDS_MAX];
 	unsigned n;
 	struct poller_timer *timers;
@@ -37,7 +38,7 @@ struct poller {
 
 void poller_init(struct poller *p);
 int poller_add(struct poller *p, int fd, short events, poller_fn fn, void *arg) MUST_CHECK;	/* 0, -ENOSPC */
-void poller_events(struct poller *p, int fd, short events);
+void poller_events(struct poller *p, int fd, short events);	/* 0: not called, not for a hang-up either */
 void poller_remove(struct poller *p, int fd);		/* fine when it is not there */
 void poller_timer_set(struct poller *p, struct poller_timer *timer, int64_t in_ms);
 void poller_timer_clear(struct poller *p, struct poller_timer *timer);
