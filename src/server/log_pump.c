@@ -14,6 +14,7 @@
 #define PAUSE_MS 20		/* a source that has more within that time is left alone for that time */
 #define ROOM_OCTETS 65536u
 #define READS_A_TURN 4u
+#define READS_AT_END 16u	/* a pipe's most, to count what is lost with it */
 
 struct source {
 	struct source *next;
@@ -27,12 +28,15 @@ struct source {
 struct log_pump {
 	struct poller *poller;
 	int out;
-	bool blocked;		/* nobody reads our output */
 	bool file;		/* our output is a file, which is always ready */
 	struct source *sources;
 	struct poller_timer rest;
+	uint64_t dropped;	/* lines that nobody was told of yet */
+	size_t at, left;	/* what is still to be written of room; while there is some, nothing is read */
 	char room[PIPE_BUF + ROOM_OCTETS];
 };
+
+static void on_out(void *arg, int fd, short revents);
 
 struct log_pump *log_pump_create(struct poller *poller, int out)
 {
@@ -41,43 +45,85 @@ struct log_pump *log_pump_create(struct poller *poller, int out)
 
 	if (p == NULL)
 		return NULL;
+	if (poller_add(poller, out, 0, on_out, p) != 0) {
+		free(p);
+		return NULL;
+	}
 	p->poller = poller;
 	p->out = out;
 	p->file = fstat(out, &st) == 0 && S_ISREG(st.st_mode);
 	return p;
 }
 
-static bool writable(const struct log_pump *p, int wait_ms)
+/* end: poller_now() until which we wait, if need be; 0: we do not */
+static bool writable(const struct log_pump *p, int64_t end)
 {
 	struct pollfd fd = { .fd = p->out, .events = POLLOUT };
+	int64_t wait_ms = end == 0 ? 0 : end - poller_now();
 
-	return p->file || poll(&fd, 1, wait_ms) == 1;
+	return p->file || poll(&fd, 1, wait_ms > 0 ? (int)wait_ms : 0) == 1;
 }
 
-/* A pipe that is ready takes PIPE_BUF octets whole without waiting. */
-static void write_lines(struct log_pump *p, const char *text, size_t len, int wait_ms)
+static void count_dropped(struct log_pump *p, const char *text, size_t len)
 {
-	while (len > 0) {
-		size_t n = len < PIPE_BUF || p->file ? len : PIPE_BUF;
+	for (size_t i = 0; i < len; i++)
+		p->dropped += text[i] == '\n';
+}
+
+static void report_dropped(struct log_pump *p)
+{
+	if (p->dropped > 0)
+		log_event(LOG_CORE_ERROR, 1, slice_cstr(""), "Log lines were dropped, since they could not be written",
+			  F_UINT("count", p->dropped));
+	p->dropped = 0;
+}
+
+/* A pipe that is ready takes PIPE_BUF octets whole without waiting. Ends at the end of a line if one fits. */
+static size_t piece(const struct log_pump *p)
+{
+	const char *text = p->room + p->at;
+	size_t most = p->left < PIPE_BUF || p->file ? p->left : PIPE_BUF, n = most;
+
+	while (n > 0 && text[n - 1] != '\n')
+		n--;
+	return n > 0 ? n : most;
+}
+
+/* false: there is no room now, the rest is kept. */
+static bool write_left(struct log_pump *p, int64_t end)
+{
+	while (p->left > 0) {
 		ssize_t written;
 
-		if (!writable(p, wait_ms))
-			return;
-		while (n < len && n > 0 && text[n - 1] != '\n')	/* end at the end of a line if one fits */
-			n--;
-		if (n == 0)
-			n = len < PIPE_BUF ? len : PIPE_BUF;
-		written = write(p->out, text, n);
+		if (!writable(p, end))
+			return false;
+		written = write(p->out, p->room + p->at, piece(p));
 		if (written < 0 && errno == EINTR)
 			continue;
-		if (written <= 0)
-			return;
-		text += written;
-		len -= (size_t)written;
+		if (written < 0 && errno == EAGAIN)
+			return false;
+		if (written <= 0) {	/* a full disk, a reader that is gone */
+			count_dropped(p, p->room + p->at, p->left);
+			p->left = 0;
+			return true;
+		}
+		p->at += (size_t)written;
+		p->left -= (size_t)written;
+		if (p->left == 0)
+			report_dropped(p);
 	}
+	return true;
 }
 
-static void source_end(struct log_pump *p, struct source *s)
+/* The first octets of room, now or when they can be. */
+static void write_room(struct log_pump *p, size_t len, int64_t end)
+{
+	p->at = 0;
+	p->left = len;
+	(void)write_left(p, end);
+}
+
+static void source_end(struct log_pump *p, struct source *s, int64_t end)
 {
 	poller_remove(p->poller, s->fd);
 	close(s->fd);
@@ -87,14 +133,18 @@ static void source_end(struct log_pump *p, struct source *s)
 			break;
 		}
 	if (s->kept > 0) {
-		write_lines(p, s->line, s->kept, 0);
-		write_lines(p, "\n", 1, 0);
+		memcpy(p->room, s->line, s->kept);
+		p->room[s->kept] = '\n';
+		write_room(p, s->kept + 1, end);
 	}
 	free(s);
 }
 
-/* One reading. false: end of file, the source is gone; *more says whether there may be more. */
-static bool source_read(struct log_pump *p, struct source *s, bool *more, int wait_ms)
+/*
+ * One reading, when nothing is left to be written. false: end of file, the source is gone;
+ * *more says whether there may be more.
+ */
+static bool source_read(struct log_pump *p, struct source *s, bool *more, int64_t end)
 {
 	ssize_t n = read(s->fd, p->room + s->kept, ROOM_OCTETS);
 	size_t len, whole;
@@ -103,7 +153,7 @@ static bool source_read(struct log_pump *p, struct source *s, bool *more, int wa
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return true;
 	if (n <= 0) {
-		source_end(p, s);
+		source_end(p, s, end);
 		return false;
 	}
 	memcpy(p->room, s->line, s->kept);
@@ -112,9 +162,9 @@ static bool source_read(struct log_pump *p, struct source *s, bool *more, int wa
 		whole--;
 	if (len - whole > sizeof(s->line))	/* longer than any line of ours: as it is */
 		whole = len;
-	write_lines(p, p->room, whole, wait_ms);
 	s->kept = len - whole;
 	memcpy(s->line, p->room + whole, s->kept);
+	write_room(p, whole, end);
 	*more = n == ROOM_OCTETS;
 	return true;
 }
@@ -122,16 +172,16 @@ static bool source_read(struct log_pump *p, struct source *s, bool *more, int wa
 static void set_events(struct log_pump *p)
 {
 	for (struct source *s = p->sources; s != NULL; s = s->next)
-		poller_events(p->poller, s->fd, p->blocked || s->resting ? 0 : POLLIN);
+		poller_events(p->poller, s->fd, p->left > 0 || s->resting ? 0 : POLLIN);
+	poller_events(p->poller, p->out, p->left > 0 ? POLLOUT : 0);
 }
 
 static void on_out(void *arg, int fd, short revents)
 {
 	struct log_pump *p = arg;
 
-	poller_remove(p->poller, p->out);
-	p->blocked = false;
-	set_events(p);
+	if (write_left(p, 0))
+		set_events(p);
 }
 
 static void on_rested(void *arg)
@@ -154,16 +204,17 @@ static void on_source(void *arg, int fd, short revents)
 		s = s->next;
 	if (s == NULL)
 		return;
-	if (!writable(p, 0)) {
-		p->blocked = poller_add(p->poller, p->out, POLLOUT, on_out, p) == 0;
-		set_events(p);
-		return;
-	}
 	before = s->read_at;
 	s->read_at = now;
-	for (unsigned i = 0; more && i < READS_A_TURN; i++)
-		if (!source_read(p, s, &more, 0))
-			return;
+	for (unsigned i = 0; more && p->left == 0 && i < READS_A_TURN; i++)
+		if (!source_read(p, s, &more, 0)) {
+			s = NULL;
+			break;
+		}
+	if (p->left > 0)
+		set_events(p);
+	if (s == NULL || p->left > 0)
+		return;
 	/* The end of a pause is a wake-up too, which pays only where lines come in numbers. */
 	if (now - before >= PAUSE_MS)
 		return;
@@ -208,7 +259,7 @@ int log_pump_add(struct log_pump *p, int fd)
 	if (fd < 0)
 		return fd;
 	s = calloc(1, sizeof(*s));
-	err = s == NULL ? -ENOMEM : poller_add(p->poller, fd, p->blocked ? 0 : POLLIN, on_source, p);
+	err = s == NULL ? -ENOMEM : poller_add(p->poller, fd, p->left > 0 ? 0 : POLLIN, on_source, p);
 	if (err != 0) {
 		free(s);
 		close(fd);
@@ -224,14 +275,33 @@ void log_pump_flush(struct log_pump *p, int max_ms)
 {
 	int64_t end = poller_now() + max_ms;
 
+	(void)write_left(p, end);
 	for (struct source *s = p->sources, *next; s != NULL; s = next) {
 		bool more = true;
 
 		next = s->next;
-		while (more && poller_now() <= end)
-			if (!source_read(p, s, &more, max_ms))
+		while (more && p->left == 0 && poller_now() <= end)
+			if (!source_read(p, s, &more, end))
 				break;
 	}
+	set_events(p);
+}
+
+/* What goes with a source that is not at its end. */
+static void source_lose(struct log_pump *p, struct source *s)
+{
+	ssize_t n = 1;
+
+	count_dropped(p, p->room + p->at, p->left);
+	p->left = 0;
+	for (unsigned i = 0; n > 0 && i < READS_AT_END; i++) {
+		n = read(s->fd, p->room, ROOM_OCTETS);
+		if (n > 0) {
+			count_dropped(p, p->room, (size_t)n);
+			s->kept = 0;		/* its end is lost */
+		}
+	}
+	source_end(p, s, 0);
 }
 
 void log_pump_free(struct log_pump **pp)
@@ -243,8 +313,9 @@ void log_pump_free(struct log_pump **pp)
 	*pp = NULL;
 	poller_timer_clear(p->poller, &p->rest);
 	while (p->sources != NULL)
-		source_end(p, p->sources);
-	if (p->blocked)
-		poller_remove(p->poller, p->out);
+		source_lose(p, p->sources);
+	count_dropped(p, p->room + p->at, p->left);
+	report_dropped(p);
+	poller_remove(p->poller, p->out);
 	free(p);
 }
