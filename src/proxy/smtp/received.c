@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The trace header (RFC 5321, 4.4) that add_received_header puts before each message. */
+#include "io/stream.h"
 #include "proxy/smtp/body.h"
 #include "proxy/smtp/smtp_priv.h"
 
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #define TRACE_HEADER_MAX 2048
+#define FOLD_COLUMN 78			/* RFC 5322, 2.1.1 */
 
 /* Formatting local time reads the zone's file the first time and is not bounded in stack. */
 struct date {
@@ -28,14 +30,71 @@ static void format_date(void *arg)
 		d->text[0] = '\0';
 }
 
-const char *smtp_protocol_name(bool esmtp, bool utf8, bool tls, bool authenticated)
+const char *smtp_protocol_name(struct proxy *proxy, bool utf8)
 {
 	static const char *const names[2][2][2] = {
 		{ { "ESMTP", "ESMTPA" }, { "ESMTPS", "ESMTPSA" } },
 		{ { "UTF8SMTP", "UTF8SMTPA" }, { "UTF8SMTPS", "UTF8SMTPSA" } },
 	};
+	const struct smtp *s = smtp_of(proxy);
 
-	return esmtp ? names[utf8][tls][authenticated] : "SMTP";
+	if (!slice_is(s->protocol, "ESMTP"))
+		return "SMTP";
+	return names[utf8][stream_is_encrypted(proxy->client)][s->client_authenticated];
+}
+
+/*
+ * Its mailbox; empty: the header names none. With more than one, each would learn of the others (RFC 5321, 7.2).
+ * Policy code may have written anything there.
+ */
+static struct slice only_recipient(const struct smtp *s, struct arena *arena)
+{
+	unsigned flags = SMTP_PATH_BARE | (s->mail.utf8 ? SMTP_PATH_UTF8 : 0);
+	struct smtp_path path;
+
+	if (s->n_recipients != 1 || smtp_path_parse(s->recipients, flags, slice_of(NULL, 0), arena, &path) != SMTP_ADDRESS_OK ||
+	    path.rest.len > 0)
+		return slice_of(NULL, 0);
+	return path.mailbox;
+}
+
+/*
+ * A fold is a line end before blanks that were there (RFC 5322, 2.2.3), and whoever takes it out has the text
+ * as it was, also in a quoted string. Each line starts with a word, which is never cut. out: three times the
+ * octets of text.
+ */
+static size_t fold(struct slice text, uint8_t *out)
+{
+	size_t n = 0, column = 0;
+
+	while (text.len > 0) {
+		size_t blanks = 0, length;
+
+		while (blanks < text.len && text.ptr[blanks] == ' ')
+			blanks++;
+		length = blanks + slice_index(slice_skip(text, blanks), ' ');
+		if (column > 0 && length > blanks && column + length > FOLD_COLUMN) {
+			memcpy(out + n, "\r\n", 2);
+			n += 2;
+			column = 0;
+		}
+		memcpy(out + n, text.ptr, length);
+		n += length;
+		column += length;
+		text = slice_skip(text, length);
+	}
+	return n;
+}
+
+/* The id of the session as it may stand in the header. NULL: no memory. */
+static char *make_id(const struct proxy *proxy, struct arena *arena)
+{
+	char *id = arena_cstr(arena, proxy->id);
+
+	for (char *p = id; p != NULL && *p != '\0'; p++)
+		if (*p == ':')
+			*p = '.';
+	return id;
 }
 
 int smtp_generate_received(struct proxy *proxy, const struct call_value *args, size_t n_args, struct call_value *result)
@@ -43,32 +102,34 @@ int smtp_generate_received(struct proxy *proxy, const struct call_value *args, s
 	struct smtp *s = smtp_of(proxy);
 	struct date date = { .when = (time_t)(proxy_wall_ms(proxy) / 1000) };
 	const struct smtp_config *c = smtp_config_of(proxy);
+	const struct ip_addr *client = &proxy_client_address(proxy)->ip;
 	struct slice by = c->domain_name.len > 0 ? c->domain_name : c->own_name;
 	/* Also that of a refused HELO, which may look like the rest of this header. */
 	struct slice helo = smtp_is_domain(s->helo_string) ? s->helo_string : SLICE("unknown");
+	/* The transaction's: a session may carry any number of messages. */
+	struct arena *arena = s->transaction != NULL ? s->transaction : proxy->arena;
+	struct slice to = only_recipient(s, arena);
+	const char *id = make_id(proxy, arena), *line;
 	char ip[IP_TEXT_MAX];
-	struct arena *arena;
-	char *header, *id;
-	bool v6;
+	uint8_t *header;
+	size_t n;
 
 	if (n_args != 0)
 		return -EBADMSG;
-	co_leaf(format_date, &date);
-	/* The transaction's: a session may carry any number of messages. */
-	arena = s->transaction != NULL ? s->transaction : proxy->arena;
-	id = arena_cstr(arena, proxy->id);
 	if (id == NULL)
 		return -ENOMEM;
-	for (char *p = id; *p != '\0'; p++)
-		if (*p == ':')
-			*p = '.';
-	v6 = proxy_client_address(proxy)->ip.family == AF_INET6;
-	header = arena_printf(arena, "Received: from %.*s (%.*s%s[%s%s]) by %.*s with %.*s id %s; %s\r\n",
-			      SLICE_ARG(helo), SLICE_ARG(s->client_name), s->client_name.len > 0 ? " " : "", v6 ? "IPv6:" : "", ip_text(&proxy_client_address(proxy)->ip, ip),
-			      SLICE_ARG(by), SLICE_ARG(s->protocol), id, date.text);
+	co_leaf(format_date, &date);
+	line = arena_printf(arena, "Received: from %.*s (%.*s%s[%s%s]) by %.*s with %s id %s%s%.*s%s; %s", SLICE_ARG(helo),
+			    SLICE_ARG(s->client_name), s->client_name.len > 0 ? " " : "",
+			    client->family == AF_INET6 ? "IPv6:" : "", ip_text(client, ip), SLICE_ARG(by),
+			    smtp_protocol_name(proxy, s->mail.utf8), id, to.len > 0 ? " for <" : "", SLICE_ARG(to),
+			    to.len > 0 ? ">" : "", date.text);
+	header = line != NULL ? arena_alloc(arena, 3 * strlen(line) + 2) : NULL;
 	if (header == NULL)
 		return -ENOMEM;
-	*result = (struct call_value){ .kind = CALL_OCTETS, .octets = slice_cstr(header) };
+	n = fold(slice_cstr(line), header);
+	memcpy(header + n, "\r\n", 2);
+	*result = (struct call_value){ .kind = CALL_OCTETS, .octets = slice_of(header, n + 2) };
 	return 0;
 }
 

@@ -38,12 +38,6 @@ static const char *stage(const struct smtp_record *r)
 	return phases[phase].stage;
 }
 
-/* How the message came, RFC 3848 and 6531. Neither side has TLS yet. */
-static const char *protocol(const struct smtp *s, const struct smtp_mail_options *mail)
-{
-	return smtp_protocol_name(slice_is(s->protocol, "ESMTP"), mail->utf8, false, s->client_authenticated);
-}
-
 static void write_record(struct smtp *s, const struct smtp_record *r, const struct smtp_mail_options *mail,
 			 enum smtp_result result, unsigned code, struct slice text)
 {
@@ -59,7 +53,7 @@ static void write_record(struct smtp *s, const struct smtp_record *r, const stru
 		  F_TEXT("client_zone", zone != NULL ? zone->name : ""),
 		  F_TEXT("server_address", endpoint_log_text(proxy_server_address(s->proxy), server)),
 		  F_TEXT("server_local", endpoint_log_text(proxy_server_local(s->proxy), local)),
-		  F_OCTETS("helo", s->helo_string), F_TEXT("protocol", protocol(s, mail)),
+		  F_OCTETS("helo", s->helo_string), F_TEXT("protocol", smtp_protocol_name(s->proxy, mail->utf8)),
 		  F_TEXT("client_tls", "none"), F_TEXT("server_tls", "none"),
 		  F_INT("authenticated", s->client_authenticated), F_OCTETS("sender", r->sender),
 		  F_TEXT("body", body_types[mail->body]), F_INT("smtputf8", mail->utf8),

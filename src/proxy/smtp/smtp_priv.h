@@ -346,8 +346,8 @@ co_waits int smtp_zone_check(struct proxy *, const struct call_value *, size_t, 
 int smtp_sanitize_address(struct proxy *, const struct call_value *, size_t, struct call_value *);
 
 /* received.c */
-/* What a message came by: "ESMTPSA" and its like (RFC 3848, RFC 6531). */
-const char *smtp_protocol_name(bool esmtp, bool utf8, bool tls, bool authenticated);
+/* What the client's messages come by: "ESMTPSA" and its like (RFC 3848, RFC 6531). utf8: SMTPUTF8 was said. */
+const char *smtp_protocol_name(struct proxy *proxy, bool utf8);
 int smtp_generate_received(struct proxy *, const struct call_value *, size_t, struct call_value *);
 /* The trace header, whole lines fit for a message; empty if there is none. WAITS. */
 co_waits int smtp_trace_header(struct smtp *s, struct slice *out) MUST_CHECK;

@@ -119,7 +119,8 @@ static const struct attribute smtp_attributes[] = {
 	{ .name = "reuse_max_age", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(reuse_max_age_ms), .min = 1, .max = 86400000,
 	  .number = 300000, .doc = "Milliseconds since a connection was opened, after which it waits for nobody any more." },
 	{ .name = "add_received_header", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(add_received_header),
-	  .doc = "TRUE: each message gets a trace header." },
+	  .doc = "TRUE: each message gets a trace header, folded at 78 columns: how it came (ESMTP, ESMTPA, UTF8SMTP and so on), and for "
+	  "whom if it has one recipient." },
 	{ .name = "tls_passthrough", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(tls_passthrough),
 	  .doc = "Copy octets blindly after STARTTLS. Only FALSE until TLS is spoken." },
 	{ .name = "permit_extensions", .type = ATTR_INT, .access = CFG_RW, .offset = CONFIG(permit_extensions), .min = 0,
