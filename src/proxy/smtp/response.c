@@ -227,7 +227,10 @@ static co_waits int answer_diverged(struct smtp *s, struct smtp_pending *p, unsi
 /* Nothing may be waiting that answers no command: it would be taken for the next one's reply. */
 static co_waits int check_no_extra(struct smtp *s)
 {
-	if (s->head != NULL || s->proxy->server == NULL || stream_peek(s->proxy->server).len == 0)
+	/* Nor while the octets of a refused chunk come in: its reply, which is ours, is then all that is owed. */
+	bool owed = s->head != NULL && !(s->head->local && s->head == s->chunk.reply);
+
+	if (owed || s->proxy->server == NULL || stream_peek(s->proxy->server).len == 0)
 		return 0;
 	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The server sends more than replies",
 		  F_OCTETS("line", slice_take(stream_peek(s->proxy->server), 64)));
