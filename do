@@ -66,7 +66,7 @@ need()
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update >&2
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $missing >&2
 	# What was looked for in vain is looked for again.
-	[ ! -d build ] || meson setup --reconfigure build >&2
+	[ ! -f build/build.ninja ] || meson setup --reconfigure build >&2
 }
 
 build()
@@ -132,7 +132,7 @@ test)
 	run_tests
 	;;
 bench)
-	[ -f "bench/${1:-}" ] || one_of bench "$(find bench -maxdepth 1 -type f -printf '%f ')"
+	{ [ -f "bench/${1:-}" ] && [ -x "bench/$1" ]; } || one_of bench "$(find bench -maxdepth 1 -type f -perm -u+x -printf '%f ')"
 	need $BENCH_PACKAGES
 	build
 	name=$1

@@ -72,9 +72,9 @@ def checked_matcher(what, value):
         matcher = getMatcher(value)
         if _is_poisoned(matcher):
             return None
+        if isinstance(matcher, CombineMatcher):
+            matcher.validateMatcher()   # first: one that contains itself has no end
         reason = _later(matcher)
-        if reason is None and isinstance(matcher, CombineMatcher):
-            matcher.validateMatcher()
     except MatcherException as error:
         raise _Refused("%s: %s" % (what, error.detail)) from None
     if reason is not None:

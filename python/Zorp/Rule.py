@@ -75,7 +75,7 @@ def _group(value):
                 raise _Refused("there is no interface group '%s' in %s" % (value, _GROUPS_FILE),
                                _problems.did_you_mean(value, names))
             value = names[value]
-    return _number(value, 2 ** 32 - 1, "an interface group")
+    return _number(value, 2 ** 31 - 1, "an interface group")
 
 
 def _group_names():
@@ -178,7 +178,7 @@ class Rule(_Declaration):
             for before, after in zip(ranges, ranges[1:]):
                 if after[0] <= before[1]:
                     _problems.warn("%s: the ranges %d-%d and %d-%d overlap" % (name, *before, *after),
-                                   "the first range that contains a port decides how well the rule fits", self._place)
+                                   "of those that contain a port the best counts: a single port before a range", self._place)
 
     def _find_service(self, name, detects):
         if name is None and detects:

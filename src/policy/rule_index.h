@@ -18,6 +18,7 @@
 
 /* A rule of more cases than this is not taken apart: it is compared with each flow. */
 #define RULE_CASES_MAX 4096u
+#define RULE_INDEX_CASES_MAX ((size_t)4 << 20)	/* of all rules; those that come after are not taken apart either */
 
 struct rule_index;
 

@@ -350,7 +350,7 @@ static bool is_wide(const struct builder *b)
 			return true;
 		cases *= b->groups[i].n;
 	}
-	return false;
+	return b->index->n_cases + cases > RULE_INDEX_CASES_MAX;
 }
 
 static int add_rule(struct builder *b, const struct rule *r)
