@@ -34,7 +34,7 @@ bool smtp_announces_chunk(struct slice line)
 int smtp_refuse_chunk_line(struct smtp *s, struct slice line)
 {
 	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "BDAT without a size that can be right",
-		  F_OCTETS("line", slice_take(line, 64)));
+		  F_OCTETS("line", smtp_shown_line(s, slice_take(line, 64))));
 	s->linger = true;
 	return smtp_queue_goodbye(s, 501, "5.5.4 Syntax: BDAT size [LAST], closing transmission channel", FAULT_CLIENT,
 				  "chunk-size");

@@ -8,6 +8,8 @@
 
 #include <errno.h>
 
+#define TARPIT_SLICE_MS 1000	/* between looks whether the session is to stop */
+
 static int client_left(struct smtp *s, int err)
 {
 	s->client_gone = true;
@@ -39,20 +41,24 @@ co_waits int smtp_delay_greeting(struct smtp *s)
 
 /*
  * A client that hangs up need not be waited for; whether it did is found out by whoever reads
- * or writes next. A session that is told to stop does not wait either.
+ * or writes next. A session that is told to stop looks for that in between: a cancel would end it
+ * with replies owed.
  */
 co_waits int smtp_tarpit(struct smtp *s, unsigned code)
 {
 	const char *doing = s->proxy->doing;
-	int err;
+	deadline_t until = smtp_due_in(s, s->config->tarpit_delay_ms);
+	int err = -ETIMEDOUT;
 
 	if (code < 500 || s->config->tarpit_delay_ms == 0 ||
 	    s->usage.used[SMTP_LIMIT_ERRORS] <= s->config->tarpit_after || proxy_should_stop(s->proxy))
 		return 0;
 	s->proxy->doing = "delaying an error reply";
-	s->proxy->idle = true;
-	err = stream_wait_hangup(s->proxy->client, smtp_due_in(s, s->config->tarpit_delay_ms));
-	s->proxy->idle = false;
+	while (err == -ETIMEDOUT && co_now() < until && !proxy_should_stop(s->proxy)) {
+		deadline_t slice = co_now() + TARPIT_SLICE_MS;
+
+		err = stream_wait_hangup(s->proxy->client, slice < until ? slice : until);
+	}
 	s->proxy->doing = doing;
 	return err == -ETIMEDOUT ? 0 : err;
 }

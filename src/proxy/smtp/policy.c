@@ -231,9 +231,9 @@ static co_waits int ask_about_request(struct smtp *s, const struct table_entry *
 
 static int answer_unlisted(struct smtp *s, const struct smtp_verb *verb)
 {
-	s->error_code = arena_copy(s->batch, smtp_code_text(verb->unlisted_code, (char[4]){ 0 }));
+	s->error_code = smtp_code_text(verb->unlisted_code, s->unlisted_code_text);
 	s->error_info = slice_cstr(verb->unlisted_text);
-	return s->error_code.ptr == NULL ? -ENOMEM : 0;
+	return 0;
 }
 
 co_waits int smtp_decide_request(struct smtp *s, const struct smtp_verb *verb, struct slice *name,

@@ -369,6 +369,9 @@ static co_waits int take_command(struct smtp *s, struct slice line, enum step *s
 	int err = smtp_command_parse(line, &c);
 
 	*step = STEP_DONE;
+	/* Also one that can't be taken apart: what comes next may be a password all the same. */
+	if (slice_starts_with_nocase(line, SLICE("AUTH")))
+		s->auth.tried = true;
 	if (line.len > longest_line(s, c.verb)) {
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Request too long", F_INT("length", line.len),
 			  F_INT("max", longest_line(s, c.verb)));
@@ -389,6 +392,9 @@ static co_waits int take_command(struct smtp *s, struct slice line, enum step *s
 	}
 	s->auth.tried = c.verb == &smtp_verbs[SMTP_AUTH];
 	err = judge_command(s, &c, step);
+	/* Also where we refuse it: what is behind it is not for us to read as commands (response.c). */
+	if (err == 0 && *step == STEP_DONE && c.verb == &smtp_verbs[SMTP_DATA])
+		s->blocked = true;
 	if (err == 0 && chunk && *step == STEP_DONE)
 		smtp_chunk_begin(s, octets, last);
 	return err;
@@ -410,6 +416,13 @@ static int refuse_line(struct smtp *s, enum smtp_line flaw)
 				  smtp_line_names[flaw]);
 }
 
+/* Its start is there: the rest must not take for ever. */
+static void line_has_begun(struct smtp *s)
+{
+	if (s->usage.line_due == 0)
+		s->usage.line_due = deadline_in(s->config->timeout_line_ms);
+}
+
 co_waits int smtp_take_commands(struct smtp *s)
 {
 	while (!s->ending) {
@@ -427,14 +440,18 @@ co_waits int smtp_take_commands(struct smtp *s)
 			return 0;
 		if (s->state == SMTP_STATE_AUTH) {
 			err = smtp_auth_take_line(s);
-			if (err <= 0)
+			if (err < 0)
 				return err;
+			if (err == 0) {
+				line_has_begun(s);
+				return 0;
+			}
+			s->usage.line_due = 0;
 			continue;
 		}
 		result = smtp_line_take(buffered, s->config->require_crlf, (size_t)s->config->max_line_length, &line, &used);
 		if (result == SMTP_LINE_MORE) {
-			if (s->usage.line_due == 0)
-				s->usage.line_due = deadline_in(s->config->timeout_line_ms);
+			line_has_begun(s);
 			return 0;
 		}
 		if (result != SMTP_LINE_OK)

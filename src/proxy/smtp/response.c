@@ -150,6 +150,40 @@ static co_waits int reset_server(struct smtp *s)
 	return err < 0 && err != -ECANCELED ? smtp_fail(s, FAULT_SERVER, "server-closed", err) : err;
 }
 
+/* A client that talks before it is its turn: its octets could be meant for somebody else. */
+co_waits int smtp_refuse_early_input(struct smtp *s)
+{
+	int err;
+
+	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The client sent before it was its turn",
+		  F_OCTETS("line", smtp_shown_line(s, slice_take(stream_peek(s->proxy->client), 64))));
+	s->linger = true;
+	err = smtp_write_reply(s, 554, SLICE("5.5.0 SMTP synchronization error, closing transmission channel"));
+	return err < 0 ? err : smtp_end(s, FAULT_CLIENT, "early-input", 0);
+}
+
+static co_waits int check_client_is_silent(struct smtp *s, unsigned code)
+{
+	bool no_body = s->head->verb == &smtp_verbs[SMTP_DATA] && code != 354;
+	ssize_t n;
+
+	/* Behind a DATA that is refused nobody can tell lines of a message from commands. */
+	if (s->config->permit_early_input && !smtp_is_auth(s->head) && !no_body)
+		return 0;
+	n = stream_fill_now(s->proxy->client);
+	if (n < 0 && stream_peek(s->proxy->client).len == 0) {
+		s->client_gone = true;
+		if (s->head->verb == &smtp_verbs[SMTP_DATA] && s->proxy->server != NULL)
+			proxy_drop_server(s->proxy);
+		return smtp_end(s, FAULT_CLIENT, "client-closed", n == -EPIPE ? 0 : (int)n);
+	}
+	if (stream_peek(s->proxy->client).len == 0)
+		return 0;
+	if (s->head->verb == &smtp_verbs[SMTP_DATA] && s->proxy->server != NULL)
+		proxy_drop_server(s->proxy);
+	return smtp_refuse_early_input(s);
+}
+
 static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const struct smtp_reply *reply, enum smtp_decision decision)
 {
 	bool final = smtp_is_final(p), dead = s->state == SMTP_STATE_FAILED;
@@ -176,9 +210,6 @@ static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const s
 		smtp_on_auth(s, p, reply->code);
 	code = smtp_error_reply(s, p->verb, &text);
 	smtp_use_reply(s, code);
-	err = smtp_tarpit(s, code);
-	if (err < 0)
-		return err;
 	smtp_record_told(s, p, code, text);
 	if (smtp_code_is_positive(reply->code))
 		forget_transaction(s, p);
@@ -186,7 +217,11 @@ static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const s
 		smtp_end_transaction(s);
 		s->state = SMTP_STATE_EHLO;
 	}
-	err = smtp_write_reply(s, code, text);
+	err = p->verb == &smtp_verbs[SMTP_DATA] ? check_client_is_silent(s, code) : 0;
+	if (err == 0)
+		err = smtp_tarpit(s, code);
+	if (err == 0)
+		err = smtp_write_reply(s, code, text);
 	if (err < 0)
 		return err;
 	if (reply->code == 421)
@@ -237,36 +272,10 @@ static co_waits int check_no_extra(struct smtp *s)
 	return smtp_server_lost(s, "unexpected-reply", 0);
 }
 
-/* A client that talks before it is its turn: its octets could be meant for somebody else. */
-co_waits int smtp_refuse_early_input(struct smtp *s)
+/* Nothing may come behind these before their reply. */
+static bool must_be_silent(const struct smtp_pending *p)
 {
-	int err;
-
-	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The client sent before it was its turn",
-		  F_OCTETS("line", smtp_shown_line(s, slice_take(stream_peek(s->proxy->client), 64))));
-	s->linger = true;
-	err = smtp_write_reply(s, 554, SLICE("5.5.0 SMTP synchronization error, closing transmission channel"));
-	return err < 0 ? err : smtp_end(s, FAULT_CLIENT, "early-input", 0);
-}
-
-static co_waits int check_client_is_silent(struct smtp *s)
-{
-	ssize_t n;
-
-	if (s->config->permit_early_input && !smtp_is_auth(s->head))
-		return 0;
-	n = stream_fill_now(s->proxy->client);
-	if (n < 0 && stream_peek(s->proxy->client).len == 0) {
-		s->client_gone = true;
-		if (s->head->verb == &smtp_verbs[SMTP_DATA])
-			proxy_drop_server(s->proxy);
-		return smtp_end(s, FAULT_CLIENT, "client-closed", n == -EPIPE ? 0 : (int)n);
-	}
-	if (stream_peek(s->proxy->client).len == 0)
-		return 0;
-	if (s->head->verb == &smtp_verbs[SMTP_DATA])
-		proxy_drop_server(s->proxy);
-	return smtp_refuse_early_input(s);
+	return p->verb == &smtp_verbs[SMTP_GREETING] || p->verb == &smtp_verbs[SMTP_DATA] || smtp_is_auth(p);
 }
 
 /* The server said yes or no to a whole message, or no to a part of one. */
@@ -290,16 +299,13 @@ static co_waits int relay_reply(struct smtp *s, struct smtp_pending *p, const st
 	bool dead = s->state == SMTP_STATE_FAILED;
 	int err;
 
-	if (p->verb == &smtp_verbs[SMTP_GREETING] || reply->code == 354 || smtp_is_auth(p)) {
-		err = check_client_is_silent(s);
+	if (must_be_silent(p)) {
+		err = check_client_is_silent(s, code);
 		if (err < 0)
 			return err;
-	} else {
-		smtp_use_reply(s, code);
 	}
-	err = smtp_tarpit(s, code);
-	if (err < 0)
-		return err;
+	if (p->verb != &smtp_verbs[SMTP_GREETING] && reply->code != 354 && !smtp_is_auth(p))
+		smtp_use_reply(s, code);
 	if (filter)
 		s->pipelining = false;
 	if (p->verb->on_reply != NULL)
@@ -311,6 +317,9 @@ static co_waits int relay_reply(struct smtp *s, struct smtp_pending *p, const st
 		smtp_end_transaction(s);
 	if (s->ending)		/* no memory for it */
 		return -ECONNABORTED;
+	err = smtp_tarpit(s, code);
+	if (err < 0)
+		return err;
 	if (p->verb == &smtp_verbs[SMTP_GREETING] && s->config->banner.len > 0)
 		err = smtp_write_reply(s, code, text);	/* no further lines of the server's */
 	else if (reply->canonical && !filter && code == reply->code && slice_equal(text, reply->text))
@@ -393,6 +402,12 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 			return 0;
 		}
 	}
+	if (s->transaction == NULL && (reply->code == 354 || (p->verb == &smtp_verbs[SMTP_RCPT] && smtp_code_is_positive(reply->code)))) {
+		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The server goes on with a transaction that it refused",
+			  F_OCTETS("request", p->name), F_INT("response", reply->code));
+		proxy_drop_server(s->proxy);
+		return smtp_fail(s, FAULT_SERVER, "reply-class", 0);
+	}
 	err = smtp_fall_back_to_helo(s, p, reply);
 	if (err != 0)
 		return err < 0 ? err : 0;
@@ -416,8 +431,10 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 static co_waits int answer_locally(struct smtp *s)
 {
 	struct smtp_pending *p = s->head;
-	int err = smtp_tarpit(s, p->code);
+	int err = p->verb == &smtp_verbs[SMTP_DATA] && !p->closes ? check_client_is_silent(s, p->code) : 0;
 
+	if (err == 0)
+		err = smtp_tarpit(s, p->code);
 	smtp_record_told(s, p, p->code, p->text);
 	if (err == 0)
 		err = smtp_write_reply(s, p->code, p->text);

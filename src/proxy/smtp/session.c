@@ -349,6 +349,9 @@ static co_waits int converse(struct smtp *s)
 			err = smtp_take_commands(s);
 		if (err < 0 || smtp_answer_is_ready(s))
 			continue;
+		/* Told to stop while something was under way, and now nothing is. */
+		if (s->head == NULL && s->transaction == NULL && proxy_should_stop(s->proxy))
+			continue;
 		err = check_client(s);
 		if (err == 0)
 			err = wait_for_more(s);
@@ -401,5 +404,8 @@ co_waits void smtp_run(struct proxy *proxy)
 	smtp_reuse_leave(s);
 	co_shield_end();
 	smtp_end_transaction(s);
+	/* Policy code that runs behind the conversation may read what pointed there. */
+	s->request_cmd = s->request_param = s->response_code = s->response_param = slice_of(NULL, 0);
+	smtp_set_error(s, "500", "");
 	arena_free(&s->batch);
 }

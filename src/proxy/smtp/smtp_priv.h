@@ -164,6 +164,7 @@ struct smtp {
 	bool client_eof, client_gone;
 	bool linger;				/* the client may be writing still when it is told off */
 	bool ending;
+	char unlisted_code_text[4];		/* what error_code points to, of a verb that no table names */
 	char code_text[4];			/* what response_code points to */
 	char helo[SMTP_HELO_MAX];
 };

@@ -225,6 +225,18 @@ static int expect_final_reply(struct smtp *s)
 	return 0;
 }
 
+/* In front of the message, and in one segment with its start. */
+static co_waits int write_header(struct smtp *s, struct transfer *t, struct slice header)
+{
+	int err = stream_write(s->proxy->server, header, smtp_due(s));
+
+	if (err < 0 && err != -ECANCELED) {
+		lose_server(s, t, err == -ETIMEDOUT ? "timeout" : "server-closed", err);
+		err = 0;
+	}
+	return err;
+}
+
 static co_waits int transfer(struct smtp *s, struct transfer *t)
 {
 	enum smtp_body result = SMTP_BODY_MORE;
@@ -236,7 +248,7 @@ static co_waits int transfer(struct smtp *s, struct transfer *t)
 	if (err == 0 && s->config->add_received_header)
 		err = smtp_trace_header(s, &header);
 	if (err == 0 && header.len > 0)
-		err = stream_write(s->proxy->server, header, smtp_due(s));
+		err = write_header(s, t, header);
 	while (err == 0) {
 		err = pass_buffered(s, t, &result);
 		if (err < 0 || result != SMTP_BODY_MORE)
