@@ -99,6 +99,12 @@ class Bad(Case):
         self.assertIn("accept_proxy_protocol: there is no zone 'dmzz'", problem["message"])
         self.assertIn("dmz", problem["hint"])
 
+    def test_xclient_over_connections_that_are_reused(self):
+        own = "self.relay_domains = ('example.com',)"
+        both = GOOD.replace(own, "self.reuse_server_sessions = self.send_xclient = TRUE")
+        self.assertNotEqual(both, GOOD)
+        self.assertRuns(OK, "check", self.write(both))
+
     def test_two_zones_with_one_subnet(self):
         path = self.write(GOOD.replace("'172.16.40.0/24'", "'10.1.99.1/16'"))
         self.assertIn("10.1.0.0/16", self.problems(path)[0]["message"])

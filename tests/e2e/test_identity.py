@@ -214,6 +214,31 @@ def test_xclient_to_postfix(net, postfix_with, firewall, family):
     assert b'Received: from client.example (unknown [' in postfix.wait_mail(b'Subject: two')
 
 
+def test_xclient_over_one_connection(net, postfix_with, firewall):
+    """Each mail is its own client's, though all of them come over few connections."""
+    postfix = postfix_with(AUTHORIZED)
+    fw = firewall(changed(policy_of('XCLIENT to the server'), 'self.send_xclient = TRUE',
+                          'self.send_xclient = self.reuse_server_sessions = TRUE'), workers=1)
+    addresses = ['172.16.40.101', '172.16.40.102']
+    for address in addresses:
+        net.dmz.run('ip', 'address', 'add', f'{address}/24', 'dev', 'eth0')
+    try:
+        for _ in range(3):
+            for address in addresses:
+                with client.Smtp(net.dmz, ORIGIN[4], source=(address, 0)) as smtp:
+                    smtp.ehlo(f'of-{address}.example')
+                    smtp.send_octets(f'Subject: of {address}\r\n\r\nhello\r\n'.encode())
+    finally:
+        for address in addresses:
+            net.dmz.run('ip', 'address', 'del', f'{address}/24', 'dev', 'eth0')
+    process.wait_until(lambda: len(postfix.mails()) == 6, 20, 'six mails')
+    for address in addresses:
+        mails = [mail for mail in postfix.mails() if f'Subject: of {address}'.encode() in mail]
+        assert len(mails) == 3
+        assert all(f'from of-{address}.example (unknown [{address}])'.encode() in mail for mail in mails)
+    assert fw.ctl_json('stats')['servers_reused'] >= 4
+
+
 def test_xclient_to_a_server_that_does_not_trust(net, postfix_with, firewall):
     postfix = postfix_with()
     fw = firewall(policy_of('XCLIENT to the server'))

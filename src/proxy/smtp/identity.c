@@ -7,6 +7,9 @@
  * the server begins anew then; and only now the client's EHLO or HELO. No reply is owed to
  * anybody meanwhile, so this is a conversation in straight lines beside the queue. A server that
  * can't be told gets nothing at all: it would take the client for this host, which it may trust.
+ *
+ * A leg of the pool (reuse.c) may have been told an earlier client: this is the first that is said
+ * on it, all attributes of then are said anew, and if anything is wrong with it a fresh leg is told.
  */
 #include "proxy/smtp/smtp_priv.h"
 #include "proxy/smtp/xclient.h"
@@ -15,32 +18,27 @@
 
 /* ---- to the server ---- */
 
-static int server_failed(struct smtp *s, int err)
+/* SMTP_LEG_LOST, or the session ended. */
+static co_waits int leg_failed(struct smtp *s, const char *reason, int err)
+{
+	err = smtp_server_lost(s, reason, err);
+	return err < 0 ? err : SMTP_LEG_LOST;
+}
+
+static co_waits int server_failed(struct smtp *s, int err)
 {
 	if (err == -ECANCELED)
 		return err;
-	return smtp_fail(s, FAULT_SERVER, err == -ETIMEDOUT ? "timeout" : "server-closed", err == -EPIPE ? 0 : err);
+	return leg_failed(s, err == -ETIMEDOUT ? "timeout" : "server-closed", err == -EPIPE ? 0 : err);
 }
 
-/*
- * A command of our own and its reply, whose text lies in the server's buffer until it is consumed
- * (reply->raw.len octets). 0; negative: the session ends, or was cancelled.
- */
-static co_waits int ask(struct smtp *s, struct slice verb, struct slice param, struct smtp_reply *reply)
+co_waits int smtp_hear_server(struct smtp *s, deadline_t due, struct smtp_reply *reply)
 {
 	struct smtp_reply_limits limits = smtp_reply_limits_of(s);
 	struct stream *server = s->proxy->server;
 	struct smtp_reply_parser parser = { 0 };
 	enum smtp_reply_result result;
-	deadline_t due = smtp_due(s);
-	int err = stream_write(server, verb, due);
 
-	if (err == 0)
-		err = stream_write(server, param, due);
-	if (err == 0)
-		err = stream_write(server, SLICE("\r\n"), due);
-	if (err < 0)
-		return server_failed(s, err);
 	while ((result = smtp_reply_parse(&parser, stream_peek(server), &limits, reply)) == SMTP_REPLY_MORE) {
 		ssize_t n = stream_fill(server, due);
 
@@ -50,11 +48,21 @@ static co_waits int ask(struct smtp *s, struct slice verb, struct slice param, s
 	if (result != SMTP_REPLY_OK) {
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Invalid reply of the server",
 			  F_TEXT("reason", smtp_reply_reasons[result]), F_OCTETS("line", slice_take(reply->bad_line, 128)));
-		return smtp_fail(s, FAULT_SERVER, smtp_reply_reasons[result], 0);
+		return leg_failed(s, smtp_reply_reasons[result], 0);
 	}
-	if (stream_peek(server).len > reply->raw.len)
-		return smtp_fail(s, FAULT_SERVER, "unexpected-reply", 0);
-	return 0;
+	return stream_peek(server).len > reply->raw.len ? leg_failed(s, "unexpected-reply", 0) : 0;
+}
+
+/* A command of our own and its reply, as smtp_hear_server. */
+static co_waits int ask(struct smtp *s, struct slice verb, struct slice param, struct smtp_reply *reply)
+{
+	const struct slice pieces[] = { verb, param, SLICE("\r\n") };
+	deadline_t due = smtp_reuse_due(s, smtp_due(s));
+	int err = 0;
+
+	for (size_t i = 0; err == 0 && i < ARRAY_LEN(pieces); i++)
+		err = stream_write(s->proxy->server, pieces[i], due);
+	return err < 0 ? server_failed(s, err) : smtp_hear_server(s, due, reply);
 }
 
 static unsigned offered_by(const struct smtp *s, const struct smtp_reply *reply)
@@ -78,12 +86,15 @@ static co_waits int look_for_offer(struct smtp *s, struct slice helo, unsigned *
 	struct smtp_reply reply = { .code = 0 };
 	int err = ask(s, SLICE("EHLO "), helo, &reply);
 
-	if (err < 0)
+	if (err != 0)
 		return err;
 	*offered = smtp_code_is_positive(reply.code) ? offered_by(s, &reply) : 0;
 	stream_consume(s->proxy->server, reply.raw.len);
-	if ((*offered & SMTP_XCLIENT_ADDR) != 0)
+	/* What it was told and does not take any more would stay the earlier client's. */
+	if ((*offered & SMTP_XCLIENT_ADDR) != 0 && (s->reuse.told & ~*offered) == 0)
 		return 0;
+	if (s->reuse.untested)
+		return leg_failed(s, "xclient-not-offered", 0);
 	proxy_log(s->proxy, LOG_SMTP_ERROR, 2, "The server does not take the client's address by XCLIENT from this firewall",
 		  F_INT("response", reply.code));
 	return smtp_fail(s, FAULT_SERVER, "xclient-not-offered", 0);
@@ -97,6 +108,8 @@ static co_waits int refused_by_server(struct smtp *s, const struct smtp_reply *r
 	char digits[4];
 	int err;
 
+	if (s->reuse.untested)
+		return leg_failed(s, "xclient-refused", 0);
 	proxy_log(s->proxy, LOG_SMTP_ERROR, 2, "The server refused XCLIENT",
 		  F_OCTETS("response", smtp_code_text(reply->code, digits)), F_OCTETS("response_param", reply->text));
 	if (reply->code != 554)
@@ -106,30 +119,49 @@ static co_waits int refused_by_server(struct smtp *s, const struct smtp_reply *r
 	return err < 0 ? err : smtp_end(s, FAULT_SERVER, "client-refused", 0);
 }
 
-co_waits int smtp_announce_client(struct smtp *s, const struct smtp_verb *verb, struct slice helo)
+/* 0; SMTP_LEG_LOST; negative. */
+static co_waits int announce(struct smtp *s, const struct smtp_verb *verb, struct slice helo)
 {
 	struct smtp_xclient what = { .client = *proxy_client_address(s->proxy), .wanted = *proxy_client_wanted(s->proxy),
 				     .name = s->client_name, .helo = helo,
 				     .protocol = verb == &smtp_verbs[SMTP_EHLO] ? SLICE("ESMTP") : SLICE("SMTP") };
-	const char *before = s->proxy->doing;
 	struct smtp_reply reply = { .code = 0 };
 	char command[SMTP_XCLIENT_LINE_MAX];
-	unsigned offered;
-	int err;
+	unsigned offered = 0;
+	int err = look_for_offer(s, helo, &offered);
 
-	if (!s->config->send_xclient || s->announced)
-		return 0;
-	s->proxy->doing = "telling the server who the client is";
-	err = look_for_offer(s, helo, &offered);
-	if (err < 0)
+	if (err != 0)
 		return err;
+	s->reuse.told |= offered;
 	err = ask(s, slice_of(command, smtp_xclient_write(offered, &what, command)), slice_of("", 0), &reply);
-	if (err < 0)
+	if (err != 0)
 		return err;
 	if (reply.code != 220)
 		return refused_by_server(s, &reply);
 	stream_consume(s->proxy->server, reply.raw.len);
+	return 0;
+}
+
+co_waits int smtp_announce_client(struct smtp *s, const struct smtp_verb *verb, struct slice helo)
+{
+	const char *before = s->proxy->doing;
+	int err = SMTP_LEG_LOST;
+
+	if (!s->config->send_xclient || s->announced)
+		return 0;
+	s->proxy->doing = "telling the server who the client is";
+	/* An untested leg may be lost already. */
+	if (s->proxy->server != NULL)
+		err = announce(s, verb, helo);
+	if (err == SMTP_LEG_LOST) {
+		err = smtp_reuse_replace(s);
+		if (err == 0)
+			err = announce(s, verb, helo);
+	}
+	if (err != 0)
+		return err < 0 ? err : smtp_fail(s, FAULT_SERVER, "server-lost", 0);
 	s->announced = true;
+	s->reuse.untested = false;
 	s->proxy->doing = before;
 	return 0;
 }

@@ -11,10 +11,15 @@
  * a fresh leg for it, so that no command runs under an earlier client's name.
  *
  * At its end a session leaves its leg to the next if nothing about it is in doubt: see doubt().
- * What a leg is told by a command that is not in LEAVES_CLEAN (AUTH, STARTTLS, XCLIENT, whatever a
- * policy lets through) stays with it, so such a leg is never left to others.
+ * What a leg is told by a command that is not in LEAVES_CLEAN (AUTH, STARTTLS, whatever a policy lets
+ * through) stays with it, so such a leg is never left to others.
+ *
+ * XCLIENT of our own (send_xclient) stays, too, but can be said anew: the leg is left with the
+ * attributes that it was told, and whoever takes it tells it all of them again, of its own client,
+ * before anything else (smtp_announce_client). Where that does not go well the leg is replaced.
  */
 #include "proxy/smtp/smtp_priv.h"
+#include "session/pool.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -47,6 +52,18 @@ static bool is_hello(const struct smtp_pending *p)
 	return !p->local && (p->verb == &smtp_verbs[SMTP_HELO] || p->verb == &smtp_verbs[SMTP_EHLO]);
 }
 
+static_assert(SMTP_GREETING_KEPT_MAX + 1 <= POOL_NOTE_MAX, "the pool takes the note");
+
+static struct slice note_of(const struct smtp *s)
+{
+	const struct smtp_reuse *r = &s->reuse;
+
+	if (r->greeting.len == 0)
+		return slice_of(NULL, 0);
+	r->note[0] = (uint8_t)r->told;
+	return slice_of(r->note, r->greeting.len + 1);
+}
+
 static struct server_keep keep_of(const struct smtp *s)
 {
 	return (struct server_keep){
@@ -55,18 +72,39 @@ static struct server_keep keep_of(const struct smtp *s)
 		.idle_ms = s->config->reuse_idle_timeout_ms,
 		.age_ms = s->config->reuse_max_age_ms,
 		.messages = s->reuse.messages,
-		.note = s->reuse.greeting,
+		.note = note_of(s),
 		.goodbye = GOODBYE,
 	};
+}
+
+/* The greeting, where note_of() finds it. */
+static int keep_note(struct smtp *s, struct slice greeting)
+{
+	struct smtp_reuse *r = &s->reuse;
+
+	r->greeting = slice_of(NULL, 0);
+	r->note = arena_alloc(s->proxy->arena, greeting.len + 1);
+	if (r->note == NULL)
+		return -ENOMEM;
+	memcpy(r->note + 1, greeting.ptr, greeting.len);
+	r->greeting = slice_of(r->note + 1, greeting.len);
+	return 0;
 }
 
 int smtp_reuse_start(struct smtp *s)
 {
 	struct smtp_reuse *r = &s->reuse;
+	struct slice note = { NULL, 0 };
 
 	*r = (struct smtp_reuse){ .legs = r->legs + 1 };
-	if (!s->config->reuse_server_sessions || proxy_reuse_server(s->proxy, &r->greeting) != 0)
+	if (!s->config->reuse_server_sessions || proxy_reuse_server(s->proxy, &note) != 0)
 		return -ENOENT;
+	/* The policy may decide anew in each session: a leg that speaks for another is not for one that is silent. */
+	if (note.len < 2 || (note.ptr[0] != 0 && !s->config->send_xclient) || keep_note(s, slice_skip(note, 1)) < 0) {
+		proxy_drop_server(s->proxy);
+		return -ENOENT;
+	}
+	r->told = note.ptr[0];
 	r->replay = r->greeting;
 	r->untested = true;
 	proxy_log(s->proxy, LOG_SMTP_DEBUG, 6, "Server session taken from the pool", F_OCTETS("greeting", r->greeting));
@@ -84,19 +122,27 @@ static bool may_replace(const struct smtp *s)
 	return s->reuse.untested && !s->ending;
 }
 
+static co_waits int connect_fresh(struct smtp *s)
+{
+	int err;
+
+	s->reuse.untested = false;
+	s->reuse.told = 0;
+	s->reuse.legs++;
+	err = proxy_connect_server(s->proxy);
+	if (err == 0 || err == -ECANCELED)
+		return err;
+	return smtp_fail(s, FAULT_SERVER, "server-lost", err);
+}
+
 /* A fresh leg; what the head of the queue says goes out behind its greeting. */
 static co_waits int open_fresh(struct smtp *s)
 {
 	struct smtp_pending *p;
-	int err;
+	int err = connect_fresh(s);
 
-	s->reuse.untested = false;
-	s->reuse.legs++;
-	err = proxy_connect_server(s->proxy);
-	if (err == -ECANCELED)
+	if (err < 0)
 		return err;
-	if (err != 0)
-		return smtp_fail(s, FAULT_SERVER, "server-lost", err);
 	p = smtp_queue_put_first(s, &smtp_verbs[SMTP_GREETING]);
 	if (p == NULL)
 		return -ENOMEM;
@@ -116,14 +162,17 @@ co_waits int smtp_server_lost(struct smtp *s, const char *reason, int err)
 	return s->head != NULL && is_hello(s->head) ? open_fresh(s) : 0;
 }
 
+deadline_t smtp_reuse_due(const struct smtp *s, deadline_t due)
+{
+	return s->reuse.untested ? deadline_min(due, deadline_in(ANSWER_MS)) : due;
+}
+
 co_waits int smtp_reuse_send(struct smtp *s, struct smtp_pending *p)
 {
 	const struct server_keep keep = keep_of(s);
 
 	if (s->proxy->server != NULL && is_hello(p)) {
-		deadline_t due = deadline_in(ANSWER_MS);
-
-		s->server_due = s->server_due < due ? s->server_due : due;
+		s->server_due = smtp_reuse_due(s, s->server_due);
 		return smtp_write_command(s, p, &nothing_more);
 	}
 	/* It was not touched, so it goes back as it came. */
@@ -152,7 +201,25 @@ static void remember_greeting(struct smtp *s, const struct smtp_reply *reply)
 {
 	s->reuse.greeting = slice_of(NULL, 0);
 	if (smtp_code_is_positive(reply->code) && reply->raw.len <= SMTP_GREETING_KEPT_MAX)
-		s->reuse.greeting = arena_copy(s->proxy->arena, reply->raw);
+		(void)!keep_note(s, reply->raw);	/* without it the leg is for nobody else */
+}
+
+co_waits int smtp_reuse_replace(struct smtp *s)
+{
+	struct smtp_reply reply = { .code = 0 };
+	int err = connect_fresh(s);
+
+	if (err == 0)
+		err = smtp_hear_server(s, smtp_due_in(s, s->config->timeout_greeting_ms), &reply);
+	if (err < 0)
+		return err;
+	if (!smtp_code_is_positive(reply.code))
+		return smtp_fail(s, FAULT_SERVER, "greeting-refused", 0);
+	if (greeting_differs(s, &reply))
+		return smtp_fail(s, FAULT_SERVER, "greeting-differs", 0);
+	remember_greeting(s, &reply);
+	stream_consume(s->proxy->server, reply.raw.len);
+	return 0;
 }
 
 co_waits int smtp_reuse_hear(struct smtp *s, const struct smtp_pending *p, const struct smtp_reply *reply)

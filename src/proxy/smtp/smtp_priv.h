@@ -30,7 +30,7 @@ enum { SMTP_EXT_ACCEPT = 1, SMTP_EXT_DROP = 5 };
 #define SMTP_SWALLOW_OCTETS (16u * 1024u * 1024u)	/* of a refused message, before the client is cut short */
 #define SMTP_LINGER_OCTETS (256u * 1024u)	/* read and dropped behind a refused end */
 #define SMTP_DISCARD_MAX (64u * 1024u * 1024u)	/* of a refused chunk; a longer one ends the session */
-#define SMTP_GREETING_KEPT_MAX 2048		/* octets of a greeting that the pool remembers */
+#define SMTP_GREETING_KEPT_MAX 2047		/* octets of a greeting that the pool remembers */
 #define SMTP_LINE_BUFFER_MAX 8192		/* of a command line; two fit a stream's buffer */
 
 struct smtp_config {
@@ -100,6 +100,8 @@ struct smtp_chunk {
 struct smtp_reuse {
 	struct slice greeting;			/* the server's, as it came; empty: not fit to be remembered */
 	struct slice replay;			/* what the client was not told of it yet: an earlier session read it */
+	uint8_t *note;				/* what the pool gets: an octet for told, and behind it the greeting */
+	unsigned told;				/* SMTP_XCLIENT_* that the leg was told, for this client or one before */
 	bool untested;				/* the leg was taken from the pool and has answered nothing yet */
 	bool held;				/* the second in the queue goes out when the first was answered */
 	bool spoiled;				/* the leg is for nobody else */
@@ -214,8 +216,13 @@ co_waits int smtp_connect(struct smtp *s) MUST_CHECK;
 /* identity.c: XCLIENT. */
 /* May the server have this command of the client before it knows who the client is? */
 bool smtp_may_precede_xclient(const struct smtp *s, const struct smtp_verb *verb);
-/* Before EHLO or HELO with this name goes to the server: tell it who the client is, unless it knows. WAITS. */
+/* Before EHLO or HELO with this name goes to the server: tell it who the client is, unless it knows.
+ * A leg of the pool that can't be told is replaced; one that was told is tested. WAITS. */
 co_waits int smtp_announce_client(struct smtp *s, const struct smtp_verb *verb, struct slice helo) MUST_CHECK;
+/* The next reply of the server, outside the queue; it lies in the server's buffer until reply->raw is consumed, and
+ * nothing is behind it. 0; SMTP_LEG_LOST: the leg was untested, and is closed; negative. WAITS. */
+#define SMTP_LEG_LOST 1
+co_waits int smtp_hear_server(struct smtp *s, deadline_t due, struct smtp_reply *reply) MUST_CHECK;
 /* Is this client's zone named in accept_xclient_zones? Once, at the start: later it names others. */
 bool smtp_may_announce(const struct smtp *s);
 /* The client says whose connection it carries. WAITS. */
@@ -268,6 +275,10 @@ co_waits int smtp_write_command(struct smtp *s, const struct smtp_pending *p, co
 int smtp_reuse_start(struct smtp *s) MUST_CHECK;
 /* The server is gone or talks nonsense: replace it if nothing is lost by that (0), else end. WAITS. */
 co_waits int smtp_server_lost(struct smtp *s, const char *reason, int err) MUST_CHECK;
+/* A reply must be there by then; sooner from an untested leg. */
+deadline_t smtp_reuse_due(const struct smtp *s, deadline_t due);
+/* An untested leg was of no use for XCLIENT: a fresh one, whose greeting is heard. Nothing may be owed. WAITS. */
+co_waits int smtp_reuse_replace(struct smtp *s) MUST_CHECK;
 /* The first command to an untested leg. WAITS. */
 co_waits int smtp_reuse_send(struct smtp *s, struct smtp_pending *p) MUST_CHECK;
 /* Behind the greeting of a fresh leg: what waited for it. WAITS. */

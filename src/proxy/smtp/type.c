@@ -107,7 +107,8 @@ static const struct attribute smtp_attributes[] = {
 		 "to HELO and EHLO. Empty: the server's own." },
 	{ .name = "reuse_server_sessions", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(reuse_server_sessions),
 	  .doc = "TRUE: a session leaves its connection to the server, once it is clean, to the next one that would open the "
-		 "same; its client's QUIT is then answered by the proxy." },
+		 "same; its client's QUIT is then answered by the proxy. With send_xclient the server is told each "
+		 "session's client anew." },
 	{ .name = "reuse_idle_timeout", .type = ATTR_INT, .access = CFG_R, .offset = CONFIG(reuse_idle_timeout_ms), .min = 1,
 	  .max = 600000, .number = 10000, .doc = "Milliseconds that such a connection may wait for the next session; less than the "
 						 "server's own patience." },
@@ -359,9 +360,6 @@ static int smtp_prepare(void *block, const struct policy *policy, struct arena *
 {
 	struct smtp_config *c = block;
 
-	if (c->reuse_server_sessions && c->send_xclient)
-		problem(problems, "leave one of them FALSE",
-			"reuse_server_sessions does not go with send_xclient: a server that was told its client stays with it");
 	if (c->tls_passthrough)
 		problem(problems, "leave tls_passthrough FALSE", "tls_passthrough needs STARTTLS, which is not spoken yet");
 	if (c->request_stack_hook.callback >= 0)
