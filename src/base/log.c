@@ -6,6 +6,7 @@
  */
 #include "base/log.h"
 #include "base/attributes.h"
+#include "base/clock.h"
 #include "base/log_line.h"
 #include "base/logspec.h"
 
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -216,19 +218,17 @@ static bool write_line(int level)
 	ssize_t n = 0;
 
 	/* What is at stake when the process dies is level 0; that does not wait for company. */
-	if (log_state.batch && fits) {
-		keep(0);
-		if (level == 0)
-			(void)log_flush();
-		return true;
+	if (!log_state.batch || !fits) {
+		if (!log_flush())
+			return false;
+		if (!log_state.batch)
+			n = write_now(log_state.line.text, log_state.line.len);
+		if (n < 0)
+			return false;
 	}
-	if (!log_flush())
-		return false;
-	if (!log_state.batch)
-		n = write_now(log_state.line.text, log_state.line.len);
-	if (n < 0)
-		return false;
 	keep((size_t)n);
+	if (level == 0)
+		(void)log_flush();
 	return true;
 }
 
@@ -253,6 +253,26 @@ static bool report_drops(void)
 	if (!write_line(1))
 		return false;
 	log_state.unreported = 0;
+	return true;
+}
+
+/* false: nobody reads there any more. */
+static bool wait_for_room(int64_t end)
+{
+	struct pollfd fd = { .fd = log_state.fd, .events = POLLOUT };
+	int64_t wait_ms = end - clock_system.monotonic_ms(&clock_system);
+
+	return wait_ms > 0 && poll(&fd, 1, (int)wait_ms) >= 0 && (fd.revents & (POLLERR | POLLHUP | POLLNVAL)) == 0;
+}
+
+bool log_finish(int max_ms)
+{
+	int64_t end = clock_system.monotonic_ms(&clock_system) + max_ms;
+
+	log_state.batch = false;
+	while (!log_flush() || !report_drops() || log_is_held())
+		if (!wait_for_room(end))
+			return false;
 	return true;
 }
 

@@ -94,6 +94,12 @@ void log_batch(bool batch);
 bool log_flush(void);		/* false: something is left, there is no room now */
 bool log_is_held(void);		/* lines wait to be flushed */
 
+/*
+ * At the end of a process, which is the one place that may wait: what is held goes, and the
+ * report of what was dropped, within max_ms. Switches batches off. false: something is left.
+ */
+bool log_finish(int max_ms);
+
 int log_verbosity(void);
 const char *log_spec(void);
 

@@ -28,6 +28,7 @@
 #define CALLBACK_TIMEOUT_MS 5000
 #define REFRESH_MS 1000			/* how old what is shown of running sessions may be */
 #define CANCEL_GRACE_MS 2000		/* from cancelled waits to the end of the process */
+#define LOG_FINISH_MS 200		/* at the end, for the last lines to be read */
 #define FDS_A_SESSION 2u		/* client, server; pipes of the relay come from a bounded pool */
 #define FDS_OTHER (192u + POOL_MAX)
 
@@ -63,7 +64,7 @@ struct worker {
 /* At once, whatever the sessions do; what they logged goes first. */
 static _Noreturn void quit(int status)
 {
-	(void)log_flush();
+	(void)log_finish(LOG_FINISH_MS);
 	_exit(status);
 }
 
@@ -479,6 +480,7 @@ int worker_run(const struct worker_setup *setup)
 	if (err != 0) {
 		log_event(LOG_CORE_ERROR, 0, slice_cstr("nosession"), "A worker cannot start",
 			  F_TEXT("error", strerror(-err)));
+		(void)log_finish(LOG_FINISH_MS);
 		return 1;
 	}
 	session_records_running(&w->records, getpid());
@@ -487,5 +489,6 @@ int worker_run(const struct worker_setup *setup)
 	session_records_running(&w->records, 0);
 	release(w);
 	free(w);
+	(void)log_finish(LOG_FINISH_MS);
 	return 0;
 }

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -308,7 +310,9 @@ static void test_full_channel_drops_and_tells(void **state)
 static void test_batch(void **state)
 {
 	char expected[100];
+	uint8_t text[1000];
 
+	memset(text, 'x', sizeof(text));
 	assert_int_equal(log_open(pipe_fds[1], LOG_FORMAT_TEXT, 3, NULL, NULL), 0);
 	log_batch(true);
 	log_event(LOG_CORE_INFO, 3, SLICE(""), "One");
@@ -325,6 +329,13 @@ static void test_batch(void **state)
 	log_event(LOG_CORE_ERROR, 0, SLICE(""), "Four");
 	assert_non_null(strstr(take(), "Three\n"));
 	assert_non_null(strstr(got, "Four\n"));
+
+	/* Nor does it wait when it does not fit with them. */
+	log_event(LOG_CORE_INFO, 3, SLICE(""), "Five", F_OCTETS("text", slice_of(text, sizeof(text))),
+		  F_OCTETS("text", slice_of(text, sizeof(text))), F_OCTETS("text", slice_of(text, sizeof(text))));
+	log_event(LOG_CORE_ERROR, 0, SLICE(""), "Six", F_OCTETS("text", slice_of(text, sizeof(text))));
+	assert_non_null(strstr(take(), "Five;"));
+	assert_non_null(strstr(got, "Six;"));
 
 	/* A full batch goes, in order and whole. */
 	for (int i = 0; i < 200; i++)
@@ -366,6 +377,65 @@ static void test_batch_on_a_full_channel(void **state)
 	assert_int_equal(lines + (log_dropped() - before), 500);
 	assert_true(log_dropped() > before);
 	log_batch(false);
+}
+
+static void *read_all(void *arg)
+{
+	size_t len = 0;
+	ssize_t n;
+
+	while ((n = read(pipe_fds[0], got + len, sizeof(got) - 1 - len)) > 0)
+		len += (size_t)n;
+	got[len] = '\0';
+	return NULL;
+}
+
+/* The last lines of a process, and how many are missing, wait for the reader. */
+static void test_the_end(void **state)
+{
+	uint64_t dropped, before = log_dropped();
+	size_t lines = 0;
+	char expected[20];
+	pthread_t reader;
+
+	assert_int_equal(log_open(pipe_fds[1], LOG_FORMAT_TEXT, 3, NULL, NULL), 0);
+	assert_true(log_finish(0));	/* what other tests dropped */
+	take();
+	fcntl(pipe_fds[0], F_SETFL, 0);
+	fcntl(pipe_fds[1], F_SETPIPE_SZ, 4096);
+	log_batch(true);
+	for (int i = 0; i < 500; i++)
+		log_event(LOG_CORE_INFO, 3, SLICE(""), "Line", F_INT("n", i));
+	dropped = log_dropped() - before;
+	assert_true(dropped > 0);
+	assert_false(log_finish(1));
+	assert_true(log_is_held());
+
+	assert_int_equal(pthread_create(&reader, NULL, read_all, NULL), 0);
+	assert_true(log_finish(60000));
+	log_set_fd(-1);
+	close(pipe_fds[1]);
+	assert_int_equal(pthread_join(reader, NULL), 0);
+	pipe_fds[1] = -1;
+	for (const char *at = got; *at != '\0'; at = strchr(at, '\n') + 1)
+		lines++;
+	assert_int_equal(lines + dropped, 500 + 1);
+	snprintf(expected, sizeof(expected), "count='%u'\n", (unsigned)dropped);
+	assert_string_equal(got + strlen(got) - strlen(expected), expected);
+}
+
+/* Nobody will ever read: no reason to wait. */
+static void test_the_end_without_a_reader(void **state)
+{
+	signal(SIGPIPE, SIG_IGN);
+	assert_int_equal(log_open(pipe_fds[1], LOG_FORMAT_TEXT, 3, NULL, NULL), 0);
+	log_batch(true);
+	log_event(LOG_CORE_INFO, 3, SLICE(""), "Line");
+	close(pipe_fds[0]);
+	pipe_fds[0] = -1;
+	alarm(10);
+	assert_false(log_finish(60000));
+	alarm(0);
 }
 
 /* A shell's other children write to the same pipe: their writes must go on waiting. */
@@ -418,6 +488,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_full_channel_drops_and_tells, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_batch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_batch_on_a_full_channel, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_the_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_the_end_without_a_reader, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pipe_stays_blocking_for_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_partial_writes, setup, teardown),
 	};
