@@ -11,7 +11,7 @@
 
 #define SCRATCH_MAX (512u * 1024u)	/* what the packets of one call may need */
 #define PACKETS_A_TURN 50		/* then others run, and the clock is read */
-#define LOG_LINES_MAX 2000		/* of one call; what comes after is dropped */
+#define LOG_LINES_MAX 2000		/* of one call; what comes after is only counted */
 
 /* The conversation is of no use any more. */
 static int fail(struct conversation *c, int err)
@@ -191,9 +191,7 @@ static co_waits int until_end(struct conversation *c, const struct callback_requ
 
 		arena_reset(scratch);
 		answer = ARENA_NEW(scratch, struct callback_answer);
-		if (answer == NULL)
-			return -ENOMEM;
-		err = read_answer(c, call, deadline, scratch, answer);
+		err = answer == NULL ? -ENOMEM : read_answer(c, call, deadline, scratch, answer);
 		if (err == 0)
 			err = take_answer(c, call, answer, &n_log_lines, result);
 		if (err == 0 && ++n_packets % PACKETS_A_TURN == 0) {
@@ -202,6 +200,9 @@ static co_waits int until_end(struct conversation *c, const struct callback_requ
 				err = -ETIMEDOUT;
 		}
 	}
+	if (n_log_lines > LOG_LINES_MAX)
+		proxy_log(call->proxy, LOG_CORE_POLICY, 2, "Policy code logged too much in one call, the rest is left out",
+			  F_UINT("count", n_log_lines - LOG_LINES_MAX));
 	return err == 1 ? 0 : err;
 }
 

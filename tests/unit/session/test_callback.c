@@ -635,6 +635,35 @@ static void test_log_lines_do_not_keep_a_call_alive(void **state)
 	assert_int_equal(c->err, -ETIMEDOUT);
 }
 
+/* Nobody looks for what is missing, unless told. */
+static void test_log_lines_left_out_are_counted(void **state)
+{
+	struct caller *c;
+	char text[1000];
+	int fd, log[2];
+	ssize_t n;
+
+	assert_int_equal(pipe2(log, O_CLOEXEC | O_NONBLOCK), 0);
+	assert_int_equal(log_open(log[1], LOG_FORMAT_TEXT, 3, "", NULL), 0);
+	for (int left_out = 0; left_out <= 3; left_out += 3) {
+		c = start(0, 1, 1000);
+		fd = called();
+		for (int i = 0; i < 2000 + left_out; i++)	/* which nobody wants to see here */
+			say(fd, "{\"op\":\"log\",\"tag\":\"core.policy\",\"level\":9,\"message\":\"x\"}");
+		say(fd, "{\"op\":\"done\",\"result\":1}");
+		assert_true(c->done);
+		assert_int_equal(c->err, 0);
+		n = read(log[0], text, sizeof(text) - 1);
+		assert_int_equal(n > 0, left_out > 0);
+	}
+	text[n] = '\0';
+	assert_non_null(strstr(text, "core.policy(2): "));
+	assert_non_null(strstr(text, "; count='3'\n"));
+	log_set_fd(null_fd);
+	close(log[0]);
+	close(log[1]);
+}
+
 /* --- the queue */
 
 static void test_calls_queue_in_order(void **state)
@@ -1071,6 +1100,7 @@ int main(void)
 		CASE(test_oversized_packets),
 		CASE(test_an_argument_over_the_limit_is_refused_here),
 		CASE(test_log_lines_do_not_keep_a_call_alive),
+		CASE(test_log_lines_left_out_are_counted),
 		CASE(test_calls_queue_in_order),
 		CASE(test_waiting_in_the_queue_has_a_deadline),
 		cmocka_unit_test_setup_teardown(test_calls_wait_for_the_server, set_up, tear_down),
