@@ -13,6 +13,7 @@
 
 #define FIRST_BLOCK 1024u		/* octets with all headers: what an idle arena costs */
 #define LARGEST_BLOCK (64u * 1024u)	/* larger pieces get a block of their own */
+#define ROOM_MIN 32u		/* what a short text takes at least, to grow in */
 #define ALIGNMENT _Alignof(max_align_t)
 
 /* A run of memory: many pieces, or one in the sanitizer build. */
@@ -281,6 +282,38 @@ struct slice arena_copy(struct arena *arena, struct slice s)
 	if (s.len > 0)
 		memcpy(copy, s.ptr, s.len);
 	return slice_of(copy, s.len);
+}
+
+void *arena_room_take(struct arena *arena, struct arena_room *room, size_t n)
+{
+	size_t octets = room->octets < SIZE_MAX / 2 ? room->octets * 2 : SIZE_MAX;
+	uint8_t *ptr;
+
+	if (room->ptr != NULL && room->octets >= n)
+		return room->ptr;
+	if (octets < n)
+		octets = n;
+	if (octets < ROOM_MIN)
+		octets = ROOM_MIN;
+	ptr = arena_alloc(arena, octets);
+	if (ptr == NULL)
+		return NULL;
+	if (room->octets > 0)
+		memcpy(ptr, room->ptr, room->octets);
+	*room = (struct arena_room){ ptr, octets };
+	return ptr;
+}
+
+int arena_room_keep(struct arena *arena, struct arena_room *room, struct slice text, struct slice *out)
+{
+	uint8_t *ptr = arena_room_take(arena, room, text.len);
+
+	if (ptr == NULL)
+		return -ENOMEM;
+	if (text.len > 0)
+		memmove(ptr, text.ptr, text.len);
+	*out = slice_of(ptr, text.len);
+	return 0;
 }
 
 char *arena_strdup(struct arena *arena, const char *text)

@@ -44,6 +44,24 @@ char *arena_printf(struct arena *arena, const char *format, ...) __attribute__((
 char *arena_vprintf(struct arena *arena, const char *format, va_list ap) __attribute__((format(printf, 2, 0), warn_unused_result));
 
 /*
+ * Room for a text that is replaced again and again on an arena that is not reset meanwhile: each
+ * value is written over the one before, so a slice of that one is good until the next call only.
+ * It stays memory of the arena, though, and never holds less than it did. It grows by doubling:
+ * with all that it outgrew it takes at most four times the longest value. Starts as { NULL, 0 }.
+ */
+struct arena_room {
+	uint8_t *ptr;
+	size_t octets;
+};
+
+/* n octets, with what was there before. NULL: no memory, and the room is as it was. */
+void *arena_room_take(struct arena *arena, struct arena_room *room, size_t n) __attribute__((warn_unused_result));
+
+/* The text goes there; it may stand in the room already. 0 and *out, or -ENOMEM. */
+int arena_room_keep(struct arena *arena, struct arena_room *room, struct slice text, struct slice *out)
+	__attribute__((warn_unused_result));
+
+/*
  * Call fn(arg) when the arena is reset or freed, after its children ended; last in, first out.
  * fn must not allocate here. Returns 0 or -ENOMEM.
  */

@@ -64,6 +64,7 @@ struct proxy_state {
 	bool own_config;
 	void *run;				/* type->run_size octets */
 	struct compiled_table **overlays;	/* type->n_tables; NULL = as the service has it */
+	struct value_rooms *rooms;		/* n_attributes, of values that policy code set; NULL: none so far */
 };
 
 /* Makes the run block, zeroed, with the defaults of its attributes. 0 or -ENOMEM. */
@@ -79,6 +80,11 @@ const struct compiled_table *proxy_state_table(const struct proxy_state *state, 
  * before anything is changed, except that memory may run out in the middle. 0; -EBADMSG, with
  * what was wrong in why; -ENOMEM; -ENOSPC (a table is full).
  * The derived data of the config block (prepare) stays as it was.
+ *
+ * Texts are copied to where the attribute's or the entry's last text from policy code stood, so
+ * that a session of any length takes no more memory than its longest ones (arena_room). Whoever
+ * needs a text that policy code may set for longer than until the next call of policy code copies
+ * it; the memory under an older slice stays the session's.
  */
 int proxy_state_change(struct proxy_state *state, const struct json_t *attributes, const struct json_t *tables,
 		       char *why, size_t why_size) MUST_CHECK;

@@ -136,29 +136,61 @@ static int own_config(struct proxy_state *state, void **out)
 	return 0;
 }
 
-static int keep_value(const struct attribute *a, struct arena *arena, union attribute_value *v)
-{
-	struct slice *items;
+/* Where the values of an attribute stand that policy code sets, one after the other. */
+struct value_rooms {
+	struct arena_room octets;	/* a string, or those of a list one behind the other */
+	struct arena_room items;	/* slices; apart, so that none ever becomes text */
+};
 
-	if (a->type == ATTR_STRING) {
-		v->octets = arena_copy(arena, v->octets);
-		return v->octets.ptr == NULL ? -ENOMEM : 0;
-	}
-	if (a->type != ATTR_STRINGS && a->type != ATTR_ZONES)
-		return 0;
-	items = arena_array(arena, v->strings.count, sizeof(*items));
-	if (items == NULL)
+/* Most sessions have no policy code that sets anything: made at the first change. */
+static struct value_rooms *rooms_of(struct proxy_state *state, const struct attribute *a)
+{
+	if (state->rooms == NULL)
+		state->rooms = arena_array(state->arena, state->type->n_attributes, sizeof(*state->rooms));
+	return state->rooms != NULL ? &state->rooms[a - state->type->attributes] : NULL;
+}
+
+static int keep_strings(struct arena *arena, struct value_rooms *rooms, struct string_list *list)
+{
+	size_t n = 0;
+	struct slice *items;
+	uint8_t *at;
+
+	for (size_t i = 0; i < list->count; i++)
+		n += list->items[i].len;
+	at = arena_room_take(arena, &rooms->octets, n);
+	items = arena_room_take(arena, &rooms->items, list->count * sizeof(*items));
+	if (at == NULL || items == NULL)
 		return -ENOMEM;
-	for (size_t i = 0; i < v->strings.count; i++) {
-		items[i] = arena_copy(arena, v->strings.items[i]);
-		if (items[i].ptr == NULL)
-			return -ENOMEM;
+	for (size_t i = 0; i < list->count; i++) {
+		struct slice s = list->items[i];
+
+		if (s.len > 0)
+			memcpy(at, s.ptr, s.len);
+		items[i] = slice_of(at, s.len);
+		at += s.len;
 	}
-	v->strings.items = items;
+	list->items = items;
 	return 0;
 }
 
-/* A policy that sets the same text for each command must not eat the session's memory. */
+/* v's octets are the packet's: never those of an attribute. */
+static int keep_value(struct proxy_state *state, const struct attribute *a, union attribute_value *v)
+{
+	bool list = a->type == ATTR_STRINGS || a->type == ATTR_ZONES;
+	struct value_rooms *rooms;
+
+	if (a->type != ATTR_STRING && !list)
+		return 0;
+	rooms = rooms_of(state, a);
+	if (rooms == NULL)
+		return -ENOMEM;
+	if (list)
+		return keep_strings(state->arena, rooms, &v->strings);
+	return arena_room_keep(state->arena, &rooms->octets, v->octets, &v->octets);
+}
+
+/* A policy that sets what is there already needs no config block of its own. */
 static bool is_unchanged(const void *block, const struct attribute *a, const union attribute_value *v)
 {
 	union attribute_value now = attribute_load(block, a);
@@ -189,7 +221,7 @@ static int apply_attribute(struct proxy_state *state, const struct change *chang
 		if (err < 0)
 			return err;
 	}
-	err = keep_value(a, state->arena, &v);
+	err = keep_value(state, a, &v);
 	if (err == 0)
 		attribute_store(block, a, &v);
 	return err;

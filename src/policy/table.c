@@ -19,8 +19,7 @@
 
 struct table_node {
 	struct table_entry entry;
-	uint8_t *room[2];		/* where args[] were copied to, and how much fits there */
-	size_t room_octets[2];
+	struct arena_room rooms[2];	/* of args[] */
 	struct slice key1, key2;
 	uint32_t hash;
 	struct table_node *next;	/* in the order they were put */
@@ -214,23 +213,6 @@ static int add_node(struct compiled_table *t, uint32_t hash, struct slice key1, 
 	return 0;
 }
 
-/* A callback may set the same entry for each message: its text takes over the old one's room. */
-static int keep_arg(struct compiled_table *t, struct table_node *node, size_t i, struct slice arg, struct slice *out)
-{
-	if (node->room[i] == NULL || node->room_octets[i] < arg.len) {
-		uint8_t *room = arena_alloc(t->arena, arg.len);
-
-		if (room == NULL)
-			return -ENOMEM;
-		node->room[i] = room;
-		node->room_octets[i] = arg.len;
-	}
-	if (arg.len > 0)
-		memmove(node->room[i], arg.ptr, arg.len);
-	*out = slice_of(node->room[i], arg.len);
-	return 0;
-}
-
 int table_put(struct compiled_table *table, struct slice key1, struct slice key2, const struct table_entry *entry)
 {
 	struct table_entry kept = *entry;
@@ -253,7 +235,8 @@ int table_put(struct compiled_table *table, struct slice key1, struct slice key2
 			return err;
 	}
 	for (size_t i = 0; i < kept.n_args; i++) {
-		err = keep_arg(table, node, i, entry->args[i], &kept.args[i]);
+		/* A callback may set the same entry for each message. */
+		err = arena_room_keep(table->arena, &node->rooms[i], entry->args[i], &kept.args[i]);
 		if (err < 0)
 			return err;
 	}

@@ -317,11 +317,15 @@ static int read_changes(struct proxy *proxy, const json_t *packet, struct callba
 	return proxy_state_change(&proxy->session->state, attributes, tables, answer->why, sizeof(answer->why));
 }
 
-static int read_done(struct proxy *proxy, const json_t *packet, struct callback_answer *answer)
+/* The result outlives the packet's scratch, until the next result of this session. */
+static int read_done(struct proxy *proxy, const json_t *packet, struct arena *scratch, struct callback_answer *answer)
 {
-	if (value_from_json(json_object_get(packet, "result"), proxy->arena, &answer->result) < 0)
+	struct callback_session *cs = proxy->host_state;
+	struct call_value *result = &answer->result;
+
+	if (value_from_json(json_object_get(packet, "result"), scratch, result) < 0)
 		return wrong(answer, "a result that is neither a number nor a string");
-	return 0;
+	return result->kind == CALL_OCTETS ? arena_room_keep(proxy->arena, &cs->result, result->octets, &result->octets) : 0;
 }
 
 static const char *const op_names[] = {
@@ -369,7 +373,7 @@ static int read_members(const struct read_leaf *leaf, const json_t *packet)
 	default:
 		if (leaf->configure)
 			return read_configuration(leaf->proxy, leaf->options, packet, leaf->scratch, answer);
-		err = read_done(leaf->proxy, packet, answer);
+		err = read_done(leaf->proxy, packet, leaf->scratch, answer);
 	}
 	return err == 0 ? read_changes(leaf->proxy, packet, answer) : err;
 }

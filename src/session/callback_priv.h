@@ -75,6 +75,7 @@ struct callback_session {
 	struct conversation *conversation;	/* of the outermost call; NULL = none runs */
 	struct co *owner;
 	struct callback_waiter waiter;		/* its place in the queue */
+	struct arena_room result;		/* octets of the last result */
 };
 
 /* --- callback_packet.c: everything that touches JSON. The functions run through co_leaf. */
@@ -116,8 +117,8 @@ struct callback_answer {			/* a packet that was read; octets on arena */
 
 /*
  * Read a packet and take over what policy code changed, into the proxy's state; configure: the
- * answer is a configuration, for session->own_config. Octets of a DONE result go on the
- * session's arena, all others on scratch. 0; -EBADMSG (answer->why says what is wrong); -ENOMEM.
+ * answer is a configuration, for session->own_config. Octets of a DONE result go to the
+ * session's room for them, all others on scratch. 0; -EBADMSG (answer->why says what is wrong); -ENOMEM.
  */
 co_waits int callback_packet_read(struct proxy *proxy, const struct callback_options *options, bool configure,
 				  struct slice packet, struct arena *scratch, struct callback_answer *answer) MUST_CHECK;

@@ -132,7 +132,8 @@ const struct policy *proxy_policy(const struct proxy *proxy);
 int64_t proxy_wall_ms(const struct proxy *proxy);
 
 /*
- * Call policy code, or its native form. Octets of the result live on the session's arena. The
+ * Call policy code, or its native form. Octets of the result, and of attributes that policy code
+ * set, are good until this proxy's next call (proxy_match included): copy what must last. The
  * call's deadline is the policy's (default 5 s); run-time attributes and tables that the code
  * changed are taken over before this returns, each checked as its row says.
  * WAITS (if it is not native). 0 and *result; -ETIMEDOUT (too late); -EREMOTEIO (the code

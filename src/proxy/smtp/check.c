@@ -10,6 +10,8 @@
 
 #include <errno.h>
 
+#define SCRATCH_OCTETS (64u * 1024u)	/* of one check: a mailbox in its forms */
+
 static int verdict(struct call_value *result, int64_t number)
 {
 	*result = (struct call_value){ .kind = CALL_INT, .number = number };
@@ -24,7 +26,7 @@ static int refuse(struct proxy *proxy, struct call_value *result, const char *co
 	return verdict(result, SMTP_REQ_REJECT);
 }
 
-static int parse_path(struct proxy *proxy, struct slice text, struct smtp_path *out)
+static int parse_path(struct proxy *proxy, struct slice text, struct arena *arena, struct smtp_path *out)
 {
 	const struct smtp_config *c = smtp_config_of(proxy);
 	unsigned flags = SMTP_PATH_MAY_BE_EMPTY | SMTP_PATH_POSTMASTER;
@@ -36,12 +38,13 @@ static int parse_path(struct proxy *proxy, struct slice text, struct smtp_path *
 		flags |= SMTP_PATH_NO_ROUTE;
 	if (smtp_of(proxy) != NULL && (smtp_of(proxy)->active_extensions & SMTP_EXT_SMTPUTF8) != 0)
 		flags |= SMTP_PATH_UTF8;
-	flaw = smtp_path_parse(text, flags, c->append_domain, proxy->arena, out);
+	flaw = smtp_path_parse(text, flags, c->append_domain, arena, out);
 	return flaw == SMTP_ADDRESS_OK ? 0 : flaw == SMTP_ADDRESS_NO_MEMORY ? -ENOMEM : -EBADMSG;
 }
 
 /* The path of a "From:<...>" or "To:<...>". What is being decided was parsed already. */
-static int path_of(struct proxy *proxy, const struct call_value *args, size_t n_args, struct smtp_path *out)
+static int path_of(struct proxy *proxy, struct arena *scratch, const struct call_value *args, size_t n_args,
+		   struct smtp_path *out)
 {
 	struct smtp *s = smtp_of(proxy);
 	struct slice param;
@@ -53,7 +56,21 @@ static int path_of(struct proxy *proxy, const struct call_value *args, size_t n_
 		*out = s->deciding->path;
 		return 0;
 	}
-	return parse_path(proxy, slice_skip(param, slice_index(param, ':') + 1), out);
+	return parse_path(proxy, slice_skip(param, slice_index(param, ':') + 1), scratch, out);
+}
+
+typedef co_waits int (*check_fn)(struct proxy *proxy, struct arena *scratch, const struct call_value *args, size_t n_args,
+				 struct call_value *result);
+
+/* A check that keeps nothing: a session may carry any number of addresses. */
+static co_waits int with_scratch(struct proxy *proxy, check_fn check, const struct call_value *args, size_t n_args,
+				 struct call_value *result)
+{
+	struct arena *scratch = arena_child(proxy->arena, SCRATCH_OCTETS, 0);
+	int err = scratch != NULL ? check(proxy, scratch, args, n_args, result) : -ENOMEM;
+
+	arena_free(&scratch);
+	return err;
 }
 
 /* 1 yes, 0 no, negative: it can't tell. */
@@ -82,7 +99,8 @@ static co_waits int ask_hook(struct proxy *proxy, const struct policy_call *hook
  * A matcher of what is refused: the mailbox as it goes out, and with its domain in ASCII. One that
  * is listed in either form is caught.
  */
-static co_waits int ask_about_mailbox(struct proxy *proxy, const struct matcher_call *matcher, const struct smtp_path *path)
+static co_waits int ask_about_mailbox(struct proxy *proxy, struct arena *scratch, const struct matcher_call *matcher,
+				      const struct smtp_path *path)
 {
 	const struct matcher_call call = *matcher;
 	struct slice domain;
@@ -91,10 +109,10 @@ static co_waits int ask_about_mailbox(struct proxy *proxy, const struct matcher_
 
 	if (err != 0 || !smtp_has_8bit(path->domain))
 		return err;
-	err = smtp_domain_to_ascii(path->domain, proxy->arena, &domain);
+	err = smtp_domain_to_ascii(path->domain, scratch, &domain);
 	if (err < 0)
 		return err;
-	text = arena_alloc(proxy->arena, path->local.len + 1 + domain.len);
+	text = arena_alloc(scratch, path->local.len + 1 + domain.len);
 	if (text == NULL)
 		return -ENOMEM;
 	memcpy(text, path->local.ptr, path->local.len);
@@ -119,17 +137,17 @@ static int refuse_for_now(struct proxy *proxy, struct call_value *result, struct
 		      "Address could not be checked, refusing for now", email);
 }
 
-co_waits int smtp_check_sender(struct proxy *proxy, const struct call_value *args, size_t n_args,
-			       struct call_value *result)
+static co_waits int check_sender(struct proxy *proxy, struct arena *scratch, const struct call_value *args, size_t n_args,
+				 struct call_value *result)
 {
 	const struct smtp_config *c = smtp_config_of(proxy);
 	struct smtp_path path;
-	int err = path_of(proxy, args, n_args, &path);
+	int err = path_of(proxy, scratch, args, n_args, &path);
 
 	if (err < 0)
 		return err;
 	if (matcher_call_is_set(&c->sender_matcher)) {
-		err = ask_about_mailbox(proxy, &c->sender_matcher, &path);
+		err = ask_about_mailbox(proxy, scratch, &c->sender_matcher, &path);
 		if (err < 0)
 			return refuse_for_now(proxy, result, path.mailbox, err);
 		if (err > 0 && c->error_soft)
@@ -139,6 +157,12 @@ co_waits int smtp_check_sender(struct proxy *proxy, const struct call_value *arg
 			return refuse(proxy, result, "550", "5.7.1 Sender address refused", "Sender address prohibited", path.mailbox);
 	}
 	return accept_mailbox(proxy, result, smtp_check_sender, "Sender check passed", path.mailbox);
+}
+
+co_waits int smtp_check_sender(struct proxy *proxy, const struct call_value *args, size_t n_args,
+			       struct call_value *result)
+{
+	return with_scratch(proxy, check_sender, args, n_args, result);
 }
 
 static bool is_named(const struct string_list *list, struct slice name)
@@ -232,7 +256,7 @@ static bool domain_fits(const struct string_list *domains, struct slice domain)
  * The domain that relaying is decided on, in ASCII. A quoted "@" makes it unclear, and so does a
  * name that has no one ASCII form: then there is none.
  */
-static int domain_of(struct proxy *proxy, struct slice email, struct slice *domain)
+static int domain_of(struct slice email, struct arena *arena, struct slice *domain)
 {
 	size_t at = slice_index(email, '@');
 	struct slice text = slice_skip(email, at + 1);
@@ -241,7 +265,7 @@ static int domain_of(struct proxy *proxy, struct slice email, struct slice *doma
 	*domain = slice_of(NULL, 0);
 	if (slice_index(text, '@') < text.len)
 		return 0;
-	err = smtp_domain_to_ascii(text, proxy->arena, domain);
+	err = smtp_domain_to_ascii(text, arena, domain);
 	return err == -ENOMEM ? err : 0;
 }
 
@@ -255,8 +279,8 @@ static bool is_own_postmaster(const struct smtp_config *c, struct slice email)
 	       (c->relay_domains.count > 0 || matcher_call_is_set(&c->relay_domains_matcher));
 }
 
-co_waits int smtp_relay_check(struct proxy *proxy, const struct call_value *args, size_t n_args,
-			      struct call_value *result)
+static co_waits int relay_check(struct proxy *proxy, struct arena *scratch, const struct call_value *args, size_t n_args,
+				struct call_value *result)
 {
 	const struct zone *zone = proxy_client_zone(proxy);
 	const struct smtp_config *c;
@@ -265,7 +289,7 @@ co_waits int smtp_relay_check(struct proxy *proxy, const struct call_value *args
 
 	if (n_args != 1 || args[0].kind != CALL_OCTETS)
 		return -EBADMSG;
-	err = domain_of(proxy, args[0].octets, &domain);
+	err = domain_of(args[0].octets, scratch, &domain);
 	if (err < 0)
 		return err;
 	proxy_log(proxy, LOG_SMTP_DEBUG, 7, "Relay check", F_TEXT("client_zone", zone != NULL ? zone->name : "None"),
@@ -284,6 +308,12 @@ co_waits int smtp_relay_check(struct proxy *proxy, const struct call_value *args
 	if (err == -ECANCELED || err == -ENOMEM)
 		return err;
 	return verdict(result, err > 0);	/* a matcher that can't tell does not open the gate */
+}
+
+co_waits int smtp_relay_check(struct proxy *proxy, const struct call_value *args, size_t n_args,
+			      struct call_value *result)
+{
+	return with_scratch(proxy, relay_check, args, n_args, result);
 }
 
 /* relayCheck as the policy has it. 1, 0 or negative. */
@@ -305,12 +335,12 @@ static bool has_octet(struct slice s, uint8_t octet)
 	return slice_index(s, octet) < s.len;
 }
 
-co_waits int smtp_check_recipient(struct proxy *proxy, const struct call_value *args, size_t n_args,
-				  struct call_value *result)
+static co_waits int check_recipient(struct proxy *proxy, struct arena *scratch, const struct call_value *args, size_t n_args,
+				    struct call_value *result)
 {
 	const struct smtp_config *c = smtp_config_of(proxy);
 	struct smtp_path path;
-	int err = path_of(proxy, args, n_args, &path);
+	int err = path_of(proxy, scratch, args, n_args, &path);
 
 	if (err < 0)
 		return err;
@@ -328,7 +358,7 @@ co_waits int smtp_check_recipient(struct proxy *proxy, const struct call_value *
 	}
 	c = smtp_config_of(proxy);
 	if (matcher_call_is_set(&c->recipient_matcher)) {
-		err = ask_about_mailbox(proxy, &c->recipient_matcher, &path);
+		err = ask_about_mailbox(proxy, scratch, &c->recipient_matcher, &path);
 		if (err < 0)
 			return refuse_for_now(proxy, result, path.mailbox, err);
 		if (err > 0 && c->error_soft)
@@ -341,17 +371,31 @@ co_waits int smtp_check_recipient(struct proxy *proxy, const struct call_value *
 	return accept_mailbox(proxy, result, smtp_check_recipient, "Recipient check passed", path.mailbox);
 }
 
-/* Text behind the path is ignored, as policies know it. */
-int smtp_sanitize_address(struct proxy *proxy, const struct call_value *args, size_t n_args, struct call_value *result)
+co_waits int smtp_check_recipient(struct proxy *proxy, const struct call_value *args, size_t n_args,
+				  struct call_value *result)
+{
+	return with_scratch(proxy, check_recipient, args, n_args, result);
+}
+
+static int sanitize_address(struct proxy *proxy, struct arena *scratch, const struct call_value *args, size_t n_args,
+			    struct call_value *result)
 {
 	struct smtp_path path;
 	int err;
 
 	if (n_args != 1 || args[0].kind != CALL_OCTETS)
 		return -EBADMSG;
-	err = parse_path(proxy, args[0].octets, &path);
+	err = parse_path(proxy, args[0].octets, scratch, &path);
 	if (err < 0)
 		return err;
-	*result = (struct call_value){ .kind = CALL_OCTETS, .octets = path.mailbox };
-	return 0;
+	err = arena_room_keep(proxy->arena, &smtp_of(proxy)->sanitized, path.mailbox, &path.mailbox);
+	if (err == 0)
+		*result = (struct call_value){ .kind = CALL_OCTETS, .octets = path.mailbox };
+	return err;
+}
+
+/* Text behind the path is ignored, as policies know it. The result is good until the next one. */
+int smtp_sanitize_address(struct proxy *proxy, const struct call_value *args, size_t n_args, struct call_value *result)
+{
+	return with_scratch(proxy, sanitize_address, args, n_args, result);
 }

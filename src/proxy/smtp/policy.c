@@ -138,28 +138,32 @@ static int take_over_request(struct smtp *s, const struct smtp_verb *verb, struc
 	struct smtp_syntax syntax = smtp_syntax_of(s);
 	struct smtp_command renamed;
 	struct smtp_flaw flaw = { 0 };
+	/* What is checked now is what goes out: a further call may set the attributes again. */
+	struct slice new_name = arena_copy(s->batch, s->request_cmd), new_param = arena_copy(s->batch, s->request_param);
 	int err = 0;
 
-	if (!slice_equal(s->request_cmd, *name)) {
-		if (smtp_command_parse(s->request_cmd, &renamed) < 0 || renamed.param.len > 0 || renamed.verb->refused ||
+	if (new_name.ptr == NULL || new_param.ptr == NULL)
+		return -ENOMEM;
+	if (!slice_equal(new_name, *name)) {
+		if (smtp_command_parse(new_name, &renamed) < 0 || renamed.param.len > 0 || renamed.verb->refused ||
 		    (renamed.verb != verb && (renamed.verb->on_reply != NULL || verb->on_reply != NULL)))
 			goto unusable;
-		*name = s->request_cmd;
+		*name = new_name;
 	}
-	if (slice_equal(s->request_param, argument->text))
+	if (slice_equal(new_param, argument->text))
 		return 0;
 	/* Another size would make commands of a chunk's octets; another mechanism has another first response. */
 	if (verb == &smtp_verbs[SMTP_BDAT] || verb == &smtp_verbs[SMTP_AUTH])
 		goto unusable;
-	if (!smtp_is_line_safe(s->request_param) || smtp_has_control(s->request_param) ||
-	    (smtp_has_8bit(s->request_param) && !(smtp_takes_utf8(s, verb) && smtp_is_address_text(s->request_param))))
+	if (!smtp_is_line_safe(new_param) || smtp_has_control(new_param) ||
+	    (smtp_has_8bit(new_param) && !(smtp_takes_utf8(s, verb) && smtp_is_address_text(new_param))))
 		goto unusable;
 	if (verb->parse == NULL) {
-		argument->text = s->request_param;
+		argument->text = new_param;
 		return 0;
 	}
 	*argument = (struct smtp_argument){ .text = { NULL, 0 } };
-	err = verb->parse(&syntax, s->request_param, s->batch, argument, &flaw);
+	err = verb->parse(&syntax, new_param, s->batch, argument, &flaw);
 	if (err == -ENOMEM)
 		return err;
 	if (err == 0)

@@ -131,6 +131,7 @@ struct smtp {
 	struct smtp_reply_parser parser;
 	struct smtp_reuse reuse;
 	const struct smtp_argument *deciding;	/* of the request that policy decides on now */
+	struct arena_room sanitized;		/* the last result of smtp_sanitize_address */
 	hook_native_fn checked;			/* the standard check that accepted it; NULL: none yet */
 	uint8_t *recipients_text;		/* what recipients points to, unless policy code wrote it */
 	size_t recipients_room;

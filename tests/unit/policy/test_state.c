@@ -180,6 +180,50 @@ static void the_same_changes_again_take_no_memory(void **state)
 	assert_in_range(arena_used(arena), used, used + 256);
 }
 
+/* Texts of all lengths, lists and an entry, as for each command of a long session. */
+static void ever_new_texts_take_no_more_memory(void **state)
+{
+	static char text[1001], packet[4096];
+	size_t used = 0;
+
+	(void)state;
+	memset(text, 'x', sizeof(text) - 1);
+	for (int i = 0; i < 20000; i++) {
+		int n = i < 100 ? 1000 - i : (i * 7) % 900;
+		const struct table_entry *entry;
+
+		snprintf(packet, sizeof(packet), "{\"attributes\":{\"text\":\"%d %.*s\",\"words\":[\"%d\",\"\",\"%.*s\"]},"
+			 "\"tables\":[{\"table\":\"request\",\"key\":[\"RCPT\"],\"action\":3,\"args\":[\"%d\",\"%.*s\"]}]}",
+			 i, n, text, i, n, text, 500 + i % 100, n, text);
+		assert_int_equal(change(packet), 0);
+		assert_int_equal(run()->text.len, (size_t)snprintf(NULL, 0, "%d ", i) + (size_t)n);
+		assert_int_equal(run()->words.count, 3);
+		assert_int_equal(run()->words.items[1].len, 0);
+		assert_memory_equal(run()->words.items[2].ptr, text, (size_t)n);
+		entry = table_find(proxy_state_table(&session, REQUEST), SLICE("RCPT"), SLICE(""));
+		assert_int_equal(entry->args[1].len, n);
+		if (i == 100)
+			used = arena_used(arena);
+	}
+	assert_int_equal(arena_used(arena), used);
+}
+
+static void texts_that_grow_take_a_multiple_of_the_longest(void **state)
+{
+	static char text[4001], packet[8192];
+	size_t before = arena_used(arena);
+
+	(void)state;
+	memset(text, 'y', sizeof(text) - 1);
+	for (int n = 0; n <= 4000; n++) {
+		snprintf(packet, sizeof(packet), "{\"attributes\":{\"text\":\"%.*s\"},"
+			 "\"tables\":[{\"table\":\"request\",\"key\":[\"RCPT\"],\"action\":3,\"args\":[\"550\",\"%.*s\"]}]}",
+			 n, text, n, text);
+		assert_int_equal(change(packet), 0);
+	}
+	assert_in_range(arena_used(arena) - before, 8000, (size_t)2 * 4 * 4000 + 4096);
+}
+
 static void no_memory_is_told(void **state)
 {
 	struct arena *small = arena_create(4096, 0);
@@ -231,6 +275,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(too_many_changes_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_key_too_long_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_same_changes_again_take_no_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(ever_new_texts_take_no_more_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(texts_that_grow_take_a_multiple_of_the_longest, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_memory_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(readable_attributes_go_to_the_host, setup, teardown),
 	};

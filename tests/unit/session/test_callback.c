@@ -382,6 +382,28 @@ static void test_changes_are_taken_over(void **state)
 			       slice_of(NULL, 0)));
 }
 
+/* A session of any length, with policy code that says something else each time. */
+static void test_many_calls_take_no_more_memory(void **state)
+{
+	struct caller *c = &w.callers[0];
+	size_t used = 0;
+
+	for (int i = 0; i < 20000; i++) {
+		char packet[256], result[32];
+
+		start(0, 1, 1000);
+		snprintf(result, sizeof(result), "result %d", i);
+		snprintf(packet, sizeof(packet), "{\"op\":\"done\",\"result\":\"%s\",\"attributes\":{\"error_info\":\"no %d\"},\"tables\":"
+			 "[{\"table\":\"request\",\"key\":[\"ETRN\"],\"action\":3,\"args\":[\"502\",\"%d\"]}]}", result, i, i);
+		say(called(), packet);
+		assert_int_equal(c->err, 0);
+		assert_true(slice_equal(c->result.octets, slice_cstr(result)));
+		if (i == 100)
+			used = arena_used(w.arena);
+	}
+	assert_int_equal(arena_used(w.arena), used);
+}
+
 static void test_refused_changes_change_nothing(void **state)
 {
 	static const char *const rows[] = {
@@ -1087,6 +1109,7 @@ int main(void)
 		CASE(test_call_carries_everything),
 		CASE(test_results),
 		CASE(test_changes_are_taken_over),
+		CASE(test_many_calls_take_no_more_memory),
 		CASE(test_refused_changes_change_nothing),
 		CASE(test_raised_keeps_the_changes),
 		CASE(test_up_and_value),
