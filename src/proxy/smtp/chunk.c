@@ -43,6 +43,7 @@ int smtp_refuse_chunk_line(struct smtp *s, struct slice line)
 /* The trace header is the start of the first chunk, which gets longer by it. */
 co_waits int smtp_chunk_prepare(struct smtp *s, struct smtp_argument *argument)
 {
+	uint64_t whole;
 	char *text;
 	int err = 0;
 
@@ -56,7 +57,8 @@ co_waits int smtp_chunk_prepare(struct smtp *s, struct smtp_argument *argument)
 		err = smtp_trace_header(s, &argument->chunk_start);
 	if (err < 0 || argument->chunk_start.len == 0)
 		return err;
-	text = arena_printf(s->batch, "%llu%s", (unsigned long long)(argument->chunk_octets + argument->chunk_start.len),
+	whole = argument->chunk_octets + argument->chunk_start.len;
+	text = arena_printf(s->batch, "%llu%s", (unsigned long long)whole,
 			    argument->chunk_last ? " LAST" : "");
 	if (text == NULL)
 		return -ENOMEM;

@@ -252,7 +252,7 @@ static int parse_holduntil(struct value *v)
 	if (v->in.len != sizeof(shape) - 1)
 		return -EBADMSG;
 	for (size_t i = 0; i < v->in.len; i++)
-		if (shape[i] == '0' ? !ascii_is_digit(v->in.ptr[i]) : ascii_upper(v->in.ptr[i]) != shape[i])
+		if (shape[i] == '0' ? !ascii_is_digit(v->in.ptr[i]) : ascii_upper(v->in.ptr[i]) != (uint8_t)shape[i])
 			return -EBADMSG;
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
 		unsigned part = (unsigned)(v->in.ptr[parts[i].at] - '0') * 10 + (unsigned)(v->in.ptr[parts[i].at + 1] - '0');
