@@ -8,6 +8,7 @@
 #define SALLYPORT_POLICY_POLICY_H
 
 #include "policy/attribute.h"
+#include "policy/encryption.h"
 #include "policy/flow.h"
 #include "policy/problems.h"
 
@@ -33,6 +34,7 @@ struct proxy_config {
 	bool per_session;			/* config() runs for each session, in the host */
 	bool startup, shutdown;			/* the class has methods for these, in the host */
 	bool has_callbacks;			/* some table, hook or matcher calls the host */
+	const struct encryption *encryption;	/* of the class; a service's own counts more; NULL: plain */
 	const void *block;			/* type->config_size octets */
 	uint32_t index;
 };
@@ -69,6 +71,7 @@ struct service {
 	const struct proxy_config *proxy;
 	struct router router;
 	struct chainer chainer;
+	const struct encryption *encryption;	/* NULL: the configuration's */
 	uint32_t max_instances;			/* 0 = no limit */
 	bool keepalive_client, keepalive_server;
 	const struct zone *const *target_zones;	/* limit_target_zones_to; n 0 = no check */
@@ -113,6 +116,10 @@ struct policy {
 	const struct rule *rules;	size_t n_rules;
 	const struct proxy_config *const *configs;	size_t n_configs;
 	const struct matchers *matchers;	/* NULL: none */
+	const struct encryption *encryptions;	size_t n_encryptions;
+	const struct tls_certificate *tls_certificates;	size_t n_tls_certificates;
+	const struct tls_key *tls_keys;	size_t n_tls_keys;
+	uint32_t n_secrets;			/* that the policy host hands over apart from the document */
 	uint32_t n_callbacks;			/* 0: runs without a policy host */
 	bool needs_host;			/* callbacks, or a configuration per session */
 	struct zone_tree *zone_tree;		/* private to policy/ */

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TLS on a stream. A policy's encryptions become contexts once, in the leader, which the workers
+ * share; a stream gets TLS by tls_handshake(), which runs it on a coroutine with a stack of its
+ * own, so that whatever the handshake asks for (a certificate that must first be made from the
+ * server's, policy code, a signature from the key process) may wait, and so that the session's
+ * own stack stays small. Afterwards the stream reads and writes as before, through TLS.
+ *
+ * OpenSSL is used in this folder alone.
+ */
+#ifndef SALLYPORT_TLS_TLS_H
+#define SALLYPORT_TLS_TLS_H
+
+#include "io/stream.h"
+#include "policy/encryption.h"
+#include "policy/policy.h"
+#include "tls/keys.h"
+
+#define TLS_NAME_MAX 255		/* octets of a server name (RFC 6066, RFC 1035) */
+
+/* The contexts of a policy: for each encryption and end what OpenSSL wants. */
+struct tls;
+
+/*
+ * Build them. What OpenSSL or the files find wrong (cipher list, certificate that does not fit
+ * its key, CA without the CA flag, directory that can't be read) is a problem at the place of its
+ * declaration. 0; -EINVAL with at least one error in problems; -ENOMEM.
+ */
+int tls_build(const struct policy *policy, struct tls_keys *keys, struct policy_problems *problems,
+	      struct tls **out) MUST_CHECK;
+void tls_free(struct tls **tls);
+
+/* One certificate of a peer's chain, as policy code and logs see it. */
+struct tls_peer_certificate {
+	struct slice pem, der;
+	struct slice subject, issuer;		/* "/C=HU/O=x/CN=y" */
+	struct slice serial;			/* decimal, of any size */
+};
+
+/* What is known of a handshake; all of it from the peer but the last lines. On the arena given to it. */
+struct tls_facts {
+	struct slice server_name;		/* SNI; empty: none */
+	struct slice alpn;			/* chosen; empty: none */
+	struct slice alpn_offered;		/* client end: comma separated */
+	struct slice ja4;			/* client end: fingerprint of the ClientHello */
+	const char *version, *cipher, *group;	/* "TLSv1.3", "TLS_AES_256_GCM_SHA384", "x25519"; static; NULL until done */
+	bool resumed;
+	const struct tls_peer_certificate *peer;	/* leaf first; n_peer 0: none was shown */
+	size_t n_peer;
+	bool trusted;				/* the chain was really verified, or is pinned */
+	int verify_error;			/* X509_V_*, 0 = fine */
+	const char *verify_text;		/* of verify_error */
+	uint64_t duration_us;
+};
+
+/*
+ * What a handshake asks on its way, each on the handshake's coroutine, where it may WAIT. NULL: as the policy says.
+ * A negative result ends the handshake.
+ */
+struct tls_asks {
+	void *arg;
+	/* Client end: the ClientHello is there; facts has server_name, alpn_offered, ja4. Here the server's
+	 * handshake runs where it comes first. */
+	co_waits int (*hello)(void *arg, const struct tls_facts *facts);
+	/* A certificate of ours is wanted: policy code (setup_key) may give another, as PEM; leave *pem empty if not. */
+	co_waits int (*certificate)(void *arg, const struct tls_facts *facts, struct slice *pem, struct slice *key_pem);
+	/* The peer showed a certificate, and it was verified or not (facts): 0 as the verification says, 1 accept. */
+	co_waits int (*verified)(void *arg, const struct tls_facts *facts);
+};
+
+struct tls_handshake {
+	const struct encryption *encryption;
+	enum tls_end end;
+	struct arena *arena;			/* of facts; at least as long as the stream */
+	struct slice server_name;		/* server end: SNI to send; empty: none */
+	const struct endpoint *peer;		/* of pinned certificates, and of the sessions to resume */
+	struct slice must_fit;			/* server end: the certificate must be of this host; empty: not checked */
+	const struct tls_facts *bridged;	/* the other end's: what a bridge mimics */
+	struct tls_asks asks;
+	/* Filled also when the handshake fails, as far as it came. */
+	struct tls_facts facts;
+	char error[256];			/* in words: what the peer or we did, at which depth, with which certificate */
+	bool peer_fault;			/* the peer broke the rules or hung up, no misfortune of ours */
+};
+
+/*
+ * Put TLS on top of a stream. Nothing may be buffered in either direction: octets that came in
+ * plain text behind a STARTTLS are refused with -EPROTO. The deadline is at most the policy's
+ * handshake_timeout from now. WAITS. 0; -ETIMEDOUT; -ECANCELED; -EPROTO (what the peer did);
+ * -EACCES (verification, or the policy's code); -ENOMEM; -errno of the connection. After a failure
+ * nothing more can be said on the stream, except that the alert was sent.
+ */
+co_waits int tls_handshake(const struct tls *tls, struct stream *stream, struct tls_handshake *handshake,
+			   deadline_t deadline) MUST_CHECK;
+
+/* Does the certificate fit the host (RFC 9525: DNS and IP names, IDNA, wildcard as the whole left-most label)? */
+bool tls_fits_host(const struct tls_facts *facts, struct slice host);
+
+#endif
