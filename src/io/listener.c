@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "io/loop.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@
 
 struct listener {
 	struct loop_watch watch;
-	struct loop_timer timer;	/* set: paused */
+	struct loop_timer timer;	/* when a pause ends */
 	struct loop *loop;
 	listener_fn on_connection;
 	void *arg;
@@ -33,15 +34,23 @@ struct listener {
 	bool busy, freed;		/* inside on_ready; freed there */
 };
 
+/* Moves the timer, which is set all the time, if only to never: so there is always room for it. */
+static void set_timer(struct listener *l, int64_t at_ms)
+{
+	int err = loop_timer_set(l->loop, &l->timer, at_ms);
+
+	assert(err == 0);
+	(void)err;
+}
+
 static void pause_accepting(struct listener *l, int err)
 {
 	if (!l->exhausted)
 		log_event(LOG_CORE_ERROR, 1, SLICE(""), "No descriptors or memory left for connections; accepting pauses",
 			  F_TEXT("error", strerror(err)));
 	l->exhausted = true;
-	/* Without memory even for the timer, the level keeps us coming back; that only costs time. */
-	if (loop_timer_set(l->loop, &l->timer, loop_now(l->loop) + PAUSE_MS) == 0)
-		loop_watch_remove(l->loop, &l->watch);
+	set_timer(l, loop_now(l->loop) + PAUSE_MS);
+	loop_watch_remove(l->loop, &l->watch);
 }
 
 /* One connection. false: no more for now. */
@@ -99,7 +108,10 @@ static void on_ready(struct loop_watch *watch)
 /* Descriptors may be there again. */
 static void on_expire(struct loop_timer *timer)
 {
-	watch_again((struct listener *)((char *)timer - offsetof(struct listener, timer)));
+	struct listener *l = (struct listener *)((char *)timer - offsetof(struct listener, timer));
+
+	set_timer(l, DEADLINE_NEVER);
+	watch_again(l);
 }
 
 struct listener *listener_create(struct loop *loop, int fd, listener_fn on_connection, void *arg)
@@ -115,19 +127,20 @@ struct listener *listener_create(struct loop *loop, int fd, listener_fn on_conne
 	l->on_connection = on_connection;
 	l->arg = arg;
 	l->batch = 1;
+	if (loop_timer_set(loop, &l->timer, DEADLINE_NEVER) != 0) {
+		free(l);
+		errno = ENOMEM;
+		return NULL;
+	}
 	return l;
 }
 
-int listener_arm(struct listener *l)
+void listener_arm(struct listener *l)
 {
-	int err;
-
 	if (l->armed)
-		return 0;
-	err = loop_watch_listen(l->loop, &l->watch, true);
-	if (err == 0)
-		l->armed = true;
-	return err;
+		return;
+	l->armed = true;
+	watch_again(l);
 }
 
 void listener_disarm(struct listener *l)
@@ -135,7 +148,7 @@ void listener_disarm(struct listener *l)
 	if (!l->armed)
 		return;
 	l->armed = false;
-	loop_timer_clear(l->loop, &l->timer);
+	set_timer(l, DEADLINE_NEVER);
 	loop_watch_remove(l->loop, &l->watch);
 }
 
@@ -147,6 +160,7 @@ void listener_free(struct listener **lp)
 		return;
 	*lp = NULL;
 	listener_disarm(l);
+	loop_timer_clear(l->loop, &l->timer);
 	if (l->busy)
 		l->freed = true;
 	else

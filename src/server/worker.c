@@ -88,13 +88,8 @@ static void disarm(struct worker *w)
 
 static void arm(struct worker *w)
 {
-	for (size_t i = 0; i < w->setup->n_listeners; i++) {
-		int err = listener_arm(w->listeners[i].listener);
-
-		if (err != 0)
-			log_event(LOG_CORE_ERROR, 0, slice_cstr("nosession"), "Cannot watch a listener",
-				  F_TEXT("error", strerror(-err)));
-	}
+	for (size_t i = 0; i < w->setup->n_listeners; i++)
+		listener_arm(w->listeners[i].listener);
 }
 
 /* Sessions, and those that may become some. */
