@@ -3,7 +3,9 @@
 #include "kernel/host.h"
 #include "server/supervisor_priv.h"
 #include "server/problems_text.h"
+#include "server/worker.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -15,8 +17,10 @@
 #include <unistd.h>
 
 #define STOP_DRAIN_MS 30000
-#define STOP_GRACE_MS 5000	/* from the end of the drain to SIGKILL */
+#define STOP_GRACE_MS 12000	/* from the end of the drain to SIGKILL */
 #define NOSESSION slice_cstr("nosession")
+
+static_assert(STOP_GRACE_MS > WORKER_CANCEL_GRACE_MS, "a worker gives up first, and says so");
 
 int64_t wall_ms(void)
 {

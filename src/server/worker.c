@@ -25,9 +25,7 @@
 #include <unistd.h>
 
 #define SESSION_ARENA_MAX (4u << 20)	/* octets that one session may use */
-#define CALLBACK_TIMEOUT_MS 5000
 #define REFRESH_MS 1000			/* how old what is shown of running sessions may be */
-#define CANCEL_GRACE_MS 2000		/* from cancelled waits to the end of the process */
 #define LOG_FINISH_MS 200		/* at the end, for the last lines to be read */
 #define FDS_A_SESSION 2u		/* client, server; pipes of the relay come from a bounded pool */
 #define FDS_OTHER (192u + POOL_MAX)
@@ -227,13 +225,15 @@ static void on_drain_limit(struct loop_timer *timer)
 	if (w->canceled) {		/* somebody does not unwind: the process ends all the same */
 		log_event(LOG_CORE_ERROR, 0, slice_cstr("nosession"), "Sessions did not end",
 			  F_INT("sessions", w->env.n_sessions));
+		for (struct session *s = w->env.sessions; s != NULL; s = s->next)
+			session_record_lost(s);
 		quit(1);
 	}
 	w->canceled = true;
 	for (struct session *s = w->env.sessions; s != NULL; s = s->next)
 		session_stop(s, true);
 	session_stop_arrivals(&w->env);
-	set_timer(w, &w->drain_limit, CANCEL_GRACE_MS);
+	set_timer(w, &w->drain_limit, WORKER_CANCEL_GRACE_MS);
 }
 
 static void close_listeners(struct worker *w)
@@ -420,7 +420,7 @@ static int prepare(struct worker *w)
 		.forged_mark = setup->can_forge ? KERNEL_FORGED_MARK : 0,
 		.pool = w->env.pool,
 		.session_arena_max = SESSION_ARENA_MAX,
-		.callback_timeout_ms = CALLBACK_TIMEOUT_MS,
+		.callback_timeout_ms = WORKER_CALLBACK_TIMEOUT_MS,
 		.on_refused = on_refused,
 		.on_start = on_start,
 		.on_change = on_change,
@@ -432,7 +432,7 @@ static int prepare(struct worker *w)
 	if (err != 0)
 		return err;
 	pool_on_change(w->env.pool, on_pool_change, w);
-	err = worker_host_create(w->loop, setup->policy, setup->leader, setup->slot, CALLBACK_TIMEOUT_MS, &w->host);
+	err = worker_host_create(w->loop, setup->policy, setup->leader, setup->slot, WORKER_CALLBACK_TIMEOUT_MS, &w->host);
 	if (err != 0)
 		return err;
 	w->env.host = worker_host_port(w->host);

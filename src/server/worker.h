@@ -6,6 +6,12 @@
 #include "policy/policy.h"
 #include "server/message.h"
 #include "server/statistics.h"
+#include "session/proxy.h"
+
+#define WORKER_CALLBACK_TIMEOUT_MS 5000
+/* From cancelled waits to the end of the process: what the end of a session may wait for (the
+ * proxy's goodbye, the policy's shutdown()), and some. */
+#define WORKER_CANCEL_GRACE_MS (PROXY_GOODBYE_MS + WORKER_CALLBACK_TIMEOUT_MS + 1000)
 
 /* What the leader hands to a worker that it forks. */
 struct worker_setup {

@@ -17,6 +17,8 @@
 
 struct session;
 
+#define PROXY_GOODBYE_MS 4000	/* what run() may wait for at its end, under its shield, all in all */
+
 /* Whose doing the end of a session was. */
 enum fault {
 	FAULT_NONE,		/* both sides agreed to end */

@@ -291,6 +291,16 @@ void session_octets_now(const struct session *s, uint64_t out[SESSION_OCTETS])
 	}
 }
 
+void session_record_lost(struct session *s)
+{
+	uint64_t octets[SESSION_OCTETS];
+
+	session_octets_now(s, octets);
+	memcpy(s->octets, octets, sizeof(octets));
+	proxy_end(&s->proxy, FAULT_ADMIN, "stopped", 0);
+	account_summary(s);
+}
+
 /* The last steps, which never wait. Frees the session. */
 static void finish(struct session *s)
 {

@@ -109,6 +109,10 @@ void session_stop_arrivals(struct session_env *env);
 /* Ask it to end at the next good moment; now: cancel its waits. */
 void session_stop(struct session *session, bool now);
 
+/* For the process's sudden end: the accounting record of a session that did not end. It must not
+ * run any more. */
+void session_record_lost(struct session *session);
+
 /* Octets so far, of open streams too. */
 void session_octets_now(const struct session *session, uint64_t out[SESSION_OCTETS]);
 

@@ -26,6 +26,8 @@
 
 #define ANSWER_MS 15000		/* an untested leg must answer in this time */
 #define RESET_MS 2000		/* and a left one its RSET */
+
+static_assert(SMTP_GOODBYE_MS + RESET_MS <= PROXY_GOODBYE_MS, "the end of a session is waited for");
 #define GOODBYE SLICE("QUIT\r\n")
 
 #define BIT(id) (UINT64_C(1) << (id))

@@ -307,6 +307,20 @@ static void stopped(void **state)
 	assert_true(log_has(f, "reason='stopped'"));
 }
 
+/* The process ends before the session does. */
+static void record_of_a_session_that_did_not_end(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(harness_connect(&f->h, "10.1.2.3:50000"), 0);
+	client_sends(f, SLICE("PROXY"));
+	assert_false(log_has(f, "Connection summary"));
+	session_record_lost(f->h.env.sessions);
+	assert_true(log_has(f, "Connection summary"));
+	assert_true(log_has(f, "fault='admin', reason='stopped'"));
+	assert_true(log_has(f, "octets_to_server='39'"));	/* of streams that are open yet */
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -314,7 +328,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(decided_for_the_client), CASE(octet_by_octet_from_a_child_zone), CASE(octets_behind_the_header),
 		CASE(client_in_the_peers_zone), CASE(local), CASE(untrusted_peer), CASE(refused), CASE(too_late), CASE(gone),
-		CASE(over_limit), CASE(stopped),
+		CASE(over_limit), CASE(stopped), CASE(record_of_a_session_that_did_not_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
