@@ -57,6 +57,15 @@ void session_records_refused(struct session_records *r)
 	stats_write_end(&r->stats.head->seq);
 }
 
+void session_records_arrivals(struct session_records *r, unsigned n)
+{
+	if (r->stats.head->arrivals == n)
+		return;
+	stats_write_begin(&r->stats.head->seq);
+	r->stats.head->arrivals = n;
+	stats_write_end(&r->stats.head->seq);
+}
+
 void session_records_log_dropped(struct session_records *r, uint64_t lines)
 {
 	stats_write_begin(&r->stats.head->seq);

@@ -23,6 +23,7 @@ void session_records_release(struct session_records *r);
 void session_records_running(struct session_records *r, pid_t pid);	/* 0 = ended */
 void session_records_accepted(struct session_records *r);
 void session_records_refused(struct session_records *r);
+void session_records_arrivals(struct session_records *r, unsigned n);	/* that wait for a PROXY header, now */
 void session_records_log_dropped(struct session_records *r, uint64_t lines);
 void session_records_pool(struct session_records *r, const struct pool_counts *counts);
 

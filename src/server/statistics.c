@@ -171,6 +171,9 @@ static struct stats_service *sorted_services(const struct stats *from, size_t *n
 void stats_inherit(struct stats *st, const struct stats *from)
 {
 	size_t n;
+	struct stats_head head;
+	/* Read first: what becomes a session meanwhile is counted twice rather than not at all. */
+	uint64_t arrivals = stats_read_head(from, &head) ? head.arrivals : 0;
 	struct stats_service *old = sorted_services(from, &n);
 
 	for (uint32_t i = 0; old != NULL && i < st->n_services; i++) {
@@ -180,7 +183,7 @@ void stats_inherit(struct stats *st, const struct stats *from)
 		if (was == NULL)
 			continue;
 		stats_write_begin(&mine->seq);
-		mine->started = was->started;
+		mine->started = was->started + arrivals;	/* any of them may become this service's */
 		mine->last_started_wall_ms = was->last_started_wall_ms;
 		stats_write_end(&mine->seq);
 	}
@@ -199,6 +202,7 @@ void stats_clear_sessions(struct stats *st)
 	}
 	st->head->seq = (st->head->seq + 1) & ~1u;
 	st->head->sessions = 0;
+	st->head->arrivals = 0;
 	st->head->servers_idle = 0;
 	st->head->pid = 0;
 }

@@ -27,6 +27,8 @@ struct stats_head {
 	uint32_t sessions, sessions_max;	/* running; the most at once */
 	uint32_t sessions_used;		/* records that were ever in use: readers look no further */
 	uint32_t servers_idle;		/* server connections kept for later sessions, now */
+	uint32_t arrivals;		/* connections that may become sessions yet */
+	uint32_t reserved;
 	uint64_t servers_kept, servers_reused;	/* so far: kept; taken by a later session */
 	uint64_t accepted, refused;	/* connections; those that got no session */
 	uint64_t log_dropped;		/* lines */

@@ -139,6 +139,7 @@ static void on_connection(void *arg, int fd, const struct endpoint *peer)
 		interfaces_of_connection(w->interfaces, fd, &flow);
 	if (session_start(&w->env, fd, &flow) != 0)
 		session_records_refused(&w->records);
+	session_records_arrivals(&w->records, w->env.n_arrivals);
 	if (connections(w) >= w->sessions_max && !w->full) {
 		w->full = true;
 		disarm(w);
@@ -154,6 +155,7 @@ static void on_start(struct session_env *env, struct session *s)
 	struct worker *w = env->owner;
 
 	session_records_start(&w->records, s);
+	session_records_arrivals(&w->records, w->env.n_arrivals);
 	if (w->refresh.node.place == 0)
 		set_timer(w, &w->refresh, REFRESH_MS);
 }
@@ -187,6 +189,7 @@ static void on_refused(struct session_env *env)
 	struct worker *w = env->owner;
 
 	session_records_refused(&w->records);
+	session_records_arrivals(&w->records, w->env.n_arrivals);
 	one_less(w);
 }
 

@@ -101,6 +101,12 @@ static void numbers_go_on_by_name(void **state)
 	stats_inherit(&new, &old);
 	assert_int_equal(new.services[0].started, 20);
 	assert_int_equal(new.services[1].started, 0);
+	old.head->arrivals = 3;		/* each may take a number yet */
+	stats_inherit(&new, &old);
+	assert_int_equal(new.services[0].started, 23);
+	stats_clear_sessions(&old);
+	stats_inherit(&new, &old);
+	assert_int_equal(new.services[0].started, 20);
 	stats_close(&old);
 	stats_close(&new);
 }
