@@ -16,9 +16,11 @@
 
 #define USUAL_LOGSPEC "*.summary:4,*.accounting:4"
 #define USUAL_VERBOSITY 3
+#define USUAL_RELOAD_DRAIN_S 3600
+#define USUAL_STOP_DRAIN_S 30
 
 enum { OPT_INSTANCE = 256, OPT_WORKERS, OPT_NO_KERNEL, OPT_CONTROL, OPT_USER, OPT_READY_FD, OPT_VERBOSE, OPT_LOGSPEC,
-       OPT_LOG_FORMAT };
+       OPT_LOG_FORMAT, OPT_RELOAD_DRAIN, OPT_STOP_DRAIN };
 
 static const struct option options[] = {
 	{ "instance", required_argument, NULL, OPT_INSTANCE },
@@ -30,6 +32,8 @@ static const struct option options[] = {
 	{ "verbose", required_argument, NULL, OPT_VERBOSE },
 	{ "logspec", required_argument, NULL, OPT_LOGSPEC },
 	{ "log-format", required_argument, NULL, OPT_LOG_FORMAT },
+	{ "reload-drain", required_argument, NULL, OPT_RELOAD_DRAIN },
+	{ "stop-drain", required_argument, NULL, OPT_STOP_DRAIN },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -93,6 +97,14 @@ static int take_option(int which, const char *value, struct run_options *o, cons
 		else if (strcmp(value, "text") != 0)
 			status = wrong("log-format", value, "must be text or json");
 		break;
+	case OPT_RELOAD_DRAIN:
+		status = number("reload-drain", value, 0, DRAIN_MAX_S, &n);
+		o->reload_drain_s = (unsigned)n;
+		break;
+	case OPT_STOP_DRAIN:
+		status = number("stop-drain", value, 0, DRAIN_MAX_S, &n);
+		o->stop_drain_s = (unsigned)n;
+		break;
 	default:
 		status = CLI_USAGE;
 	}
@@ -109,7 +121,8 @@ static unsigned usual_workers(void)
 
 int cli_run(int argc, char **argv)
 {
-	struct run_options o = { .ready_fd = -1, .verbosity = USUAL_VERBOSITY, .logspec = USUAL_LOGSPEC };
+	struct run_options o = { .ready_fd = -1, .verbosity = USUAL_VERBOSITY, .logspec = USUAL_LOGSPEC,
+				 .reload_drain_s = USUAL_RELOAD_DRAIN_S, .stop_drain_s = USUAL_STOP_DRAIN_S };
 	const char **instances = calloc((size_t)argc + 1, sizeof(*instances));
 	char *policy = NULL;
 	int which, status = 0;

@@ -25,7 +25,6 @@
 
 #define LOAD_LIMIT_MS 120000
 #define STEP_LIMIT_MS 10000		/* from one answer to the next */
-#define RELOAD_DRAIN_MS 3600000
 #define RECOVER_FIRST_MS 100
 #define RECOVER_MAX_MS 10000
 #define PLAN_FILE_MAX (64u << 20)
@@ -278,7 +277,7 @@ static void become_current(struct generation *g)
 	s->reload_wall_ms = wall_ms();
 	s->reload_error[0] = '\0';
 	if (old != NULL)
-		generation_drain(old, RELOAD_DRAIN_MS, false);
+		generation_drain(old, s->options->reload_drain_s * 1000LL, false);
 	listeners_close_unwanted(s, &g->plan);
 	log_event(LOG_CORE_INFO, 0, NOSESSION, "Policy loaded", F_TEXT("file", s->options->policy),
 		  F_TEXT("fingerprint", g->head.fingerprint), F_INT("generation", g->number),

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/leader.h"
+#include "base/log.h"
 #include "server/host.h"
 #include "server/problems_text.h"
+#include "server/worker.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -13,6 +15,7 @@
 
 #define PROBLEMS_ARENA_MAX (4u << 20)
 #define PROBLEMS_TEXT_MAX (1u << 20)
+#define ANSWER_LIMIT_MS 5000	/* of a worker; the supervisor waits longer for us */
 
 /* The one of this process. What workers inherit of it when they are forked stays reachable, so
  * that a leak checker at their end sees their own leaks alone. */
@@ -35,6 +38,7 @@ void leader_check_awaited(struct leader *l)
 	if (l->awaited == 0 || !leader_workers_answered(l))
 		return;
 	l->awaited = 0;
+	poller_timer_clear(&l->poller, &l->answer_limit);
 	if (l->phase == LEADER_FORKED)
 		l->phase = LEADER_IDLE;
 	leader_tell_supervisor(l, &m);
@@ -107,6 +111,23 @@ static void inherit(struct leader *l, struct message *m)
 	}
 }
 
+static void kill_worker(const struct leader_worker *w, const char *why)
+{
+	log_event(LOG_CORE_ERROR, 0, slice_cstr("nosession"), "A worker hangs and is killed",
+		  F_INT("slot", w->slot), F_INT("pid", w->pid), F_TEXT("reason", why));
+	kill(w->pid, SIGKILL);
+}
+
+/* One that hangs must not keep the others from a new policy. The next in its slot answers. */
+static void on_answer_limit(void *arg)
+{
+	struct leader *l = arg;
+
+	for (unsigned i = 0; i < l->setup->options->workers; i++)
+		if (l->workers[i].pid != 0 && !l->workers[i].answered)
+			kill_worker(&l->workers[i], "it does not answer");
+}
+
 /* Only what is asked here takes back that they answered; what they are told meanwhile doesn't. */
 static void ask_workers(struct leader *l, const struct message *m, enum message_type answer)
 {
@@ -114,13 +135,37 @@ static void ask_workers(struct leader *l, const struct message *m, enum message_
 		l->workers[i].answered = false;
 	leader_workers_tell(l, m);
 	l->awaited = answer;
+	l->answer_limit.fn = on_answer_limit;
+	l->answer_limit.arg = l;
+	poller_timer_set(&l->poller, &l->answer_limit, ANSWER_LIMIT_MS);
 	leader_check_awaited(l);
+}
+
+/* A worker's own limit ends nothing when the worker hangs: its generation would stay for ever. */
+static void on_drain_limit(void *arg)
+{
+	struct leader *l = arg;
+
+	for (unsigned i = 0; i < l->setup->options->workers; i++)
+		if (l->workers[i].pid != 0)
+			kill_worker(&l->workers[i], "it does not end");
+}
+
+static void limit_drain(struct leader *l, int64_t limit_ms)
+{
+	if (limit_ms < 0 || limit_ms > DRAIN_MAX_S * 1000LL)
+		limit_ms = DRAIN_MAX_S * 1000LL;
+	l->drain_limit.fn = on_drain_limit;
+	l->drain_limit.arg = l;
+	poller_timer_set(&l->poller, &l->drain_limit, limit_ms + WORKER_KILL_GRACE_MS);
 }
 
 static void drain(struct leader *l, const struct message *m)
 {
 	l->phase = LEADER_DRAINING;
 	l->awaited = 0;
+	poller_timer_clear(&l->poller, &l->answer_limit);
+	limit_drain(l, m->value);
 	for (size_t i = 0; i < l->n_listeners; i++)
 		close(l->listener_fds[i]);
 	l->n_listeners = 0;

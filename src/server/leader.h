@@ -68,6 +68,7 @@ struct leader {
 	int signals;
 	struct host *host;		/* NULL: the policy needs none */
 	struct message_room room;
+	struct poller_timer answer_limit, drain_limit;
 };
 
 /* The policy of setup, built, on leader->arena; also says what ports and rights it wants. What

@@ -6,6 +6,7 @@
 #include "base/log.h"
 
 #define WORKERS_MAX 256u
+#define DRAIN_MAX_S 86400		/* of a limit below */
 
 struct run_options {
 	const char *policy;		/* absolute path: a policy or a document */
@@ -19,6 +20,7 @@ struct run_options {
 	int verbosity;
 	const char *logspec;
 	enum log_format log_format;
+	unsigned reload_drain_s, stop_drain_s;	/* how long sessions may go on: of a replaced generation; at the end */
 };
 
 #endif

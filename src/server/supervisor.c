@@ -16,11 +16,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define STOP_DRAIN_MS 30000
 #define STOP_GRACE_MS 12000	/* from the end of the drain to SIGKILL */
 #define NOSESSION slice_cstr("nosession")
 
-static_assert(STOP_GRACE_MS > WORKER_CANCEL_GRACE_MS, "a worker gives up first, and says so");
+static_assert(STOP_GRACE_MS > WORKER_KILL_GRACE_MS, "a worker gives up first, then its leader on it");
 
 int64_t wall_ms(void)
 {
@@ -42,6 +41,8 @@ static void on_stop_limit(void *arg)
 
 void supervisor_stop(struct supervisor *s, bool open)
 {
+	int64_t limit_ms = s->options->stop_drain_s * 1000LL;
+
 	s->stop_open = s->stop_open || open;
 	if (s->stopping) {		/* asked a second time: at once */
 		kill_all(s);
@@ -51,10 +52,10 @@ void supervisor_stop(struct supervisor *s, bool open)
 	poller_timer_clear(&s->poller, &s->recover);
 	s->recover.fn = on_stop_limit;
 	s->recover.arg = s;
-	poller_timer_set(&s->poller, &s->recover, STOP_DRAIN_MS + STOP_GRACE_MS);
+	poller_timer_set(&s->poller, &s->recover, limit_ms + STOP_GRACE_MS);
 	for (struct generation *g = s->generations; g != NULL; g = g->next) {
 		if (g->state == GENERATION_CURRENT || g->state == GENERATION_DRAINING)
-			generation_drain(g, STOP_DRAIN_MS, true);
+			generation_drain(g, limit_ms, true);
 		else
 			generation_kill(g);
 	}
@@ -62,7 +63,7 @@ void supervisor_stop(struct supervisor *s, bool open)
 	listeners_close_all(s);		/* nobody shall wait in a queue that nobody empties */
 	if (s->ready_said)
 		log_event(LOG_CORE_INFO, 0, NOSESSION, "Stopping; sessions may end by themselves for a while",
-			  F_INT("limit_s", STOP_DRAIN_MS / 1000));
+			  F_INT("limit_s", s->options->stop_drain_s));
 	control_link_status(s);
 	supervisor_check_over(s);
 }

@@ -256,8 +256,8 @@ static void drain(struct worker *w, int64_t limit_ms, bool ask_to_end)
 		close_listeners(w);
 	pool_shut(w->env.pool);
 	w->draining = true;
-	if (limit_ms < 0 || limit_ms > 86400000)
-		limit_ms = 86400000;
+	if (limit_ms < 0 || limit_ms > DRAIN_MAX_S * 1000LL)
+		limit_ms = DRAIN_MAX_S * 1000LL;
 	for (struct session *s = w->env.sessions; ask_to_end && s != NULL; s = s->next)
 		session_stop(s, false);
 	if (ask_to_end)

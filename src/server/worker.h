@@ -5,6 +5,7 @@
 
 #include "policy/policy.h"
 #include "server/message.h"
+#include "server/run_options.h"
 #include "server/statistics.h"
 #include "session/proxy.h"
 
@@ -12,6 +13,7 @@
 /* From cancelled waits to the end of the process: what the end of a session may wait for (the
  * proxy's goodbye, the policy's shutdown()), and some. */
 #define WORKER_CANCEL_GRACE_MS (PROXY_GOODBYE_MS + WORKER_CALLBACK_TIMEOUT_MS + 1000)
+#define WORKER_KILL_GRACE_MS (WORKER_CANCEL_GRACE_MS + 1000)	/* after the drain's limit, its leader kills it */
 
 /* What the leader hands to a worker that it forks. */
 struct worker_setup {

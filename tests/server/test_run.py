@@ -25,6 +25,11 @@ def alive(pid):
         return False
 
 
+def end_of(pid):
+    if alive(pid):
+        os.kill(pid, signal.SIGKILL)
+
+
 class Sessions(ServerTest):
     def test_octets_cross_and_are_accounted(self):
         self.write_policy()
@@ -287,6 +292,57 @@ class Life(ServerTest):
         process.wait()
 
 
+class Drained(ServerTest):
+    """Sessions, and workers, that go on when they should not."""
+
+    def test_sessions_of_a_replaced_policy_have_a_limit(self):
+        self.write_policy()
+        firewall = self.run_firewall("--reload-drain", "0").ready()
+        client = self.connect()
+        self.roundtrip(client)
+        firewall.ctl("reload")
+        self.assertEqual(client.recv(1), b"")
+        wait_for(lambda: "reason='stopped'" in firewall.log(), "the reason")
+        wait_for(lambda: len(firewall.ask("status")["generations"]) == 1, "the end of the old generation")
+
+    def test_sessions_at_the_end_have_a_limit(self):
+        self.write_policy()
+        firewall = self.run_firewall("--stop-drain", "0").ready()
+        client = self.connect()
+        self.roundtrip(client)
+        firewall.process.send_signal(signal.SIGTERM)
+        self.assertEqual(client.recv(1), b"")
+        self.assertEqual(firewall.wait(), 0)
+
+
+class Hanging(ServerTest):
+    def hang(self, pid):
+        os.kill(pid, signal.SIGSTOP)
+        self.addCleanup(end_of, pid)
+
+    def test_one_that_drains(self):
+        self.write_policy()
+        firewall = self.run_firewall("--reload-drain", "4", workers=1).ready()
+        worker = firewall.worker_pids()[0]
+        self.roundtrip(self.connect())
+        firewall.ctl("reload")
+        self.hang(worker)
+        self.roundtrip(self.connect())
+        wait_for(lambda: len(firewall.ask("status")["generations"]) == 1, "the end of the old generation", 3 * LIMIT)
+        killed = "A worker hangs and is killed; slot='0', pid='%d', reason='it does not end'" % worker
+        wait_for(lambda: killed in firewall.log(), "the log line")
+
+    def test_one_that_does_not_answer(self):
+        self.write_policy()
+        firewall = self.run_firewall(workers=2).ready()
+        worker = firewall.worker_pids()[0]
+        self.hang(worker)
+        firewall.ctl("reload")
+        killed = "A worker hangs and is killed; slot='0', pid='%d', reason='it does not answer'" % worker
+        wait_for(lambda: killed in firewall.log(), "the log line")
+        self.roundtrip(self.connect())
+
+
 class Refused(ServerTest):
     def refused(self, *arguments):
         done = subprocess.run([PROGRAM, "run", *arguments], capture_output=True, text=True, timeout=LIMIT, check=False,
@@ -334,6 +390,7 @@ class Refused(ServerTest):
         for arguments in ([], [self.policy_path, "another"], [self.policy_path, "--workers", "0"],
                           [self.policy_path, "--workers", "x"], [self.policy_path, "--verbose", "11"],
                           [self.policy_path, "--log-format", "xml"], [self.policy_path, "--ready-fd", "77"],
+                          [self.policy_path, "--reload-drain", "-1"], [self.policy_path, "--stop-drain", "86401"],
                           [self.policy_path, "--no-such-option"], [self.policy_path, "--logspec", "core_x:4"]):
             with self.subTest(arguments):
                 done = self.refused(*arguments)
