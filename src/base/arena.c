@@ -107,7 +107,7 @@ static struct block *add_block(struct arena *arena, size_t size)
 
 #ifdef SALLYPORT_ARENA_PIECES
 
-static struct arena *place_create(void)
+static struct arena *place_create(size_t octets)
 {
 	return calloc(1, sizeof(struct arena));
 }
@@ -141,11 +141,17 @@ static struct block *first_block(struct arena *arena)
 	return (struct block *)(void *)((uint8_t *)arena - offsetof(struct block, data));
 }
 
-static struct arena *place_create(void)
+static struct arena *place_create(size_t octets)
 {
-	struct block *b = block_create(FIRST_BLOCK - sizeof(*b));
+	size_t size = FIRST_BLOCK - sizeof(struct block);
+	struct block *b;
 	struct arena *arena;
 
+	if (octets > LARGEST_BLOCK)
+		octets = LARGEST_BLOCK;
+	if (octets > size - PLACE_OCTETS)
+		size = octets + PLACE_OCTETS;
+	b = block_create(size);
 	if (b == NULL)
 		return NULL;
 	arena = (struct arena *)(void *)b->data;
@@ -203,9 +209,9 @@ static void *cut_piece(struct arena *arena, size_t n, size_t rounded)
 
 #endif
 
-static struct arena *create(struct arena *parent, size_t ceiling, unsigned flags)
+static struct arena *create(struct arena *parent, size_t octets, size_t ceiling, unsigned flags)
 {
-	struct arena *arena = place_create();
+	struct arena *arena = place_create(octets);
 
 	if (arena == NULL)
 		return NULL;
@@ -217,7 +223,12 @@ static struct arena *create(struct arena *parent, size_t ceiling, unsigned flags
 
 struct arena *arena_create(size_t ceiling, unsigned flags)
 {
-	return create(NULL, ceiling, flags);
+	return create(NULL, 0, ceiling, flags);
+}
+
+struct arena *arena_create_for(size_t octets, size_t ceiling, unsigned flags)
+{
+	return create(NULL, octets, ceiling, flags);
 }
 
 struct arena *arena_child(struct arena *parent, size_t ceiling, unsigned flags)
@@ -229,7 +240,7 @@ struct arena *arena_child(struct arena *parent, size_t ceiling, unsigned flags)
 		errno = ENOMEM;
 		return NULL;
 	}
-	child = create(parent, ceiling, flags | parent->flags);
+	child = create(parent, 0, ceiling, flags | parent->flags);
 	if (child == NULL) {
 		discharge(parent, FIRST_BLOCK);
 		return NULL;

@@ -25,6 +25,10 @@ struct arena;
 /* A root arena. NULL when out of memory. */
 struct arena *arena_create(size_t ceiling, unsigned flags);
 
+/* The same, with room for so many octets of pieces from the start: what is known to come then costs one
+ * malloc and no slack. More than that may be taken, and less. */
+struct arena *arena_create_for(size_t octets, size_t ceiling, unsigned flags);
+
 /* An arena that ends with its parent at the latest. flags are added to the parent's. */
 struct arena *arena_child(struct arena *parent, size_t ceiling, unsigned flags);
 

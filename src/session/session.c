@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define USUAL_REST 160u		/* octets of a proxy's id, and of rounding up */
+
 void session_refuse_fd(int fd)
 {
 	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
@@ -353,10 +355,16 @@ static void end_over_limit(struct session *s, struct connection *c)
 	arena_free(&arena);
 }
 
+/* What every session of this protocol puts on its arena, all in one piece of memory: an idle one costs no more. */
+static size_t usual_octets(const struct proxy_type *type)
+{
+	return sizeof(struct session) + type->run_size + type->n_tables * sizeof(struct compiled_table *) + USUAL_REST;
+}
+
 static struct session *session_create(struct session_env *env, const struct connection *c,
 				      const struct decision *decision)
 {
-	struct arena *arena = arena_create(env->session_arena_max, 0);
+	struct arena *arena = arena_create_for(usual_octets(decision->service->proxy->type), env->session_arena_max, 0);
 	struct session *s = arena != NULL ? ARENA_NEW(arena, struct session) : NULL;
 
 	if (s == NULL) {

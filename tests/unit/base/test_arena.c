@@ -2,6 +2,7 @@
 #include "base/arena.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -156,7 +157,51 @@ static void test_copies(void **state)
 	arena_free(&a);
 }
 
+/* What is known to come is a hint only: the ceiling counts the same pieces, and more or less may come. */
+static void test_room_for_what_is_known(void **state)
+{
+	static const size_t hints[] = { 0, 1, 900, 1024, 3000, 100000, SIZE_MAX };
+
+	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++) {
+		struct arena *a = arena_create_for(hints[i], 8192, 0), *child;
+
+		assert_non_null(a);
+		for (int round = 0; round < 2; round++) {
+			assert_int_equal(arena_used(a), 0);
+			for (size_t n = 16; n <= 4096; n *= 2)
+				memset(arena_alloc(a, n), 0xa5, n);
+			assert_int_equal(arena_used(a), 8192 - 16);
+			assert_null(arena_alloc(a, 17));
+			assert_non_null(arena_alloc(a, 16));
+			arena_reset(a);
+		}
+		child = arena_child(a, SIZE_MAX, 0);
+		assert_null(arena_alloc(child, 8192 - CHILD_COST + 1));
+		assert_non_null(arena_alloc(child, 8192 - CHILD_COST));
+		arena_free(&a);
+	}
+}
+
 #ifndef SALLYPORT_ARENA_PIECES
+static size_t heap_octets(void)
+{
+	return mallinfo2().uordblks;
+}
+
+/* An idle session's memory: no second block, and nothing beside what was asked for but headers. */
+static void test_what_is_known_costs_no_more(void **state)
+{
+	size_t before = heap_octets();
+	struct arena *a = arena_create_for(2000, 1 << 20, 0);
+
+	assert_non_null(arena_alloc(a, 912));
+	assert_non_null(arena_alloc(a, 1072));
+	assert_non_null(arena_alloc(a, 16));
+	assert_true(heap_octets() - before < 2000 + 256);
+	arena_free(&a);
+	assert_int_equal(heap_octets(), before);
+}
+
 /* Seen through a piece that keeps its place over a reset: the first block stays. */
 static void test_wipe(void **state)
 {
@@ -190,7 +235,9 @@ int main(void)
 		cmocka_unit_test(test_children_end_in_any_order),
 		cmocka_unit_test(test_defer_runs_backwards_children_first),
 		cmocka_unit_test(test_copies),
+		cmocka_unit_test(test_room_for_what_is_known),
 #ifndef SALLYPORT_ARENA_PIECES
+		cmocka_unit_test(test_what_is_known_costs_no_more),
 		cmocka_unit_test(test_wipe),
 		cmocka_unit_test(test_child_inherits_wipe),
 #endif
