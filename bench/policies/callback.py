@@ -4,15 +4,22 @@ from Zorp.Core import *
 from Zorp.Smtp import *
 
 
-class Table(SmtpProxy):
+class Bench(SmtpProxy):
     def config(self):
         SmtpProxy.config(self)
+        # One session sends all commands of a kind, and all of them are refused.
+        self.max_commands = self.max_idle_commands = self.max_errors = 1000000
+
+
+class Table(Bench):
+    def config(self):
+        Bench.config(self)
         self.request["NOOP"] = (SMTP_REQ_REJECT, "500", "no")
 
 
-class Code(SmtpProxy):
+class Code(Bench):
     def config(self):
-        SmtpProxy.config(self)
+        Bench.config(self)
         self.request["NOOP"] = (SMTP_REQ_POLICY, self.noop)
 
     def noop(self, command, param):
@@ -28,11 +35,11 @@ class Code(SmtpProxy):
 PATTERNS = ["^(root|admin%d)@" % i for i in range(19)] + [r"@([a-z0-9-]+\.)*b\.example$"]
 
 
-class Matcher(SmtpProxy):
+class Matcher(Bench):
     recipient_matcher = RegexpMatcher(PATTERNS)
 
     def config(self):
-        SmtpProxy.config(self)
+        Bench.config(self)
         self.relay_check = FALSE
 
 
