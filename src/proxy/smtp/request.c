@@ -295,7 +295,7 @@ static int refuse_state(struct smtp *s, const struct smtp_command *c, enum step 
 	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 4, "Command not permitted in this state",
 		  F_OCTETS("request", smtp_command_name(c)), F_INT("state", s->state));
 	if (after_reset)
-		return smtp_queue_reply(s, c->verb, 451, SLICE("4.3.0 Transaction was reset, please start again"));
+		return smtp_queue_reply(s, c->verb, 451, SLICE(SMTP_RESET_TEXT));
 	return smtp_queue_reply(s, c->verb, 503, SLICE(NOT_HERE_TEXT));
 }
 

@@ -2,10 +2,6 @@
 /*
  * From the server's octets to replies that the client gets: parsed, judged by what may answer
  * that command, by the policy, and by what the client was already told.
- *
- * Where the policy refuses what the server accepted, the two sides would be in different
- * transactions. Before the go-ahead for a message the server is reset; after it, its connection
- * is closed without the final dot.
  */
 #include "proxy/smtp/line.h"
 #include "proxy/smtp/smtp_priv.h"
@@ -13,8 +9,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-
-#define RESET_TEXT "4.3.0 Transaction was reset, please start again"
 
 struct smtp_reply_limits smtp_reply_limits_of(const struct smtp *s)
 {
@@ -109,47 +103,6 @@ static co_waits int write_lines(struct smtp *s, const struct smtp_reply *reply, 
 	return err;
 }
 
-/* The server took what the client was told it did not take. */
-static void diverge(struct smtp *s)
-{
-	s->diverged = true;
-	s->state = SMTP_STATE_EHLO;
-	s->reset_by_us = true;
-	smtp_end_transaction(s);
-}
-
-/*
- * The server did what the client was told it did not. A sender or recipient it must forget; where
- * it has dropped its transaction the client's is over, too.
- */
-static void forget_transaction(struct smtp *s, const struct smtp_pending *p)
-{
-	bool reset = p->verb == &smtp_verbs[SMTP_RSET] || p->verb == &smtp_verbs[SMTP_HELO] || p->verb == &smtp_verbs[SMTP_EHLO];
-
-	if (p->verb == &smtp_verbs[SMTP_MAIL] || p->verb == &smtp_verbs[SMTP_RCPT] ||
-	    (p->verb == &smtp_verbs[SMTP_BDAT] && !p->chunk_last)) {
-		diverge(s);
-	} else if (reset && s->state != SMTP_STATE_INITIAL) {
-		s->state = SMTP_STATE_EHLO;
-		s->reset_by_us = true;
-		smtp_end_transaction(s);
-	}
-}
-
-/* Once no reply is owed: make the server forget. */
-static co_waits int reset_server(struct smtp *s)
-{
-	struct smtp_pending *p = smtp_queue_add(s, &smtp_verbs[SMTP_RSET]);
-	int err;
-
-	if (p == NULL)
-		return -ENOMEM;
-	p->silent = true;
-	s->blocked = true;
-	err = stream_write(s->proxy->server, SLICE("RSET\r\n"), smtp_due(s));
-	return err < 0 && err != -ECANCELED ? smtp_fail(s, FAULT_SERVER, "server-closed", err) : err;
-}
-
 /* A client that talks before it is its turn: its octets could be meant for somebody else. */
 co_waits int smtp_refuse_early_input(struct smtp *s)
 {
@@ -212,7 +165,7 @@ static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const s
 	smtp_use_reply(s, code);
 	smtp_record_told(s, p, code, text);
 	if (smtp_code_is_positive(reply->code))
-		forget_transaction(s, p);
+		smtp_forget_transaction(s, p);
 	if (final) {
 		smtp_end_transaction(s);
 		s->state = SMTP_STATE_EHLO;
@@ -236,27 +189,6 @@ static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const s
 		return smtp_end(s, FAULT_POLICY, "diverged", 0);
 	smtp_queue_pop(s);
 	return reply->code == 334 ? smtp_auth_cancel(s) : 0;
-}
-
-/* Replies of a group whose transaction the policy ended in the middle: what the server accepts
- * now it must forget, so the client is told no. */
-static co_waits int answer_diverged(struct smtp *s, struct smtp_pending *p, unsigned code)
-{
-	int err;
-
-	if (code == 354) {
-		proxy_drop_server(s->proxy);
-		return smtp_fail(s, FAULT_POLICY, "diverged", 0);
-	}
-	if (p->verb == &smtp_verbs[SMTP_RSET]) {
-		s->diverged = false;
-		return 0;
-	}
-	if (p->verb != &smtp_verbs[SMTP_RCPT] && p->verb != &smtp_verbs[SMTP_MAIL] && p->verb != &smtp_verbs[SMTP_BDAT])
-		return 0;
-	smtp_record_told(s, p, 451, SLICE(RESET_TEXT));
-	err = smtp_write_reply(s, 451, SLICE(RESET_TEXT));
-	return err < 0 ? err : 1;
 }
 
 /* Nothing may be waiting that answers no command: it would be taken for the next one's reply. */
@@ -334,7 +266,7 @@ static co_waits int relay_reply(struct smtp *s, struct smtp_pending *p, const st
 		return smtp_end(s, FAULT_SERVER, "server-closing", 0);
 	/* Turned from yes to no by policy code, which answered "accept". */
 	if (smtp_code_is_positive(reply->code) && !smtp_code_is_positive(code))
-		forget_transaction(s, p);
+		smtp_forget_transaction(s, p);
 	smtp_queue_pop(s);
 	return 0;
 }
@@ -394,7 +326,7 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 		return smtp_reuse_send_held(s);
 	}
 	if (s->diverged && (smtp_code_is_positive(reply->code) || reply->code == 354)) {
-		err = answer_diverged(s, p, reply->code);
+		err = smtp_answer_diverged(s, p, reply->code);
 		if (err < 0)
 			return err;
 		if (err > 0) {
@@ -509,7 +441,7 @@ co_waits int smtp_answer(struct smtp *s)
 		err = check_no_extra(s);
 	/* Only now: what the server said before is no answer to this RSET. */
 	if (err == 0 && !s->ending && !s->transfer && s->head == NULL && s->diverged)
-		err = reset_server(s);
+		err = smtp_reset_server(s);
 	if (err == 0 && s->transfer && stream_peek(s->proxy->server).len > 0)
 		err = smtp_fail(s, FAULT_SERVER, "unexpected-reply", 0);
 	return err;

@@ -255,6 +255,15 @@ co_waits int smtp_write_reply(struct smtp *s, unsigned code, struct slice text) 
 co_waits int smtp_refuse_early_input(struct smtp *s);
 struct smtp_reply_limits smtp_reply_limits_of(const struct smtp *s);
 
+/* diverge.c: the server accepted what the client was told it did not. */
+#define SMTP_RESET_TEXT "4.3.0 Transaction was reset, please start again"	/* behind 451 */
+/* The server said yes to p, the client was told no. */
+void smtp_forget_transaction(struct smtp *s, const struct smtp_pending *p);
+/* A yes of the server, or a go-ahead, while s->diverged. 1: the client was told no; 0: it goes on as ever. WAITS. */
+co_waits int smtp_answer_diverged(struct smtp *s, struct smtp_pending *p, unsigned code) MUST_CHECK;
+/* Once no reply is owed: make the server forget. WAITS. */
+co_waits int smtp_reset_server(struct smtp *s) MUST_CHECK;
+
 /* hello.c: what the client gets to know of the server. */
 /* The extensions that its reply to EHLO names. */
 void smtp_note_extensions(struct smtp *s, const struct smtp_reply *reply);
