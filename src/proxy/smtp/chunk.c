@@ -68,16 +68,10 @@ co_waits int smtp_chunk_prepare(struct smtp *s, struct smtp_argument *argument)
 
 void smtp_chunk_begin(struct smtp *s, uint64_t octets, bool last)
 {
-	struct smtp_pending *p = s->head;
+	struct smtp_pending *p = smtp_queue_last(s);
 
-	while (p->next != NULL)
-		p = p->next;
-	if (p->local && !p->closes && octets > SMTP_DISCARD_MAX) {
-		p->closes = true;
-		p->fault = FAULT_CLIENT;
-		p->reason = "chunk-too-large";
-		s->blocked = true;
-	}
+	if (p->local && !p->closes && octets > SMTP_DISCARD_MAX)
+		smtp_pending_close(s, p, FAULT_CLIENT, "chunk-too-large");
 	if (p->closes) {
 		s->linger = true;
 		return;
@@ -95,16 +89,6 @@ bool smtp_chunk_wants_more(const struct smtp *s)
 	return s->chunk.reply != NULL && s->chunk.left > stream_peek(s->proxy->client).len;
 }
 
-static void answer_at_the_end(struct smtp_pending *p, unsigned code, const char *text, enum fault fault, const char *reason)
-{
-	p->local = true;
-	p->code = code;
-	p->text = slice_cstr(text);
-	p->closes = true;
-	p->fault = fault;
-	p->reason = reason;
-}
-
 void smtp_chunk_lose_server(struct smtp *s, const char *why, int err)
 {
 	struct smtp_pending *p = s->head;
@@ -116,8 +100,8 @@ void smtp_chunk_lose_server(struct smtp *s, const char *why, int err)
 		  F_TEXT("error", err < 0 ? strerror(-err) : ""));
 	proxy_drop_server(s->proxy);
 	s->in_message = false;
-	s->blocked = true;
-	answer_at_the_end(p, 421, "4.3.0 Server lost, message not accepted, closing transmission channel", FAULT_SERVER, why);
+	smtp_pending_say_goodbye(s, p, 421, "4.3.0 Server lost, message not accepted, closing transmission channel",
+				 FAULT_SERVER, why);
 	s->chunk.reply = p;
 	s->chunk.forward = false;
 	if (s->chunk.left > SMTP_DISCARD_MAX) {
@@ -131,10 +115,9 @@ static void refuse_chunk(struct smtp *s, unsigned code, const char *text, const 
 {
 	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Message body refused", F_TEXT("reason", reason),
 		  F_INT("offset", s->chunks_octets));
-	answer_at_the_end(s->chunk.reply, code, text, FAULT_CLIENT, reason);
+	smtp_pending_say_goodbye(s, s->chunk.reply, code, text, FAULT_CLIENT, reason);
 	s->chunk = (struct smtp_chunk){ .reply = NULL };
 	s->in_message = true;
-	s->blocked = true;
 	s->linger = true;
 }
 

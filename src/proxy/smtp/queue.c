@@ -82,19 +82,30 @@ int smtp_queue_refusal(struct smtp *s, const struct smtp_verb *verb, const struc
 	return argument->has_path && p->mailbox.ptr == NULL ? -ENOMEM : 0;
 }
 
+void smtp_pending_close(struct smtp *s, struct smtp_pending *p, enum fault fault, const char *reason)
+{
+	p->closes = true;
+	p->fault = fault;
+	p->reason = reason;
+	s->blocked = true;
+}
+
+void smtp_pending_say_goodbye(struct smtp *s, struct smtp_pending *p, unsigned code, const char *text, enum fault fault,
+			      const char *reason)
+{
+	p->local = true;
+	p->code = code;
+	p->text = slice_cstr(text);
+	smtp_pending_close(s, p, fault, reason);
+}
+
 int smtp_queue_goodbye(struct smtp *s, unsigned code, const char *text, enum fault fault, const char *reason)
 {
 	struct smtp_pending *p = smtp_queue_add(s, &smtp_unknown_verb);
 
 	if (p == NULL)
 		return -ENOMEM;
-	p->local = true;
-	p->code = code;
-	p->text = slice_cstr(text);
-	p->closes = true;
-	p->fault = fault;
-	p->reason = reason;
-	s->blocked = true;
+	smtp_pending_say_goodbye(s, p, code, text, fault, reason);
 	return 0;
 }
 

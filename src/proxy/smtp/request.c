@@ -175,14 +175,8 @@ static int refuse_by_policy(struct smtp *s, const struct smtp_verb *verb, const 
 		code = smtp_error_reply(s, verb, &text);
 	if (smtp_queue_refusal(s, verb, argument, code, text) < 0)
 		return -ENOMEM;
-	if (s->error_abort || decision == SMTP_ABORT) {
-		struct smtp_pending *p = smtp_queue_last(s);
-
-		p->closes = true;
-		p->fault = FAULT_POLICY;
-		p->reason = "policy-abort";
-		s->blocked = true;
-	}
+	if (s->error_abort || decision == SMTP_ABORT)
+		smtp_pending_close(s, smtp_queue_last(s), FAULT_POLICY, "policy-abort");
 	return 0;
 }
 

@@ -236,6 +236,11 @@ int smtp_queue_reply(struct smtp *s, const struct smtp_verb *verb, unsigned code
 int smtp_queue_refusal(struct smtp *s, const struct smtp_verb *verb, const struct smtp_argument *argument, unsigned code,
 		       struct slice text);
 struct smtp_pending *smtp_queue_last(struct smtp *s);	/* there must be one */
+/* The session ends behind this reply, which is ours. */
+void smtp_pending_close(struct smtp *s, struct smtp_pending *p, enum fault fault, const char *reason);
+/* And this is what it says; text: static. */
+void smtp_pending_say_goodbye(struct smtp *s, struct smtp_pending *p, unsigned code, const char *text, enum fault fault,
+			      const char *reason);
 int smtp_queue_goodbye(struct smtp *s, unsigned code, const char *text, enum fault fault, const char *reason);
 /* In front of those that are there. */
 struct smtp_pending *smtp_queue_put_first(struct smtp *s, const struct smtp_verb *verb);
