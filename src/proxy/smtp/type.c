@@ -133,7 +133,7 @@ static const struct attribute smtp_attributes[] = {
 	{ .name = "resolve_host", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(resolve_host),
 	  .doc = "Look up the client's name for the trace header. Only FALSE until a resolver exists." },
 	{ .name = "domain_name", .type = ATTR_STRING, .access = CFG_R | ATTR_LINE, .offset = CONFIG(domain_name), .text = "",
-	  .doc = "This host's name in trace headers; empty: autodetect_domain_from decides." },
+	  .doc = "This host's name, or its address as '[192.0.2.1]', in trace headers; empty: autodetect_domain_from decides." },
 	{ .name = "autodetect_domain_from", .type = ATTR_STRING, .access = CFG_R | ATTR_LINE, .offset = CONFIG(autodetect_domain_from),
 	  .text = "", .doc = "'mailname' (/etc/mailname) or 'fqdn' (this host's full name), looked up when the policy is loaded." },
 	{ .name = "send_xclient", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(send_xclient),
@@ -368,6 +368,10 @@ static int smtp_prepare(void *block, const struct policy *policy, struct arena *
 		problem(problems, "leave resolve_host FALSE", "resolve_host needs a resolver, which does not exist yet");
 	if (c->append_domain.len > 0 && !smtp_is_domain(c->append_domain))
 		problem(problems, "a name like 'example.com'", "append_domain is no domain");
+	/* "#1" is what some old servers take in EHLO, and no name of a host. */
+	if (c->domain_name.len > 0 && (!smtp_is_domain(c->domain_name) || c->domain_name.ptr[0] == '#'))
+		problem(problems, "a name like 'mail.example.com', or an address like '[192.0.2.1]'",
+			"domain_name is no domain and no address literal");
 	if (c->banner.len > 0 && (!smtp_is_domain(slice_take(c->banner, slice_index(c->banner, ' '))) || c->banner.len > 400 ||
 				  smtp_has_control(c->banner) || smtp_has_8bit(c->banner)))
 		problem(problems, "like 'mail.example.com ESMTP'", "banner is no host name with text behind it");
