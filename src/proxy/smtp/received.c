@@ -13,6 +13,7 @@
 
 #define TRACE_HEADER_MAX 2048
 #define FOLD_COLUMN 78			/* RFC 5322, 2.1.1 */
+#define SCRATCH_OCTETS (16u * 1024u)	/* of one header: its parts, and it in two forms */
 
 /* Formatting local time reads the zone's file the first time and is not bounded in stack. */
 struct date {
@@ -97,40 +98,56 @@ static char *make_id(const struct proxy *proxy, struct arena *arena)
 	return id;
 }
 
-int smtp_generate_received(struct proxy *proxy, const struct call_value *args, size_t n_args, struct call_value *result)
+/* The header in scratch, folded, with its line end. */
+static int write_header(struct proxy *proxy, struct arena *scratch, struct slice *out)
 {
-	struct smtp *s = smtp_of(proxy);
+	const struct smtp *s = smtp_of(proxy);
 	struct date date = { .when = (time_t)(proxy_wall_ms(proxy) / 1000) };
 	const struct smtp_config *c = smtp_config_of(proxy);
 	const struct ip_addr *client = &proxy_client_address(proxy)->ip;
 	struct slice by = c->domain_name.len > 0 ? c->domain_name : c->own_name;
 	/* Also that of a refused HELO, which may look like the rest of this header. */
 	struct slice helo = smtp_is_domain(s->helo_string) ? s->helo_string : SLICE("unknown");
-	/* The transaction's: a session may carry any number of messages. */
-	struct arena *arena = s->transaction != NULL ? s->transaction : proxy->arena;
-	struct slice to = only_recipient(s, arena);
-	const char *id = make_id(proxy, arena), *line;
+	struct slice to = only_recipient(s, scratch);
+	const char *id = make_id(proxy, scratch), *line;
 	char ip[IP_TEXT_MAX];
 	uint8_t *header;
 	size_t n;
 
-	if (n_args != 0)
-		return -EBADMSG;
 	if (id == NULL)
 		return -ENOMEM;
 	co_leaf(format_date, &date);
-	line = arena_printf(arena, "Received: from %.*s (%.*s%s[%s%s]) by %.*s with %s id %s%s%.*s%s; %s", SLICE_ARG(helo),
+	line = arena_printf(scratch, "Received: from %.*s (%.*s%s[%s%s]) by %.*s with %s id %s%s%.*s%s; %s", SLICE_ARG(helo),
 			    SLICE_ARG(s->client_name), s->client_name.len > 0 ? " " : "",
 			    client->family == AF_INET6 ? "IPv6:" : "", ip_text(client, ip), SLICE_ARG(by),
 			    smtp_protocol_name(proxy, s->mail.utf8), id, to.len > 0 ? " for <" : "", SLICE_ARG(to),
 			    to.len > 0 ? ">" : "", date.text);
-	header = line != NULL ? arena_alloc(arena, 3 * strlen(line) + 2) : NULL;
+	header = line != NULL ? arena_alloc(scratch, 3 * strlen(line) + 2) : NULL;
 	if (header == NULL)
 		return -ENOMEM;
 	n = fold(slice_cstr(line), header);
 	memcpy(header + n, "\r\n", 2);
-	*result = (struct call_value){ .kind = CALL_OCTETS, .octets = slice_of(header, n + 2) };
+	*out = slice_of(header, n + 2);
 	return 0;
+}
+
+/* The result is good until the next one: a session may carry any number of messages. */
+int smtp_generate_received(struct proxy *proxy, const struct call_value *args, size_t n_args, struct call_value *result)
+{
+	struct arena *scratch;
+	struct slice header = { NULL, 0 };
+	int err;
+
+	if (n_args != 0)
+		return -EBADMSG;
+	scratch = arena_child(proxy->arena, SCRATCH_OCTETS, 0);
+	err = scratch != NULL ? write_header(proxy, scratch, &header) : -ENOMEM;
+	if (err == 0)
+		err = arena_room_keep(proxy->arena, &smtp_of(proxy)->trace, header, &header);
+	arena_free(&scratch);
+	if (err == 0)
+		*result = (struct call_value){ .kind = CALL_OCTETS, .octets = header };
+	return err;
 }
 
 /* Whole lines and nothing that could end the message or stuff a dot. */

@@ -32,8 +32,7 @@ void smtp_end_transaction(struct smtp *s)
 		smtp_account_message(s, 421, SLICE("Message was not finished"), false);
 	smtp_record_end(s);
 	s->sender = s->recipients = slice_of(NULL, 0);
-	s->recipients_text = NULL;
-	s->recipients_room = 0;
+	s->recipients_room = (struct arena_room){ NULL, 0 };
 	s->n_recipients = 0;
 	s->body_octets = 0;
 	s->mail = (struct smtp_mail_options){ .has_size = false };
@@ -112,28 +111,22 @@ void smtp_on_mail(struct smtp *s, struct smtp_pending *p, unsigned code)
 		smtp_record_begin(s, p);
 }
 
-/* recipients: one string, joined by a space; room doubles. */
+/* recipients: one string, joined by a space. */
 static bool add_recipient(struct smtp *s, struct slice mailbox)
 {
-	size_t need = s->recipients.len + 1 + mailbox.len;
-	uint8_t *text = s->recipients_text;
+	const uint8_t *own = s->recipients_room.ptr;
+	size_t n = s->recipients.len;
+	uint8_t *text = arena_room_take(s->transaction, &s->recipients_room, n + 1 + mailbox.len);
 
+	if (text == NULL)
+		return false;
 	/* Policy code may have put a string of its own there. */
-	if (need > s->recipients_room || s->recipients.ptr != text) {
-		size_t room = need * 2 < 128 ? 128 : need * 2;
-
-		text = arena_alloc(s->transaction, room);
-		if (text == NULL)
-			return false;
-		if (s->recipients.len > 0)
-			memcpy(text, s->recipients.ptr, s->recipients.len);
-		s->recipients_text = text;
-		s->recipients_room = room;
-	}
-	if (s->recipients.len > 0)
-		text[s->recipients.len++] = ' ';
-	memcpy(text + s->recipients.len, mailbox.ptr, mailbox.len);
-	s->recipients = slice_of(text, s->recipients.len + mailbox.len);
+	if (n > 0 && s->recipients.ptr != own)
+		memcpy(text, s->recipients.ptr, n);
+	if (n > 0)
+		text[n++] = ' ';
+	memcpy(text + n, mailbox.ptr, mailbox.len);
+	s->recipients = slice_of(text, n + mailbox.len);
 	s->n_recipients++;
 	return true;
 }

@@ -132,9 +132,9 @@ struct smtp {
 	struct smtp_reuse reuse;
 	const struct smtp_argument *deciding;	/* of the request that policy decides on now */
 	struct arena_room sanitized;		/* the last result of smtp_sanitize_address */
+	struct arena_room trace;		/* the last result of smtp_generate_received */
 	hook_native_fn checked;			/* the standard check that accepted it; NULL: none yet */
-	uint8_t *recipients_text;		/* what recipients points to, unless policy code wrote it */
-	size_t recipients_room;
+	struct arena_room recipients_room;	/* what recipients points to, unless policy code wrote it; of the transaction */
 	unsigned n_recipients;
 	struct smtp_mail_options mail;		/* of the transaction */
 	bool utf8;				/* the last MAIL that was forwarded had SMTPUTF8 */
