@@ -41,6 +41,12 @@
 enum log_tag { LOG_TAGS(LOG_TAG_ENUM) LOG_TAG_COUNT };
 #undef LOG_TAG_ENUM
 
+/* A peer did what it must not: tags named "*.violation". */
+static inline bool log_tag_is_violation(enum log_tag tag)
+{
+	return tag == LOG_CORE_VIOLATION || tag == LOG_SMTP_VIOLATION;
+}
+
 #define LOG_COLUMNS 3
 
 /*

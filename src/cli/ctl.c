@@ -159,11 +159,14 @@ static int ctl_sessions(struct ctl *c)
 
 	if (status != CLI_OK || c->json)
 		return status;
-	json_array_foreach(json_object_get(c->reply, "sessions"), i, one)
-		printf("%s  %s -> %s  rule %lld, %lld s, %lld octets in, %lld out, %s\n", text_of(one, "id"),
-		       text_of(one, "client_address"), text_of(one, "server_address"), number_of(one, "rule"),
-		       now - number_of(one, "started_ms") / 1000, number_of(one, "octets_from_client"),
-		       number_of(one, "octets_to_client"), text_of(one, "doing"));
+	json_array_foreach(json_object_get(c->reply, "sessions"), i, one) {
+		printf("%s  %s", text_of(one, "id"), text_of(one, "client_address"));
+		if (strcmp(text_of(one, "peer_address"), text_of(one, "client_address")) != 0)
+			printf(" (by %s, %s)", text_of(one, "peer_address"), text_of(one, "client_from"));
+		printf(" -> %s  rule %lld, %lld s, %lld octets in, %lld out, %s\n", text_of(one, "server_address"),
+		       number_of(one, "rule"), now - number_of(one, "started_ms") / 1000,
+		       number_of(one, "octets_from_client"), number_of(one, "octets_to_client"), text_of(one, "doing"));
+	}
 	return CLI_OK;
 }
 
@@ -179,9 +182,13 @@ static int ctl_stats(struct ctl *c)
 		return status;
 	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
 		printf("stats.%s: %lld\n", counters[i], number_of(c->reply, counters[i]));
-	json_object_foreach(json_object_get(c->reply, "services"), name, row)
+	json_object_foreach(json_object_get(c->reply, "services"), name, row) {
 		json_object_foreach(row, key, value)
-			printf("service.%s.%s: %lld\n", name, key, (long long)json_integer_value(value));
+			if (json_is_integer(value))
+				printf("service.%s.%s: %lld\n", name, key, (long long)json_integer_value(value));
+		json_object_foreach(json_object_get(row, "counters"), key, value)
+			printf("service.%s.counters.%s: %lld\n", name, key, (long long)json_integer_value(value));
+	}
 	return CLI_OK;
 }
 

@@ -15,6 +15,7 @@ struct proxy;			/* session/proxy.h: one conversation */
 struct matcher;			/* policy/matcher.h */
 struct policy;
 struct policy_problems;
+struct counter;		/* policy/counter.h */
 
 enum attribute_type {
 	ATTR_INT,		/* int64_t */
@@ -175,6 +176,8 @@ struct proxy_type {
 	size_t n_tables;
 	const struct hook *hooks;
 	size_t n_hooks;
+	const struct counter *counters;		/* policy/counter.h; the first has the number COUNTERS_COMMON */
+	size_t n_counters;
 	size_t config_size;			/* the service's block */
 	size_t run_size;			/* the session's block, zeroed at start; slices in it on the session's arena */
 	/* Derived data and cross-checks, once per configuration, at load. 0 or -ENOMEM; says what

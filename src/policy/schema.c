@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/schema.h"
 #include "policy/block_priv.h"
+#include "policy/counter.h"
 #include "policy/proxy_config.h"
 
 #include <errno.h>
@@ -114,6 +115,16 @@ static json_t *hook_to_json(const struct hook *h)
 			 h->offset != SIZE_MAX, "doc", h->doc != NULL ? h->doc : "");
 }
 
+static json_t *counters_to_json(const struct proxy_type *type)
+{
+	json_t *counters = json_array();
+	const struct counter *c;
+
+	for (size_t i = 0; (c = counter_of(type, i)) != NULL; i++)
+		json_array_append_new(counters, json_pack("{s:s, s:s}", "name", c->name, "doc", c->doc));
+	return counters;
+}
+
 static json_t *proxy_to_json(const struct proxy_type *type)
 {
 	json_t *attributes = json_array(), *tables = json_array(), *hooks = json_array();
@@ -124,7 +135,8 @@ static json_t *proxy_to_json(const struct proxy_type *type)
 		json_array_append_new(tables, table_to_json(&type->tables[i]));
 	for (size_t i = 0; i < type->n_hooks; i++)
 		json_array_append_new(hooks, hook_to_json(&type->hooks[i]));
-	return json_pack("{s:o, s:o, s:o}", "attributes", attributes, "tables", tables, "hooks", hooks);
+	return json_pack("{s:o, s:o, s:o, s:o}", "attributes", attributes, "tables", tables, "hooks", hooks, "counters",
+			 counters_to_json(type));
 }
 
 int schema_write(const struct proxy_registry *registry, struct buffer *out)
@@ -215,6 +227,16 @@ static void write_hooks(const struct proxy_type *type, struct buffer *out)
 	}
 }
 
+static void write_counters(const struct proxy_type *type, struct buffer *out)
+{
+	const struct counter *c;
+
+	buffer_printf(out, "\n## Counters\n\nOf each service, over all workers, since the program started: "
+		      "`sallyport ctl stats`.\n\n| counter | |\n|---|---|\n");
+	for (size_t i = 0; (c = counter_of(type, i)) != NULL; i++)
+		buffer_printf(out, "| `%s` | %s |\n", c->name, c->doc);
+}
+
 int schema_write_page(const struct proxy_type *type, struct buffer *out)
 {
 	buffer_printf(out, "# Proxy `%s`\n\nMade from the proxy's tables by `sallyport schema --markdown %s`; "
@@ -229,6 +251,7 @@ int schema_write_page(const struct proxy_type *type, struct buffer *out)
 	for (size_t i = 0; i < type->n_tables; i++)
 		write_table(&type->tables[i], out);
 	write_hooks(type, out);
+	write_counters(type, out);
 	return out->broken ? -ENOMEM : 0;
 }
 
@@ -277,8 +300,26 @@ static bool table_is_sound(const struct proxy_type *type, const struct policy_ta
 	return true;
 }
 
+static bool counters_are_sound(const struct proxy_type *type, char *why, size_t size)
+{
+	const struct counter *c, *other;
+
+	if (type->n_counters > COUNTERS_MAX - COUNTERS_COMMON)
+		return is_unsound(why, size, type->name, "has too many counters");
+	for (size_t i = 0; (c = counter_of(type, i)) != NULL; i++) {
+		if (c->name == NULL || c->doc == NULL || c->doc[0] == '\0')
+			return is_unsound(why, size, type->name, "has a counter without a name or words of explanation");
+		for (size_t k = 0; k < i && (other = counter_of(type, k)) != NULL; k++)
+			if (strcmp(c->name, other->name) == 0)
+				return is_unsound(why, size, c->name, "is counted twice");
+	}
+	return true;
+}
+
 bool proxy_type_is_sound(const struct proxy_type *type, char *why, size_t why_size)
 {
+	if (!counters_are_sound(type, why, why_size))
+		return false;
 	for (size_t i = 0; i < type->n_attributes; i++)
 		if (!attribute_is_sound(type, &type->attributes[i], why, why_size))
 			return false;

@@ -15,10 +15,11 @@ struct view_worker {
 	struct stats stats;
 };
 
-/* What generations that are gone left to the sums, by service name. */
+/* What generations that are gone left to the sums, by service name and proxy. */
 struct view_retired {
 	struct view_retired *next;
 	struct stats_service sum;
+	uint64_t counters[COUNTERS_MAX];
 };
 
 struct control_view {

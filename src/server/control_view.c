@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* State of all generations, as the control process puts it together, and answers from it. */
 #include "server/control_priv.h"
+#include "proxy/registry.h"
 #include "session/session.h"
 
 #include <errno.h>
@@ -43,12 +44,14 @@ static bool read_service(const struct view_worker *w, uint32_t index, struct sta
 	if (!stats_read_service(&w->stats, index, out))
 		return false;
 	clean(out->name);
+	clean(out->proxy);
 	return true;
 }
 
 static bool read_session(const struct view_worker *w, uint32_t index, struct stats_session *out)
 {
-	char *const texts[] = { out->id, out->doing, out->client_zone, out->server_zone, out->proxy, out->proxy_class };
+	char *const texts[] = { out->id, out->doing, out->client_zone, out->server_zone, out->proxy, out->proxy_class,
+				out->client_from };
 
 	if (!stats_read_session(&w->stats, index, out))
 		return false;
@@ -65,21 +68,23 @@ static bool generation_lives(const struct control_view *v, uint32_t number)
 	return false;
 }
 
-static struct stats_service *retired_named(struct control_view *v, const char *name)
+/* The sum that this service belongs to, made when it is not there yet. */
+static struct view_retired *retired_of(struct control_view *v, const struct stats_service *service)
 {
 	struct view_retired *r = v->retired;
 
-	while (r != NULL && strcmp(r->sum.name, name) != 0)
+	while (r != NULL && (strcmp(r->sum.name, service->name) != 0 || strcmp(r->sum.proxy, service->proxy) != 0))
 		r = r->next;
 	if (r != NULL)
-		return &r->sum;
+		return r;
 	r = calloc(1, sizeof(*r));
 	if (r == NULL)
 		return NULL;
-	stats_text(r->sum.name, sizeof(r->sum.name), name);
+	stats_text(r->sum.name, sizeof(r->sum.name), service->name);
+	stats_text(r->sum.proxy, sizeof(r->sum.proxy), service->proxy);
 	r->next = v->retired;
 	v->retired = r;
-	return &r->sum;
+	return r;
 }
 
 static void add_counts(struct stats_service *to, const struct stats_service *from)
@@ -95,6 +100,7 @@ static void retire(struct control_view *v, struct view_worker *w)
 {
 	struct stats_head head;
 	struct stats_service service;
+	uint64_t counters[COUNTERS_MAX];
 
 	if (stats_read_head(&w->stats, &head)) {
 		v->retired_accepted += head.accepted;
@@ -104,10 +110,13 @@ static void retire(struct control_view *v, struct view_worker *w)
 		v->retired_reused += head.servers_reused;
 	}
 	for (uint32_t i = 0; i < w->stats.n_services && read_service(w, i, &service); i++) {
-		struct stats_service *sum = retired_named(v, service.name);
+		struct view_retired *r = retired_of(v, &service);
 
-		if (sum != NULL)
-			add_counts(sum, &service);
+		if (r == NULL || !stats_read_counters(&w->stats, i, counters))
+			continue;
+		add_counts(&r->sum, &service);
+		for (size_t k = 0; k < COUNTERS_MAX; k++)
+			r->counters[k] += counters[k];
 	}
 	stats_close(&w->stats);
 	free(w);
@@ -247,10 +256,11 @@ static json_t *session_json(const struct view_worker *w, const struct stats_sess
 
 	if (!read_service(w, s->service, &service))
 		return NULL;
-	return json_pack("{s:s,s:s,s:I,s:s,s:s,s:I,s:I,s:I,s:s,s:o,s:o,s:o,s:o,s:s,s:s,s:I,s:I,s:I,s:I}", "id", s->id,
+	return json_pack("{s:s,s:s,s:I,s:s,s:s,s:I,s:I,s:I,s:s,s:o,s:s,s:o,s:o,s:o,s:o,s:s,s:s,s:I,s:I,s:I,s:I}", "id", s->id,
 			 "service", service.name, "rule", (json_int_t)s->rule, "proxy", s->proxy,
 			 "proxy_class", s->proxy_class, "generation", (json_int_t)w->generation,
 			 "slot", (json_int_t)w->slot, "started_ms", (json_int_t)s->start_wall_ms, "doing", s->doing,
+			 "peer_address", endpoint_json(&s->peer), "client_from", s->client_from,
 			 "client_address", endpoint_json(&s->client), "client_local", endpoint_json(&s->client_local),
 			 "server_address", endpoint_json(&s->server), "server_local", endpoint_json(&s->server_local),
 			 "client_zone", s->client_zone, "server_zone", s->server_zone,
@@ -279,14 +289,14 @@ static json_t *answer_sessions(const struct control_view *v)
 	return json_pack("{s:b,s:o}", "ok", 1, "sessions", all);
 }
 
-/* The service's row of the sums, made when it is not there yet. */
-static json_t *service_row(json_t *services, const char *name)
+/* A row of sums, made when it is not there yet. */
+static json_t *sum_row(json_t *rows, const char *name)
 {
-	json_t *row = json_object_get(services, name);
+	json_t *row = json_object_get(rows, name);
 
 	if (row == NULL) {
 		row = json_object();
-		json_object_set_new(services, name, row);
+		json_object_set_new(rows, name, row);
 	}
 	return row;
 }
@@ -309,6 +319,25 @@ static void add_service_counts(json_t *row, const struct stats_service *s)
 		add(row, octet_keys[i], (json_int_t)s->octets[i]);
 }
 
+static const struct proxy_type *type_named(const char *name)
+{
+	const struct proxy_type *const *t = proxy_registry_all.types;
+
+	while (*t != NULL && strcmp((*t)->name, name) != 0)
+		t++;
+	return *t;
+}
+
+static void add_counters(json_t *row, const char *proxy, const uint64_t *counters)
+{
+	const struct proxy_type *type = type_named(proxy);
+	const struct counter *c;
+	json_t *all = type != NULL ? sum_row(row, "counters") : NULL;
+
+	for (size_t i = 0; all != NULL && (c = counter_of(type, i)) != NULL; i++)
+		add(all, c->name, (json_int_t)counters[i]);
+}
+
 static uint32_t newest_generation(const struct control_view *v)
 {
 	uint32_t newest = 0;
@@ -328,9 +357,12 @@ static json_t *answer_stats(const struct control_view *v)
 	uint32_t newest = newest_generation(v);
 	struct stats_head head;
 	struct stats_service s;
+	uint64_t counters[COUNTERS_MAX];
 
-	for (const struct view_retired *r = v->retired; r != NULL; r = r->next)
-		add_service_counts(service_row(services, r->sum.name), &r->sum);
+	for (const struct view_retired *r = v->retired; r != NULL; r = r->next) {
+		add_service_counts(sum_row(services, r->sum.name), &r->sum);
+		add_counters(sum_row(services, r->sum.name), r->sum.proxy, r->counters);
+	}
 	for (const struct view_worker *w = v->workers; w != NULL; w = w->next) {
 		if (stats_read_head(&w->stats, &head)) {
 			accepted += (json_int_t)head.accepted;
@@ -341,11 +373,13 @@ static json_t *answer_stats(const struct control_view *v)
 			reused += (json_int_t)head.servers_reused;
 		}
 		for (uint32_t i = 0; i < w->stats.n_services && read_service(w, i, &s); i++) {
-			json_t *row = service_row(services, s.name);
+			json_t *row = sum_row(services, s.name);
 
 			add(row, "session_number", w->generation == newest ? (json_int_t)s.started : 0);
 			add(row, "sessions_running", s.running);
 			add_service_counts(row, &s);
+			if (stats_read_counters(&w->stats, i, counters))
+				add_counters(row, s.proxy, counters);
 			if (s.last_started_wall_ms > json_integer_value(json_object_get(row, "last_started_ms")))
 				json_object_set_new(row, "last_started_ms", json_integer(s.last_started_wall_ms));
 		}

@@ -37,8 +37,13 @@ static int create_channel(struct leader *l, struct leader_worker *w)
 			   session_records());
 	if (err != 0)
 		return err;
-	for (size_t i = 0; i < l->policy->n_services; i++)
-		stats_text(w->stats.services[i].name, STATS_NAME_MAX, l->policy->services[i].name);
+	for (size_t i = 0; i < l->policy->n_services; i++) {
+		const struct service *service = &l->policy->services[i];
+		struct stats_service *record = &w->stats.services[i];
+
+		stats_text(record->name, sizeof(record->name), service->name);
+		stats_text(record->proxy, sizeof(record->proxy), service->proxy != NULL ? service->proxy->type->name : "");
+	}
 	if (pipe2(log, O_CLOEXEC) != 0)
 		return -errno;
 	(void)fcntl(log[1], F_SETPIPE_SZ, LOG_PIPE_OCTETS);

@@ -135,6 +135,8 @@ void session_records_update(struct session *s)
 		return;
 	stats_write_begin(&record->seq);
 	record->client = s->client;		/* XCLIENT */
+	record->peer = s->peer;
+	stats_text(record->client_from, sizeof(record->client_from), client_from_names[s->client_from]);
 	stats_text(record->client_zone, sizeof(record->client_zone),
 		   s->decision.src_zone != NULL ? s->decision.src_zone->name : "");
 	record->server = s->server;

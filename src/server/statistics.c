@@ -9,14 +9,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAGIC "SPSTATS1"
+#define MAGIC "SPSTATS2"
+#define COUNTERS_SIZE (COUNTERS_MAX * sizeof(uint64_t))	/* of a service */
 #define TRIES 100		/* for a record that does not hold still */
 
 static_assert(sizeof(struct stats_head) % 8 == 0 && sizeof(struct stats_service) % 8 == 0, "records are aligned");
 
 static size_t file_size(uint32_t n_services, uint32_t n_sessions)
 {
-	return sizeof(struct stats_head) + (size_t)n_services * sizeof(struct stats_service) +
+	return sizeof(struct stats_head) + (size_t)n_services * (sizeof(struct stats_service) + COUNTERS_SIZE) +
 	       (size_t)n_sessions * sizeof(struct stats_session);
 }
 
@@ -26,7 +27,8 @@ static void set_pointers(struct stats *st, void *memory, uint32_t n_services, ui
 	st->n_sessions = n_sessions;
 	st->head = memory;
 	st->services = (struct stats_service *)(st->head + 1);
-	st->sessions = (struct stats_session *)(st->services + n_services);
+	st->counters = (uint64_t *)(st->services + n_services);
+	st->sessions = (struct stats_session *)(st->counters + (size_t)n_services * COUNTERS_MAX);
 }
 
 int stats_create(struct stats *st, uint32_t slot, uint32_t generation, uint32_t n_services, uint32_t n_sessions)
@@ -121,6 +123,16 @@ bool stats_read_service(const struct stats *st, uint32_t index, struct stats_ser
 	if (index >= st->n_services || !read_record(record, &record->seq, sizeof(*out), out))
 		return false;
 	out->name[sizeof(out->name) - 1] = '\0';
+	out->proxy[sizeof(out->proxy) - 1] = '\0';
+	return true;
+}
+
+bool stats_read_counters(const struct stats *st, uint32_t index, uint64_t out[COUNTERS_MAX])
+{
+	if (index >= st->n_services)
+		return false;
+	for (size_t i = 0; i < COUNTERS_MAX; i++)
+		out[i] = __atomic_load_n(&st->counters[(size_t)index * COUNTERS_MAX + i], __ATOMIC_RELAXED);
 	return true;
 }
 
@@ -136,6 +148,7 @@ bool stats_read_session(const struct stats *st, uint32_t index, struct stats_ses
 	out->server_zone[sizeof(out->server_zone) - 1] = '\0';
 	out->proxy[sizeof(out->proxy) - 1] = '\0';
 	out->proxy_class[sizeof(out->proxy_class) - 1] = '\0';
+	out->client_from[sizeof(out->client_from) - 1] = '\0';
 	return true;
 }
 

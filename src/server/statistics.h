@@ -3,7 +3,8 @@
  * What a worker shows of itself: fixed records in a sealed memory file, written by that worker
  * alone with plain stores, read by others without asking it. Each record has a sequence count
  * that is odd while it is being written; a reader copies, compares the counts, bounds its tries
- * and checks what it got. A worker that starts again in the same slot, or in the next
+ * and checks what it got. Counters stand alone: each is one aligned word, so that counting is an
+ * increment, and a reader may find some a moment older than others. A worker that starts again in the same slot, or in the next
  * generation, goes on counting where its predecessor was.
  */
 #ifndef SALLYPORT_SERVER_STATISTICS_H
@@ -11,6 +12,7 @@
 
 #include "base/addr.h"
 #include "base/attributes.h"
+#include "policy/counter.h"
 
 #define STATS_NAME_MAX 128u		/* octets of a service's name, with NUL; longer ones are cut */
 #define STATS_SERVICES_MAX 65536u
@@ -19,7 +21,7 @@
 #define STATS_OCTETS 4u
 
 struct stats_head {
-	char magic[8];			/* "SPSTATS1" */
+	char magic[8];			/* "SPSTATS2" */
 	uint32_t n_services, n_sessions;	/* records that follow */
 	uint32_t slot, generation;
 	uint32_t seq;
@@ -44,6 +46,7 @@ struct stats_service {
 	int64_t last_started_wall_ms;
 	uint64_t verdicts[STATS_VERDICTS];
 	uint64_t octets[STATS_OCTETS];	/* of ended sessions: enum session_octets */
+	char proxy[16];			/* the type, which knows what counters mean; empty: none */
 };
 
 struct stats_session {
@@ -52,6 +55,8 @@ struct stats_session {
 	uint32_t service;
 	uint32_t rule;
 	struct endpoint client, client_local, server, server_local;
+	struct endpoint peer;		/* who connected: the client, or one who speaks for it */
+	char client_from[16];		/* who says who the client is: client_from_names */
 	char id[128], doing[48], client_zone[48], server_zone[48], proxy[16], proxy_class[48];
 	int64_t start_wall_ms;
 	uint64_t octets[STATS_OCTETS];
@@ -65,6 +70,7 @@ struct stats {
 	struct stats_head *head;
 	struct stats_service *services;
 	struct stats_session *sessions;
+	uint64_t *counters;		/* COUNTERS_MAX a service */
 };
 
 /* A new file of that shape, sealed against changes of its size, mapped for writing. 0 or -errno. */
@@ -90,6 +96,8 @@ static inline void stats_write_end(uint32_t *seq)
 /* Consistent copies, text terminated. false: it did not hold still, or the index is wrong. */
 bool stats_read_head(const struct stats *st, struct stats_head *out);
 bool stats_read_service(const struct stats *st, uint32_t index, struct stats_service *out);
+/* The counters of a service; false: the index is wrong. */
+bool stats_read_counters(const struct stats *st, uint32_t index, uint64_t out[COUNTERS_MAX]);
 bool stats_read_session(const struct stats *st, uint32_t index, struct stats_session *out);
 
 /* Go on counting where another file's writer was: session numbers, by the services' names. */

@@ -430,6 +430,7 @@ static int prepare(struct worker *w)
 		.on_end = on_end,
 		.owner = w,
 		.service_sessions = setup->service_sessions,
+		.counters = setup->stats.counters,
 	};
 	err = session_records_init(&w->records, &setup->stats, setup->policy);
 	if (err != 0)

@@ -102,6 +102,7 @@ co_waits int proxy_connect_server(struct proxy *proxy)
 	}
 	s->server_opened_ms = loop_now(s->env->loop);
 	s->server_sessions = s->server_messages = 0;
+	proxy->counters[COUNT_SERVERS_OPENED]++;
 	session_server_opened(s, &request);
 	return 0;
 }

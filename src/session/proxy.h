@@ -13,6 +13,7 @@
 #include "io/co.h"
 #include "io/stream.h"
 #include "policy/attribute.h"
+#include "policy/counter.h"
 #include "policy/policy.h"
 
 struct session;
@@ -50,6 +51,7 @@ struct proxy {
 	struct stream *client;		/* open from the start */
 	struct stream *server;		/* NULL until proxy_connect_server succeeded */
 	struct arena *arena;		/* the session's; a transaction makes a child */
+	uint64_t *counters;		/* COUNTERS_MAX, of the service (policy/counter.h) */
 	void *host_state;		/* the policy host's: NULL until policy code was called */
 	const char *doing;		/* what it waits for, in words: shown by ctl sessions and in logs */
 	bool idle;			/* it waits and nothing is under way: the wait is cancelled when it is asked to stop */
@@ -155,7 +157,18 @@ co_waits int proxy_match(struct proxy *proxy, const struct matcher_call *call, s
 /* The session's table: the service's, under what callbacks of this session changed. */
 const struct compiled_table *proxy_table(struct proxy *proxy, const struct policy_table *type);
 
-/* Write one record into the accounting log of the session: a tag, a word, and fields. */
-#define proxy_log(proxy, tag, level, summary, ...) log_event((tag), (level), (proxy)->id, (summary), ##__VA_ARGS__)
+static inline void proxy_count_violation(const struct proxy *proxy, enum log_tag tag)
+{
+	if (log_tag_is_violation(tag))
+		proxy->counters[COUNT_VIOLATIONS]++;
+}
+
+/* Write one record into the accounting log of the session: a tag, a word, and fields. Violations are
+ * counted, whether the log wants them or not. */
+#define proxy_log(proxy, tag, level, summary, ...) \
+	do { \
+		proxy_count_violation((proxy), (tag)); \
+		log_event((tag), (level), (proxy)->id, (summary), ##__VA_ARGS__); \
+	} while (0)
 
 #endif

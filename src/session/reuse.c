@@ -30,6 +30,7 @@ int proxy_reuse_server(struct proxy *proxy, struct slice *note)
 	s->server_sessions = c.sessions;
 	s->server_messages = c.messages;
 	*note = c.note;
+	proxy->counters[COUNT_SERVERS_REUSED]++;
 	session_server_opened(s, &how);
 	return 0;
 }

@@ -361,6 +361,13 @@ static size_t usual_octets(const struct proxy_type *type)
 	return sizeof(struct session) + type->run_size + type->n_tables * sizeof(struct compiled_table *) + USUAL_REST;
 }
 
+static uint64_t *counters_of(const struct session *s)
+{
+	if (s->env->counters != NULL)
+		return s->env->counters + (size_t)s->service->index * COUNTERS_MAX;
+	return arena_array(s->arena, COUNTERS_MAX, sizeof(uint64_t));
+}
+
 static struct session *session_create(struct session_env *env, const struct connection *c,
 				      const struct decision *decision)
 {
@@ -387,8 +394,9 @@ static struct session *session_create(struct session_env *env, const struct conn
 	s->proxy.type = s->service->proxy->type;
 	s->proxy.session = s;
 	s->proxy.arena = arena;
+	s->proxy.counters = counters_of(s);
 	s->number = env->next_number[s->service->index];
-	if (make_ids(s) != 0) {
+	if (s->proxy.counters == NULL || make_ids(s) != 0) {
 		arena_free(&arena);
 		return NULL;
 	}

@@ -51,6 +51,7 @@ struct session_env {
 	unsigned n_sessions;
 	struct arrival *arrivals;		/* connections whose PROXY header is awaited: no sessions yet */
 	unsigned n_arrivals;
+	uint64_t *counters;			/* COUNTERS_MAX a service; NULL: each session has its own */
 	uint32_t *service_sessions;		/* running per service, for max_instances; may be shared by workers */
 };
 

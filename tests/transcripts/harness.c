@@ -192,7 +192,7 @@ int harness_init(struct harness *h, const json_t *config, const json_t *members,
 	for (int i = 0; i < HARNESS_CALLBACKS; i++)
 		h->callbacks[i].does = CALLBACK_RAISES;
 	h->env = (struct session_env){
-		.loop = h->loop, .pool = pool_create(h->loop), .connector = &h->connector, .host = &h->host, .slot = "", .next_number = h->next_number,
+		.loop = h->loop, .pool = pool_create(h->loop), .connector = &h->connector, .host = &h->host, .slot = "", .next_number = h->next_number, .counters = h->counters,
 		.session_arena_max = SESSION_ARENA_MAX, .callback_timeout_ms = 5000, .on_end = session_ended, .owner = h,
 	};
 	return build_policy(h, config, members, service, type);

@@ -29,6 +29,7 @@ struct harness {
 	struct connector connector;
 	struct policy_host host;
 	struct session_env env;
+	uint64_t counters[4 * COUNTERS_MAX];	/* over all sessions */
 	uint64_t next_number[4];	/* services of a policy that a test puts in place of its own */
 	int connect_error;		/* -errno that connecting gives; 0: a socketpair */
 	bool client_encrypted;		/* the session takes the client's connection for encrypted */

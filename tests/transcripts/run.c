@@ -376,6 +376,26 @@ static void check_messages(struct run *r, const char *want)
 	free(text);
 }
 
+/* What was counted by now: "NAME=N NAME=N ...". */
+static void check_counts(struct run *r, char *words)
+{
+	const struct proxy_type *type = r->h.policy->services[0].proxy->type;
+	const struct counter *c;
+	char *word;
+
+	settle(r);
+	while ((word = strsep(&words, " ")) != NULL) {
+		size_t n = strcspn(word, "="), i = 0;
+
+		while ((c = counter_of(type, i)) != NULL && (strlen(c->name) != n || memcmp(c->name, word, n) != 0))
+			i++;
+		if (c == NULL || word[n] != '=')
+			fail(r, "count NAME=N ...: '%s'", word);
+		else if (r->h.counters[i] != strtoull(word + n + 1, NULL, 10))
+			fail(r, "%s is %llu", c->name, (unsigned long long)r->h.counters[i]);
+	}
+}
+
 static void check_no_more_records(struct run *r)
 {
 	char *text = read_log(r);
@@ -617,6 +637,8 @@ static void do_nolog(struct run *r, char *rest) { check_log(r, rest, false); }
 static void do_record(struct run *r, char *rest) { check_record(r, rest); }
 static void do_messages(struct run *r, char *rest) { settle(r); check_messages(r, rest); }
 
+static void do_count(struct run *r, char *rest) { check_counts(r, rest); }
+
 static void do_stop(struct run *r, char *rest)
 {
 	if (r->h.env.sessions != NULL)
@@ -640,7 +662,7 @@ static const struct step {
 	{ "C end", do_c_end }, { "S end", do_s_end }, { "S lost", do_s_lost },
 	{ "C>", do_c_sends }, { "C<", do_c_receives }, { "S>", do_s_sends }, { "S<", do_s_receives },
 	{ "wait", do_wait }, { "end", do_end }, { "log", do_log }, { "nolog", do_nolog }, { "record", do_record },
-	{ "messages", do_messages },
+	{ "messages", do_messages }, { "count", do_count },
 	{ "stop", do_stop }, { "connect", do_connect },
 };
 

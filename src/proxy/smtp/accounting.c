@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a session leaves in the log about each sender, recipient and message. */
+#include "proxy/smtp/counters.h"
 #include "proxy/smtp/smtp_priv.h"
 
 void smtp_account_sender(struct smtp *s, const struct smtp_pending *p, const struct smtp_reply *reply)
@@ -65,6 +66,7 @@ void smtp_account_message(struct smtp *s, unsigned code, struct slice text, bool
 	char digits[4];
 
 	s->final_owed = s->chunks_open = false;
+	smtp_count_message(s, code, success);
 	smtp_record_write(s, success ? SMTP_RESULT_ACCEPTED : code == 421 ? SMTP_RESULT_ABORTED : SMTP_RESULT_REFUSED, code, text);
 	proxy_log(s->proxy, LOG_SMTP_ACCOUNTING, 4, "Accounting", F_OCTETS("sender", s->sender),
 		  F_OCTETS("recipient", s->recipients), F_OCTETS("response", smtp_code_text(code, digits)),

@@ -11,6 +11,7 @@
  */
 #include "proxy/smtp/auth.h"
 
+#include "proxy/smtp/counters.h"
 #include "proxy/smtp/line.h"
 #include "proxy/smtp/smtp_priv.h"
 
@@ -189,6 +190,7 @@ void smtp_on_auth(struct smtp *s, struct smtp_pending *p, unsigned code)
 		return;
 	}
 	s->state = SMTP_STATE_EHLO;
+	s->proxy->counters[code == 235 ? SMTP_COUNT_AUTH_OK : SMTP_COUNT_AUTH_FAILED]++;
 	if (code == 235) {
 		s->client_authenticated = true;
 		s->auth.tried = false;

@@ -3,6 +3,7 @@
 
 #include "base/attributes.h"
 #include "io/co.h"
+#include "proxy/smtp/counters.h"
 #include "proxy/smtp/smtp_priv.h"
 
 #include <assert.h>
@@ -161,6 +162,7 @@ void smtp_record_told(struct smtp *s, const struct smtp_pending *p, unsigned cod
 {
 	struct smtp_record *r = s->record;
 
+	smtp_count_told(s, p, code);
 	/* What no path was read from was no sender and no recipient. */
 	if (p->verb == &smtp_verbs[SMTP_MAIL] && p->mailbox.ptr != NULL && !smtp_code_is_positive(code))
 		write_refused_mail(s, p, code, text);

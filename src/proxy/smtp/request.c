@@ -6,6 +6,7 @@
  * Commands that the client sends in a group go on in a group as long as nothing that comes back
  * could change what becomes of them; what can't go on yet stays in the client's buffer.
  */
+#include "proxy/smtp/counters.h"
 #include "proxy/smtp/line.h"
 #include "proxy/smtp/smtp_priv.h"
 
@@ -462,6 +463,7 @@ co_waits int smtp_take_commands(struct smtp *s)
 			return 0;
 		}
 		smtp_use(s, SMTP_LIMIT_COMMANDS);
+		s->proxy->counters[SMTP_COUNT_COMMANDS]++;
 		s->data_by_lf = used == line.len + 1;
 		stream_consume(s->proxy->client, used);
 	}

@@ -3,6 +3,7 @@
  * From the server's octets to replies that the client gets: parsed, judged by what may answer
  * that command, by the policy, and by what the client was already told.
  */
+#include "proxy/smtp/counters.h"
 #include "proxy/smtp/line.h"
 #include "proxy/smtp/smtp_priv.h"
 #include "proxy/smtp/xclient.h"
@@ -164,8 +165,10 @@ static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const s
 	code = smtp_error_reply(s, p->verb, &text);
 	smtp_use_reply(s, code);
 	smtp_record_told(s, p, code, text);
-	if (smtp_code_is_positive(reply->code))
+	if (smtp_code_is_positive(reply->code)) {
+		smtp_count_refused(s, p);
 		smtp_forget_transaction(s, p);
+	}
 	if (final) {
 		smtp_end_transaction(s);
 		s->state = SMTP_STATE_EHLO;

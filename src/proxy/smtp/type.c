@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a policy may say about SMTP: attributes, tables, methods. The one source of truth. */
+#include "proxy/smtp/counters.h"
 #include "proxy/smtp/idna.h"
 #include "proxy/smtp/line.h"
 #include "proxy/smtp/smtp_priv.h"
@@ -407,6 +408,8 @@ const struct proxy_type smtp_type = {
 	.n_tables = ARRAY_LEN(smtp_tables),
 	.hooks = smtp_hooks,
 	.n_hooks = ARRAY_LEN(smtp_hooks),
+	.counters = smtp_counters,
+	.n_counters = ARRAY_LEN(smtp_counters),
 	.config_size = sizeof(struct smtp_config),
 	.run_size = sizeof(struct smtp),
 	.prepare = smtp_prepare,

@@ -474,6 +474,15 @@ static void test_partial_writes(void **state)
 	close(sv[1]);
 }
 
+static void test_violations_are_known_by_name(void **state)
+{
+#define NAME(id, name) name,
+	static const char *const names[] = { LOG_TAGS(NAME) };
+
+	for (enum log_tag tag = 0; tag < LOG_TAG_COUNT; tag++)
+		assert_int_equal(log_tag_is_violation(tag), strcmp(strchr(names[tag], '.'), ".violation") == 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -491,6 +500,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_the_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_the_end_without_a_reader, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pipe_stays_blocking_for_others, setup, teardown),
+		cmocka_unit_test(test_violations_are_known_by_name),
 		cmocka_unit_test_setup_teardown(test_partial_writes, setup, teardown),
 	};
 

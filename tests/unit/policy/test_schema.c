@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tables written out, and what the tables of a proxy must promise each other. */
 #include "sample_type.h"
+#include "policy/counter.h"
 #include "policy/schema.h"
 
 #include <jansson.h>
@@ -153,6 +154,29 @@ static void broken_promises_are_found(void **state)
 	}
 }
 
+static void promises_of_counters(void **state)
+{
+	static const struct counter good[] = { { "commands", "Commands." } }, none[] = { { "commands", "" } },
+		twice[] = { { "violations", "Again." } }, many[COUNTERS_MAX];
+	static const struct { const struct counter *rows; size_t n; const char *says; } cases[] = {
+		{ good, 1, NULL }, { none, 1, "words of explanation" }, { twice, 1, "'violations' is counted twice" },
+		{ many, COUNTERS_MAX - COUNTERS_COMMON + 1, "too many" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct proxy_type type = sample_type;
+		char why[200] = "";
+
+		type.counters = cases[i].rows;
+		type.n_counters = cases[i].n;
+		assert_int_equal(proxy_type_is_sound(&type, why, sizeof(why)), cases[i].says == NULL);
+		assert_non_null(strstr(why, cases[i].says != NULL ? cases[i].says : ""));
+	}
+	assert_string_equal(counter_of(NULL, COUNT_SERVERS_REUSED)->name, "servers_reused");
+	assert_null(counter_of(NULL, COUNTERS_COMMON));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +184,7 @@ int main(void)
 		cmocka_unit_test(tables_and_hooks_are_written),
 		cmocka_unit_test(the_page_has_a_row_for_each),
 		cmocka_unit_test(a_full_buffer_is_told),
+		cmocka_unit_test(promises_of_counters),
 		cmocka_unit_test(the_sample_is_sound),
 		cmocka_unit_test(broken_promises_are_found),
 	};

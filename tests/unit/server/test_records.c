@@ -76,7 +76,7 @@ static void files_that_could_shrink_are_refused(void **state)
 	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	struct stats_head head = { .magic = "SPSTATS" };
 
-	head.magic[7] = '1';
+	head.magic[7] = '2';
 	assert_int_equal(write(fd, &head, sizeof(head)), sizeof(head));
 	assert_int_equal(stats_open(&r, fd), -EBADMSG);
 	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
@@ -128,6 +128,36 @@ static void a_dead_writer_leaves_no_sessions(void **state)
 	assert_int_equal(w.services[0].running, 0);
 	assert_int_equal(w.services[0].started, 5);
 	assert_int_equal(w.head->sessions, 0);
+	stats_close(&w);
+}
+
+/* Beside the records: each service its own, and none outside. */
+static void counters_stand_alone(void **state)
+{
+	struct stats w, r;
+	struct stats_service service;
+	struct stats_session session;
+	uint64_t out[COUNTERS_MAX];
+
+	assert_int_equal(stats_create(&w, 0, 1, 2, 1), 0);
+	reader_of(&w, &r);
+	for (size_t i = 0; i < 2 * COUNTERS_MAX; i++)
+		w.counters[i] = i + 1;
+	for (uint32_t k = 0; k < 2; k++) {
+		assert_true(stats_read_counters(&r, k, out));
+		for (size_t i = 0; i < COUNTERS_MAX; i++)
+			assert_int_equal(out[i], k * COUNTERS_MAX + i + 1);
+	}
+	assert_false(stats_read_counters(&r, 2, out));
+	assert_false(stats_read_counters(&r, 0xffffffffu, out));
+	assert_true(stats_read_service(&r, 1, &service));
+	assert_int_equal(service.started, 0);
+	assert_true(stats_read_session(&r, 0, &session));
+	assert_int_equal(session.in_use, 0);
+	stats_clear_sessions(&w);		/* what a dead worker counted stays */
+	assert_true(stats_read_counters(&r, 1, out));
+	assert_int_equal(out[0], COUNTERS_MAX + 1);
+	stats_close(&r);
 	stats_close(&w);
 }
 
@@ -251,6 +281,7 @@ int main(void)
 		cmocka_unit_test(files_that_could_shrink_are_refused),
 		cmocka_unit_test(numbers_go_on_by_name),
 		cmocka_unit_test(a_dead_writer_leaves_no_sessions),
+		cmocka_unit_test(counters_stand_alone),
 		cmocka_unit_test(limits_of_the_file),
 		cmocka_unit_test(messages_arrive_whole),
 		cmocka_unit_test(odd_records_are_refused),
