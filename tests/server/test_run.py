@@ -128,6 +128,12 @@ def default_instance():
         for pid in firewall.worker_pids() + [firewall.leader_pid()]:
             self.assertEqual(os.readlink("/proc/%d/fd/0" % pid), "/dev/null")
 
+    def test_workers_do_not_interrupt_who_wakes_them(self):
+        self.write_policy()
+        firewall = self.run_firewall().ready()
+        self.assertEqual({os.sched_getscheduler(pid) for pid in firewall.worker_pids()}, {os.SCHED_BATCH})
+        self.assertEqual(os.sched_getscheduler(firewall.leader_pid()), os.SCHED_OTHER)
+
     def test_both_workers_serve(self):
         self.write_policy()
         firewall = self.run_firewall().ready()
