@@ -73,6 +73,18 @@ static void log_call(int32_t callback, const struct call_value *args, size_t n_a
 	log_write_name(SLICE("test.callback"), 3, slice_of(NULL, 0), slice_cstr(text));
 }
 
+/* What policy code may read now. */
+static void log_attributes(const struct proxy *proxy)
+{
+	json_t *attributes = proxy_state_attributes(&proxy->session->state);
+	char *text = attributes != NULL ? json_dumps(attributes, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+
+	if (text != NULL)
+		log_write_name(SLICE("test.attributes"), 3, slice_of(NULL, 0), slice_cstr(text));
+	free(text);
+	json_decref(attributes);
+}
+
 static co_waits int host_call(struct policy_host *host, struct proxy *proxy, int32_t callback, const char *method,
 			      const struct call_value *args, size_t n_args, struct call_value *result, deadline_t deadline)
 {
@@ -84,6 +96,7 @@ static co_waits int host_call(struct policy_host *host, struct proxy *proxy, int
 	if (callback < 0 || callback >= HARNESS_CALLBACKS || method != NULL)
 		return -EBADMSG;
 	log_call(callback, args, n_args);
+	log_attributes(proxy);
 	c = &h->callbacks[callback];
 	switch (c->does) {
 	case CALLBACK_RAISES:

@@ -6,7 +6,43 @@
  */
 #include "proxy/smtp/smtp_priv.h"
 
+#include <assert.h>
 #include <errno.h>
+
+static_assert(SMTP_HELO_MAX >= SMTP_DOMAIN_MAX, "room for what smtp_parse_helo accepts");
+
+static struct slice protocol_after(const struct smtp_verb *verb)
+{
+	return verb == &smtp_verbs[SMTP_EHLO] ? SLICE("ESMTP") : SLICE("SMTP");
+}
+
+void smtp_hello_show(struct smtp *s, const struct smtp_verb *verb)
+{
+	if (verb->on_reply != smtp_on_hello)
+		return;
+	s->helo_string = s->hello_said;
+	s->protocol = protocol_after(verb);
+}
+
+void smtp_hello_hide(struct smtp *s)
+{
+	s->helo_string = s->hello.name;
+	s->protocol = s->hello.protocol;
+}
+
+void smtp_hello_accept(struct smtp *s, const struct smtp_verb *verb)
+{
+	memcpy(s->hello.octets, s->hello_said.ptr, s->hello_said.len);
+	s->hello.name = slice_of(s->hello.octets, s->hello_said.len);
+	s->hello.protocol = protocol_after(verb);
+	smtp_hello_hide(s);
+}
+
+void smtp_hello_forget(struct smtp *s)
+{
+	s->hello.name = s->hello.protocol = slice_of(NULL, 0);
+	smtp_hello_hide(s);
+}
 
 void smtp_note_extensions(struct smtp *s, const struct smtp_reply *reply)
 {
@@ -87,7 +123,6 @@ co_waits int smtp_fall_back_to_helo(struct smtp *s, struct smtp_pending *p, cons
 	proxy_log(s->proxy, LOG_SMTP_DEBUG, 6, "The server does not know EHLO, saying HELO", F_INT("response", reply->code));
 	p->verb = &smtp_verbs[SMTP_HELO];
 	p->name = slice_cstr(p->verb->name);
-	s->protocol = SLICE("SMTP");
 	s->server_due = smtp_due(s);
 	for (size_t i = 0; err == 0 && i < ARRAY_LEN(pieces); i++)
 		err = stream_write(s->proxy->server, pieces[i], smtp_due(s));

@@ -196,7 +196,7 @@ static void begin_anew(struct smtp *s)
 {
 	smtp_end_transaction(s);
 	s->state = s->assumed = SMTP_STATE_INITIAL;
-	s->helo_string = s->protocol = slice_of(NULL, 0);
+	smtp_hello_forget(s);
 	s->active_extensions = 0;
 	s->server_extensions = 0;
 	s->client_authenticated = s->in_message = false;

@@ -106,8 +106,7 @@ static int write_header(struct proxy *proxy, struct arena *scratch, struct slice
 	const struct smtp_config *c = smtp_config_of(proxy);
 	const struct ip_addr *client = &proxy_client_address(proxy)->ip;
 	struct slice by = c->domain_name.len > 0 ? c->domain_name : c->own_name;
-	/* Also that of a refused HELO, which may look like the rest of this header. */
-	struct slice helo = smtp_is_domain(s->helo_string) ? s->helo_string : SLICE("unknown");
+	struct slice helo = s->helo_string.len > 0 ? s->helo_string : SLICE("unknown");
 	struct slice to = only_recipient(s, scratch);
 	const char *id = make_id(proxy, scratch), *line;
 	char ip[IP_TEXT_MAX];

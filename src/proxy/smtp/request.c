@@ -86,17 +86,6 @@ static int refuse_syntax(struct smtp *s, const struct smtp_command *c, const str
 				slice_cstr(flaw->reply != NULL ? flaw->reply : SYNTAX_TEXT));
 }
 
-/* The name of the client, also of one that is refused: policy code may ask for it. */
-static void remember_helo(struct smtp *s, const struct smtp_command *c)
-{
-	struct slice name = slice_take(c->param, SMTP_HELO_MAX);
-
-	if (name.len > 0)
-		memcpy(s->helo, name.ptr, name.len);
-	s->helo_string = slice_of(s->helo, name.len);
-	s->protocol = c->verb == &smtp_verbs[SMTP_EHLO] ? SLICE("ESMTP") : SLICE("SMTP");
-}
-
 /* What the state will be if the server accepts. */
 static unsigned state_after(unsigned state, const struct smtp_verb *verb, const struct smtp_argument *argument)
 {
@@ -236,8 +225,11 @@ static co_waits int decide_and_forward(struct smtp *s, const struct smtp_command
 	struct slice name = smtp_command_name(c);
 	enum smtp_decision decision;
 	bool over = false;
-	int err = smtp_decide_request(s, c->verb, &name, argument, &decision);
+	int err;
 
+	smtp_hello_show(s, c->verb);
+	err = smtp_decide_request(s, c->verb, &name, argument, &decision);
+	smtp_hello_hide(s);
 	if (err < 0)
 		return err;
 	if (decision != SMTP_PASS)
@@ -330,8 +322,6 @@ static co_waits int judge_command(struct smtp *s, const struct smtp_command *c, 
 		if (err < 0)
 			return refuse_syntax(s, c, &flaw);
 	}
-	if (c->verb->on_reply == smtp_on_hello)
-		remember_helo(s, c);
 	if (s->batch == NULL)
 		s->batch = arena_child(s->proxy->arena, SMTP_QUEUE_OCTETS, 0);
 	if (s->batch == NULL)
@@ -343,6 +333,11 @@ static co_waits int judge_command(struct smtp *s, const struct smtp_command *c, 
 			return refuse_syntax(s, c, &flaw);
 		if (err < 0)
 			return err;
+	}
+	if (c->verb->on_reply == smtp_on_hello) {
+		s->hello_said = arena_copy(s->batch, c->param);
+		if (s->hello_said.ptr == NULL)
+			return -ENOMEM;
 	}
 	/* Policy code that decides on MAIL sees the sender already. */
 	if (argument.has_path && c->verb == &smtp_verbs[SMTP_MAIL] && s->head == NULL)

@@ -351,7 +351,9 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 	s->response_param = reply->code == 334 ? slice_of("", 0) : text;
 	s->request_cmd = p->name;
 	s->request_param = p->param;
+	smtp_hello_show(s, p->verb);
 	err = smtp_decide_response(s, p, &code, &text, &decision);
+	smtp_hello_hide(s);
 	if (err < 0)
 		return err;
 	if (reply->code == 334)		/* which policy code was not shown */

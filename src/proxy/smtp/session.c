@@ -87,6 +87,7 @@ void smtp_on_hello(struct smtp *s, struct smtp_pending *p, unsigned code)
 	s->in_message = false;
 	s->state = SMTP_STATE_EHLO;
 	smtp_end_transaction(s);
+	smtp_hello_accept(s, p->verb);
 }
 
 static int no_memory(struct smtp *s)

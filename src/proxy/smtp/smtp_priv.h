@@ -110,6 +110,12 @@ struct smtp_reuse {
 	unsigned legs;				/* how often it was replaced */
 };
 
+/* Who the client says that it is. */
+struct smtp_hello {
+	struct slice name, protocol;		/* empty: it did not say */
+	char octets[SMTP_HELO_MAX];
+};
+
 /* One conversation: proxy->run. */
 struct smtp {
 	/* Run-time attributes. */
@@ -169,7 +175,8 @@ struct smtp {
 	bool ending;
 	char unlisted_code_text[4];		/* what error_code points to, of a verb that no table names */
 	char code_text[4];			/* what response_code points to */
-	char helo[SMTP_HELO_MAX];
+	struct smtp_hello hello;		/* that was accepted */
+	struct slice hello_said;		/* the name in the HELO or EHLO under way; of the batch */
 };
 
 static inline struct smtp *smtp_of(struct proxy *proxy)
@@ -269,7 +276,15 @@ co_waits int smtp_answer_diverged(struct smtp *s, struct smtp_pending *p, unsign
 /* Once no reply is owed: make the server forget. WAITS. */
 co_waits int smtp_reset_server(struct smtp *s) MUST_CHECK;
 
-/* hello.c: what the client gets to know of the server. */
+/*
+ * hello.c: HELO and EHLO. The name in it counts when both the policy and the server accepted it: what was refused
+ * must not show in records and trace headers. Policy code that decides on it, or on the reply to it, sees it already.
+ */
+void smtp_hello_show(struct smtp *s, const struct smtp_verb *verb);	/* before a call of policy code about this verb */
+void smtp_hello_hide(struct smtp *s);					/* behind it */
+void smtp_hello_accept(struct smtp *s, const struct smtp_verb *verb);
+void smtp_hello_forget(struct smtp *s);
+/* And what the client gets to know of the server. */
 /* The extensions that its reply to EHLO names. */
 void smtp_note_extensions(struct smtp *s, const struct smtp_reply *reply);
 /* A line of that reply: does the client get it, and how? *out points into line or buf. */
