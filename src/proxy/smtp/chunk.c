@@ -21,7 +21,7 @@ bool smtp_chunk_must_wait(const struct smtp *s, uint64_t octets, bool last)
 	bool header = s->config->add_received_header && s->assumed == SMTP_STATE_RCPT;
 
 	/* An empty last chunk has no octet that could be held back. */
-	return s->head != NULL && (s->diverged || header || (last && octets == 0));
+	return s->head != NULL && (header || (last && octets == 0));
 }
 
 bool smtp_announces_chunk(struct slice line)
@@ -147,7 +147,7 @@ static bool check_octets(struct smtp *s, struct slice octets, bool end_of_messag
 		refuse_chunk(s, 554, SMTP_LOOP_TEXT, SMTP_LOOP_REASON);
 		return false;
 	}
-	if (s->sending == SMTP_TYPE_BINARYMIME)
+	if (s->assumed_mail.body == SMTP_TYPE_BINARYMIME)
 		return true;
 	flaw = smtp_body_scan_chunk(&s->chunk_cr, octets);
 	if (flaw == SMTP_BODY_MORE && end_of_message && s->chunk_cr)
@@ -157,7 +157,7 @@ static bool check_octets(struct smtp *s, struct slice octets, bool end_of_messag
 			     smtp_body_reasons[flaw]);
 		return false;
 	}
-	if (s->config->require_8bitmime && s->sending != SMTP_TYPE_8BITMIME && !s->utf8 && smtp_has_8bit(octets)) {
+	if (s->config->require_8bitmime && s->assumed_mail.body != SMTP_TYPE_8BITMIME && !s->assumed_mail.utf8 && smtp_has_8bit(octets)) {
 		refuse_chunk(s, 554, "5.6.1 Message has 8-bit octets without BODY=8BITMIME, closing transmission channel",
 			     "body-8bit");
 		return false;

@@ -35,6 +35,18 @@ void smtp_forget_transaction(struct smtp *s, const struct smtp_pending *p)
 	}
 }
 
+/*
+ * There is but one reply to RSET, 250 (RFC 5321, 4.1.1.5). A server that says anything else may have kept its
+ * transaction or not, and what the client sent behind the RSET was judged as if it had not: its octets could
+ * become a part of the message before. Where there was nothing to forget, nothing is in doubt.
+ */
+bool smtp_leaves_doubt(const struct smtp *s, const struct smtp_pending *p, unsigned code)
+{
+	bool open = s->diverged || (s->state & (SMTP_STATE_INITIAL | SMTP_STATE_EHLO)) == 0;
+
+	return p->verb == &smtp_verbs[SMTP_RSET] && !smtp_code_is_positive(code) && code != 421 && open;
+}
+
 /* Once no reply is owed: make the server forget. */
 co_waits int smtp_reset_server(struct smtp *s)
 {

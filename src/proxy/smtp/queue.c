@@ -123,6 +123,7 @@ void smtp_queue_pop(struct smtp *s)
 	s->tail = &s->head;
 	s->blocked = false;
 	s->assumed = s->state;
+	s->assumed_mail = s->mail;
 	s->client_due = deadline_in(s->config->timeout_command_ms);
 	s->request_cmd = s->request_param = s->response_code = s->response_param = s->hello_said = slice_of(NULL, 0);
 	arena_reset(s->batch);

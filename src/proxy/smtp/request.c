@@ -29,7 +29,7 @@ struct smtp_syntax smtp_syntax_of(const struct smtp *s)
 		.bare_paths = s->config->permit_omission_of_angle_brackets,
 		.source_routes = s->config->permit_source_routes,
 		.client_authenticated = s->client_authenticated,
-		.utf8 = s->utf8,
+		.utf8 = s->assumed_mail.utf8,
 		.append_domain = s->config->append_domain,
 	};
 }
@@ -59,13 +59,14 @@ static void violation(struct smtp *s, const char *summary, const char *key, stru
 
 /*
  * May the command go on before the replies owed are there? All of them must be replies that
- * policy can't turn, and the command must be one that it decides at once.
+ * policy can't turn, and the command must be one that it decides at once. Where one was turned
+ * nevertheless, the server is reset first.
  */
 static bool may_join(const struct smtp *s, const struct smtp_verb *verb)
 {
 	if (s->head == NULL)
 		return true;
-	return s->pipelining && verb->group != SMTP_GROUP_ALONE && smtp_is_batchable(s, verb);
+	return s->pipelining && !s->diverged && verb->group != SMTP_GROUP_ALONE && smtp_is_batchable(s, verb);
 }
 
 /* For logs. */
@@ -137,10 +138,8 @@ static co_waits int forward(struct smtp *s, const struct smtp_verb *verb, struct
 	p->mail = argument->mail;
 	p->chunk_octets = argument->chunk_octets;
 	p->chunk_last = argument->chunk_last;
-	if (verb == &smtp_verbs[SMTP_MAIL]) {
-		s->utf8 = argument->mail.utf8;
-		s->sending = argument->mail.body;
-	}
+	if (verb == &smtp_verbs[SMTP_MAIL])
+		s->assumed_mail = argument->mail;
 	if (verb == &smtp_verbs[SMTP_MAIL] || verb == &smtp_verbs[SMTP_RCPT])
 		smtp_use(s, verb == &smtp_verbs[SMTP_MAIL] ? SMTP_LIMIT_MESSAGES : SMTP_LIMIT_RECIPIENTS);
 	s->assumed = state_after(s->assumed, verb, argument);
@@ -301,7 +300,7 @@ static co_waits int judge_command(struct smtp *s, const struct smtp_command *c, 
 		return 0;
 	}
 	/* A binary message has no lines that a dot could end (RFC 3030, 3). */
-	if ((c->verb->states & s->assumed) == 0 || (c->verb == &smtp_verbs[SMTP_DATA] && s->sending == SMTP_TYPE_BINARYMIME))
+	if ((c->verb->states & s->assumed) == 0 || (c->verb == &smtp_verbs[SMTP_DATA] && s->assumed_mail.body == SMTP_TYPE_BINARYMIME))
 		return refuse_state(s, c, step);
 	err = smtp_check_verb_limits(s, c->verb);
 	if (err != 0)

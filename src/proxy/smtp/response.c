@@ -328,6 +328,10 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 		smtp_queue_pop(s);
 		return smtp_reuse_send_held(s);
 	}
+	if (smtp_leaves_doubt(s, p, reply->code)) {
+		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The server does not end its transaction", F_INT("response", reply->code));
+		return smtp_fail(s, FAULT_SERVER, "reset-refused", 0);
+	}
 	if (s->diverged && (smtp_code_is_positive(reply->code) || reply->code == 354)) {
 		err = smtp_answer_diverged(s, p, reply->code);
 		if (err < 0)

@@ -128,6 +128,7 @@ struct smtp {
 	const struct smtp_config *config;	/* proxy->config; read again after each call of policy code */
 	unsigned state;				/* what the replies so far made it */
 	unsigned assumed;			/* what it will be if the commands under way are accepted */
+	struct smtp_mail_options assumed_mail;	/* the same of mail */
 	struct smtp_pending *head, **tail;	/* replies owed */
 	unsigned n_pending;
 	size_t pending_octets;
@@ -143,13 +144,11 @@ struct smtp {
 	struct arena_room recipients_room;	/* what recipients points to, unless policy code wrote it; of the transaction */
 	unsigned n_recipients;
 	struct smtp_mail_options mail;		/* of the transaction */
-	bool utf8;				/* the last MAIL that was forwarded had SMTPUTF8 */
 	bool client_authenticated;
 	uint64_t body_octets;			/* of the message, dot line included */
 	unsigned server_extensions;		/* SMTP_EXT_* bits that the last EHLO reply named */
 	struct smtp_auth auth;
 	struct smtp_chunk chunk;
-	enum smtp_body_type sending;		/* of the last MAIL, accepted or not yet */
 	struct smtp_hops chunk_hops;		/* of the message in chunks */
 	uint64_t chunks_octets;			/* that came of the message in chunks, as far as the client sent it */
 	deadline_t client_due, server_due;
@@ -271,6 +270,8 @@ struct smtp_reply_limits smtp_reply_limits_of(const struct smtp *s);
 #define SMTP_RESET_TEXT "4.3.0 Transaction was reset, please start again"	/* behind 451 */
 /* The server said yes to p, the client was told no. */
 void smtp_forget_transaction(struct smtp *s, const struct smtp_pending *p);
+/* Does this reply leave it open whether the server is in a transaction? */
+bool smtp_leaves_doubt(const struct smtp *s, const struct smtp_pending *p, unsigned code);
 /* A yes of the server, or a go-ahead, while s->diverged. 1: the client was told no; 0: it goes on as ever. WAITS. */
 co_waits int smtp_answer_diverged(struct smtp *s, struct smtp_pending *p, unsigned code) MUST_CHECK;
 /* Once no reply is owed: make the server forget. WAITS. */
