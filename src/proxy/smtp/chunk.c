@@ -123,7 +123,7 @@ static void refuse_chunk(struct smtp *s, unsigned code, const char *text, const 
 
 static int chunk_cut(struct smtp *s)
 {
-	return s->chunk.forward ? smtp_client_lost(s, "client-closed", 0) : smtp_end(s, FAULT_CLIENT, "client-closed", 0);
+	return s->chunk.forward ? smtp_client_lost(s, "client-closed", 0) : smtp_fail(s, FAULT_CLIENT, "client-closed", 0);
 }
 
 static void finish_chunk(struct smtp *s)

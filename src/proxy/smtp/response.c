@@ -126,10 +126,12 @@ static co_waits int check_client_is_silent(struct smtp *s, unsigned code)
 		return 0;
 	n = stream_fill_now(s->proxy->client);
 	if (n < 0 && stream_peek(s->proxy->client).len == 0) {
-		s->client_gone = true;
+		s->client_gone = n != -EPIPE;
+		if (!s->client_gone && code != 354)	/* it may listen yet; what it is owed is no go-ahead */
+			return 0;
 		if (s->head->verb == &smtp_verbs[SMTP_DATA] && s->proxy->server != NULL)
 			proxy_drop_server(s->proxy);
-		return smtp_end(s, FAULT_CLIENT, "client-closed", n == -EPIPE ? 0 : (int)n);
+		return smtp_fail(s, FAULT_CLIENT, "client-closed", n == -EPIPE ? 0 : (int)n);
 	}
 	if (stream_peek(s->proxy->client).len == 0)
 		return 0;

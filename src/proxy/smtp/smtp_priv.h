@@ -329,7 +329,8 @@ bool smtp_is_looping(const struct smtp *s, struct smtp_hops *hops, struct slice 
 #define SMTP_LOOP_REASON "mail-loop"
 #define SMTP_LOOP_TEXT "5.4.6 Too many hops, mail is looping, closing transmission channel"	/* behind 554 */
 
-/* The client is gone, or silent (err -ETIMEDOUT), in the middle of a message. Returns -ECONNABORTED. */
+/* The client is gone, silent (err -ETIMEDOUT) or sends no more (0: it may listen yet), in the middle of a message.
+ * Returns -ECONNABORTED. */
 co_waits int smtp_client_lost(struct smtp *s, const char *why, int err);
 
 /* auth.c: AUTH. */

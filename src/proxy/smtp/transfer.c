@@ -122,7 +122,7 @@ co_waits int smtp_client_lost(struct smtp *s, const char *why, int err)
 		smtp_record_chunk(s, s->head);
 	}
 	s->final_owed = s->chunks_open = false;
-	s->client_gone = err != -ETIMEDOUT;
+	s->client_gone = err != 0 && err != -ETIMEDOUT;
 	err = smtp_fail(s, FAULT_CLIENT, why, err);
 	if (s->transaction != NULL)
 		smtp_account_message(s, 421, slice_of(NULL, 0), false);
