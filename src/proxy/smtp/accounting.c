@@ -61,15 +61,61 @@ struct slice smtp_queue_id(struct slice text)
 	return id;
 }
 
-void smtp_account_message(struct smtp *s, unsigned code, struct slice text, bool success)
+static void write_line(struct smtp *s, struct slice sender, struct slice recipients, uint64_t octets, unsigned code,
+		       struct slice text, bool success)
 {
 	char digits[4];
 
+	proxy_log(s->proxy, LOG_SMTP_ACCOUNTING, 4, "Accounting", F_OCTETS("sender", sender),
+		  F_OCTETS("recipient", recipients), F_OCTETS("response", smtp_code_text(code, digits)),
+		  F_OCTETS("response_param", text), F_TEXT("result", success ? "success" : "failure"),
+		  F_INT("size", octets), F_OCTETS("queue_id", success ? smtp_queue_id(text) : slice_of(NULL, 0)));
+}
+
+void smtp_account_message(struct smtp *s, unsigned code, struct slice text, bool success)
+{
 	s->final_owed = s->chunks_open = false;
+	s->accounted = true;
 	smtp_count_message(s, code, success);
 	smtp_record_write(s, success ? SMTP_RESULT_ACCEPTED : code == 421 ? SMTP_RESULT_ABORTED : SMTP_RESULT_REFUSED, code, text);
-	proxy_log(s->proxy, LOG_SMTP_ACCOUNTING, 4, "Accounting", F_OCTETS("sender", s->sender),
-		  F_OCTETS("recipient", s->recipients), F_OCTETS("response", smtp_code_text(code, digits)),
-		  F_OCTETS("response_param", text), F_TEXT("result", success ? "success" : "failure"),
-		  F_INT("size", s->body_octets), F_OCTETS("queue_id", success ? smtp_queue_id(text) : slice_of(NULL, 0)));
+	write_line(s, s->sender, s->recipients, s->body_octets, code, text, success);
+}
+
+static const struct slice server_lost = SLICE_INIT("Server lost");
+
+/* mail: a command that has no reply; NULL: that of the transaction. */
+static void account_lost(struct smtp *s, const struct smtp_pending *mail)
+{
+	if (mail == NULL) {
+		smtp_account_message(s, 421, server_lost, false);
+		return;
+	}
+	smtp_count_message(s, 421, false);
+	smtp_record_unanswered(s, mail, 421, server_lost);
+	write_line(s, mail->mailbox, slice_of(NULL, 0), 0, 421, server_lost, false);
+}
+
+/* Did the client itself give up the message before? */
+static bool gives_up(const struct smtp_pending *p)
+{
+	return p->verb->on_reply == smtp_on_rset || p->verb->on_reply == smtp_on_hello || p->verb->on_reply == smtp_on_quit;
+}
+
+void smtp_account_lost(struct smtp *s)
+{
+	const struct smtp_pending *mail = NULL;
+	bool open = s->transaction != NULL && !s->accounted;
+
+	for (const struct smtp_pending *p = s->head; p != NULL; p = p->next) {
+		bool next = p->verb == &smtp_verbs[SMTP_MAIL];
+
+		if (p->local)
+			continue;
+		if (open && (next || smtp_is_final(p)))
+			account_lost(s, mail);
+		open = next || (open && !smtp_is_final(p) && !gives_up(p));
+		mail = next ? p : mail;
+	}
+	if (open)
+		account_lost(s, mail);
 }

@@ -39,6 +39,12 @@ static bool is_first_chunk_refused(const struct smtp *s, const struct smtp_pendi
 	return p->verb == &smtp_verbs[SMTP_BDAT] && p->local && p->octets == 0 && !s->chunks_open;
 }
 
+/* A server that leaves loses the message, which is accounted then (smtp_account_lost). */
+static bool is_refusal(const struct smtp_pending *data, unsigned code)
+{
+	return code >= 400 && (code != 421 || data->local);
+}
+
 void smtp_count_told(struct smtp *s, const struct smtp_pending *p, unsigned code)
 {
 	bool fine = smtp_code_is_positive(code);
@@ -47,7 +53,7 @@ void smtp_count_told(struct smtp *s, const struct smtp_pending *p, unsigned code
 		smtp_count_refused(s, p);
 	if (p->verb == &smtp_verbs[SMTP_RCPT])
 		count(s, fine ? SMTP_COUNT_RECIPIENTS_ACCEPTED : SMTP_COUNT_RECIPIENTS_REFUSED);
-	else if ((p->verb == &smtp_verbs[SMTP_MAIL] && !fine) || (p->verb == &smtp_verbs[SMTP_DATA] && code >= 400) ||
+	else if ((p->verb == &smtp_verbs[SMTP_MAIL] && !fine) || (p->verb == &smtp_verbs[SMTP_DATA] && is_refusal(p, code)) ||
 		 is_first_chunk_refused(s, p))
 		count_failure(s, code);
 }

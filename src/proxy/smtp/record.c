@@ -91,13 +91,18 @@ void smtp_record_begin(struct smtp *s, const struct smtp_pending *mail)
 }
 
 /* A MAIL command that got no transaction: a record of its own. */
-static void write_refused_mail(struct smtp *s, const struct smtp_pending *p, unsigned code, struct slice text)
+static void write_mail(struct smtp *s, const struct smtp_pending *p, enum smtp_result result, unsigned code, struct slice text)
 {
 	struct smtp_record r = { .sender = p->mailbox };
 
 	r.began[SMTP_PHASE_MAIL] = p->since;
 	if (is_wanted())
-		write_record(s, &r, &p->mail, SMTP_RESULT_REFUSED, code, text);
+		write_record(s, &r, &p->mail, result, code, text);
+}
+
+void smtp_record_unanswered(struct smtp *s, const struct smtp_pending *mail, unsigned code, struct slice text)
+{
+	write_mail(s, mail, SMTP_RESULT_ABORTED, code, text);
 }
 
 static bool make_room(struct smtp *s, struct smtp_record *r)
@@ -165,7 +170,7 @@ void smtp_record_told(struct smtp *s, const struct smtp_pending *p, unsigned cod
 	smtp_count_told(s, p, code);
 	/* What no path was read from was no sender and no recipient. */
 	if (p->verb == &smtp_verbs[SMTP_MAIL] && p->mailbox.ptr != NULL && !smtp_code_is_positive(code))
-		write_refused_mail(s, p, code, text);
+		write_mail(s, p, SMTP_RESULT_REFUSED, code, text);
 	if (r == NULL)
 		return;
 	if (p->verb == &smtp_verbs[SMTP_RCPT] && p->mailbox.ptr != NULL) {

@@ -42,6 +42,8 @@ struct smtp_record {
 
 /* MAIL was accepted: s->transaction is there. No memory: there is no record. */
 void smtp_record_begin(struct smtp *s, const struct smtp_pending *mail);
+/* MAIL was forwarded, and nobody will say what became of it. */
+void smtp_record_unanswered(struct smtp *s, const struct smtp_pending *mail, unsigned code, struct slice text);
 /* The client is told this about a command. */
 void smtp_record_told(struct smtp *s, const struct smtp_pending *p, unsigned code, struct slice text);
 /* A BDAT, answered or not: its octets are a part of the body. */

@@ -140,6 +140,13 @@ static co_waits int check_client_is_silent(struct smtp *s, unsigned code)
 	return smtp_refuse_early_input(s);
 }
 
+/* 421 was its reply to the head of the queue. */
+static int end_with_server(struct smtp *s)
+{
+	smtp_queue_pop(s);
+	return smtp_end(s, FAULT_SERVER, "server-closing", 0);
+}
+
 static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const struct smtp_reply *reply, enum smtp_decision decision)
 {
 	bool final = smtp_is_final(p), dead = s->state == SMTP_STATE_FAILED;
@@ -183,7 +190,7 @@ static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const s
 	if (err < 0)
 		return err;
 	if (reply->code == 421)
-		return smtp_end(s, FAULT_SERVER, "server-closing", 0);
+		return end_with_server(s);
 	/* A server that said goodbye has nothing more to hear, whatever the policy thinks of it. */
 	if (p->verb == &smtp_verbs[SMTP_QUIT] && smtp_code_is_positive(reply->code))
 		return smtp_end(s, FAULT_NONE, "quit", 0);
@@ -268,7 +275,7 @@ static co_waits int relay_reply(struct smtp *s, struct smtp_pending *p, const st
 	if (p->verb == &smtp_verbs[SMTP_QUIT])
 		return smtp_end(s, FAULT_NONE, "quit", 0);
 	if (reply->code == 421)
-		return smtp_end(s, FAULT_SERVER, "server-closing", 0);
+		return end_with_server(s);
 	/* Turned from yes to no by policy code, which answered "accept". */
 	if (smtp_code_is_positive(reply->code) && !smtp_code_is_positive(code))
 		smtp_forget_transaction(s, p);

@@ -34,6 +34,7 @@ void smtp_end_transaction(struct smtp *s)
 	s->sender = s->recipients = slice_of(NULL, 0);
 	s->recipients_room = (struct arena_room){ NULL, 0 };
 	s->n_recipients = 0;
+	s->accounted = false;
 	s->body_octets = 0;
 	s->mail = (struct smtp_mail_options){ .has_size = false };
 	arena_free(&s->transaction);
@@ -48,7 +49,9 @@ static bool chunk_is_unanswered(const struct smtp *s)
 
 int smtp_end(struct smtp *s, enum fault fault, const char *reason, int err)
 {
-	if (!s->ending)
+	bool first = !s->ending;
+
+	if (first)
 		proxy_end(s->proxy, fault, reason, err);
 	s->ending = true;
 	if (!s->final_owed && chunk_is_unanswered(s)) {
@@ -57,6 +60,8 @@ int smtp_end(struct smtp *s, enum fault fault, const char *reason, int err)
 	}
 	if (s->final_owed || s->chunks_open)
 		smtp_account_message(s, 421, s->final_owed ? SLICE("No final reply") : SLICE("Message was not finished"), false);
+	if (first && fault == FAULT_SERVER)
+		smtp_account_lost(s);
 	/* A server that waits for a message must not take what it has for one. */
 	if (s->in_message || (s->chunk.reply != NULL && s->chunk.forward))
 		proxy_drop_server(s->proxy);

@@ -168,6 +168,7 @@ struct smtp {
 	bool in_message;			/* the server has a part of a message, but not its end */
 	bool chunks_open;			/* it took chunks of a message that is not accounted */
 	bool chunk_cr;				/* the chunks so far end with CR */
+	bool accounted;				/* the message of the transaction */
 	bool final_owed;			/* the server has the message but did not say what becomes of it */
 	bool client_eof, client_gone;
 	bool linger;				/* the client may be writing still when it is told off */
@@ -401,6 +402,8 @@ int smtp_find_own_name(const struct smtp_config *config, struct arena *arena, st
 void smtp_account_sender(struct smtp *s, const struct smtp_pending *p, const struct smtp_reply *reply);
 void smtp_account_recipient(struct smtp *s, const struct smtp_pending *p, const struct smtp_reply *reply);
 void smtp_account_message(struct smtp *s, unsigned code, struct slice text, bool success);
+/* The server is lost: each message that was under way, unless the client had given it up. */
+void smtp_account_lost(struct smtp *s);
 struct slice smtp_queue_id(struct slice reply_text);
 
 #endif
