@@ -15,6 +15,9 @@ from Zorp.Exceptions import MatcherException
 from Zorp.Zorp import CORE_POLICY, Z_AND, Z_EQ, Z_NOT, Z_OR, Z_XOR, log as _log
 
 
+_DEPTH_MAX = 100    # of expressions in expressions, whether they are CombineMatchers of their own or not
+
+
 class AbstractMatcher(_Declaration):
     """The base of matchers, also of a policy's own. Defines checkMatch(str)."""
 
@@ -82,11 +85,14 @@ def checked_matcher(what, value):
     return matcher
 
 
-def _later(matcher):
-    """The name of a part that does not exist yet; None when all do."""
-    if isinstance(matcher, CombineMatcher):
+def _later(matcher, seen=None):
+    """The name of a part that does not exist yet; None when all do. Each part is looked at once,
+    however often it is an operand."""
+    seen = set() if seen is None else seen
+    if isinstance(matcher, CombineMatcher) and matcher not in seen:
+        seen.add(matcher)
         for operand in matcher._operands():
-            found = _later(getMatcher(operand))
+            found = _later(getMatcher(operand), seen)
             if found is not None:
                 return found
     return matcher._not_yet
@@ -188,15 +194,26 @@ class RegexpFileMatcher(AbstractMatcher):
 
 class CombineMatcher(AbstractMatcher):
     """A logical expression (operator, operand, ...); operands are matchers, policies, names or
-    further expressions."""
+    further expressions.
+
+    What is an operand at several places is built, checked and compiled once: a few lines of policy
+    can name it at more places than there is time for."""
 
     _operators = (Z_NOT, Z_AND, Z_OR, Z_XOR, Z_EQ)
+    _height = None      # levels of expressions in it; None: operands are not looked up yet
 
     def __init__(self, expr):
         self.expr = expr
-        self._tree = self._build(expr)
+        self._tree = self._build(expr, {}, 1)
 
-    def _build(self, expr):
+    def _build(self, expr, built, depth):
+        if id(expr) not in built:
+            if depth > _DEPTH_MAX:
+                raise _Refused("CombineMatcher: its expression is nested more than %d deep" % _DEPTH_MAX)
+            built[id(expr)] = self._build_new(expr, built, depth)
+        return built[id(expr)]
+
+    def _build_new(self, expr, built, depth):
         if not isinstance(expr, (tuple, list)) or len(expr) < 2 or expr[0] not in self._operators:
             raise _Refused("CombineMatcher: %s is not an expression" % _shown(expr),
                            "(Z_AND, 'name1', 'name2'), with Z_NOT, Z_AND, Z_OR, Z_XOR, Z_EQ or Z_NE")
@@ -205,7 +222,7 @@ class CombineMatcher(AbstractMatcher):
         tree = [expr[0]]
         for operand in expr[1:]:
             if isinstance(operand, (tuple, list)):
-                tree.append(self._build(operand))
+                tree.append(self._build(operand, built, depth + 1))
             elif isinstance(operand, (str, AbstractMatcher, MatcherPolicy)):
                 if _is_poisoned(operand):
                     self._poisoned = True
@@ -214,33 +231,46 @@ class CombineMatcher(AbstractMatcher):
                 raise _Refused("CombineMatcher: %s is not a matcher" % _shown(operand))
         return tree
 
-    def _operands(self, tree=None):
-        for operand in (tree or self._tree)[1:]:
-            if isinstance(operand, list):
-                yield from self._operands(operand)
-            else:
-                yield operand
+    def _operands(self):
+        lists, seen = [self._tree], {id(self._tree)}
+        for tree in lists:      # which grows meanwhile
+            for operand in tree[1:]:
+                if not isinstance(operand, list):
+                    yield operand
+                elif id(operand) not in seen:
+                    seen.add(id(operand))
+                    lists.append(operand)
 
-    def _resolve(self, tree, above):
-        resolved = [tree[0]]
-        for operand in tree[1:]:
-            if isinstance(operand, list):
-                resolved.append(self._resolve(operand, above))
-                continue
-            matcher = getMatcher(operand)
-            if matcher in above:
-                raise MatcherException("a CombineMatcher contains itself")
-            if isinstance(matcher, CombineMatcher):
-                matcher._validate(above + [matcher])
-            resolved.append(matcher)
-        return resolved
+    def _resolve(self, tree, above, resolved):
+        """A tree with matchers for operands, and its height. above: the trees and matchers that it is in."""
+        if id(tree) not in resolved:
+            if len(above) > 2 * _DEPTH_MAX:
+                raise MatcherException("CombineMatcher: nested more than %d deep" % _DEPTH_MAX)
+            operands = [self._resolve_operand(o, above + [tree], resolved) for o in tree[1:]]
+            resolved[id(tree)] = [tree[0]] + [o for o, _ in operands], 1 + max(height for _, height in operands)
+        return resolved[id(tree)]
 
-    def _validate(self, above):
-        self._tree = self._resolve(self._tree, above)
+    def _resolve_operand(self, operand, above, resolved):
+        if isinstance(operand, list):
+            return self._resolve(operand, above, resolved)
+        matcher = getMatcher(operand)
+        if any(matcher is a for a in above):
+            raise MatcherException("a CombineMatcher contains itself")
+        if not isinstance(matcher, CombineMatcher):
+            return matcher, 0
+        matcher._validate(above)
+        return matcher, matcher._height
+
+    def _validate(self, above=()):
+        if self._height is None:
+            tree, height = self._resolve(self._tree, [*above, self], {})
+            if height > _DEPTH_MAX:
+                raise MatcherException("CombineMatcher: nested more than %d deep" % _DEPTH_MAX)
+            self._tree, self._height = tree, height
 
     def validateMatcher(self):
         """Names are looked up now, so that a matcher may be named before it is defined."""
-        self._validate([self])
+        self._validate()
 
     def checkMatch(self, str):
         return self._value(self._tree, str)

@@ -32,6 +32,7 @@ class Natives:
         self._numbers = {}          # what a row says -> its number
         self._costs = []            # of each row: (depth, patterns that a test may try)
         self._seen = {}             # id of a matcher -> (it, number or None)
+        self._known = {}            # id of an operand, or a list of a tree -> (it, number)
         self._patterns = 0
         self._size = 0
 
@@ -60,6 +61,13 @@ class Natives:
         """Operands of a combination that is not native after all."""
         del self.rows[number:], self._costs[number:]
         self._numbers = {key: n for key, n in self._numbers.items() if n < number}
+        self._known = {key: known for key, known in self._known.items() if known[1] < number}
+
+    def _once(self, what, compiled):
+        """An operand is compiled once, at however many places it stands."""
+        if id(what) not in self._known:
+            self._known[id(what)] = (what, compiled(what))
+        return self._known[id(what)][1]
 
     def _row_of(self, matcher):
         from Zorp import Matcher
@@ -89,7 +97,8 @@ class Natives:
 
     def _combination(self, tree, place):
         """tree: [operator, operand, ...], operands resolved."""
-        operands = [self._combination(o, place) if isinstance(o, list) else self._operand(o) for o in tree[1:]]
+        operands = [self._once(o, lambda o: self._combination(o, place)) if isinstance(o, list) else self._operand(o)
+                    for o in tree[1:]]
         if len(operands) > OPERANDS_MAX:
             raise NotNative("CombineMatcher has more than %d operands" % OPERANDS_MAX)
         depth = 1 + max(self._costs[o][0] for o in operands)
@@ -102,7 +111,7 @@ class Natives:
         from Zorp.Matcher import getMatcher
         if is_poisoned(operand):
             raise NotNative()
-        return self._row_of(getMatcher(operand))
+        return self._once(getMatcher(operand), self._row_of)
 
     def _add(self, row, place, depth, tries):
         key = repr(row)

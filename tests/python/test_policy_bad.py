@@ -171,6 +171,12 @@ class Declarations(PolicyTest):
             self.bad(smtp_class("sender_matcher = CombineMatcher((Z_AND, RegexpMatcher(['x']), %s))" % wrong), (3, says))
         self.bad(instance("MatcherPolicy('m', CombineMatcher((Z_AND, 'nosuch')))"), (3, "there is no MatcherPolicy 'nosuch'"))
         self.bad(instance("MatcherPolicy('m', CombineMatcher((Z_AND, 'm')))"), (3, "contains itself"))
+        self.bad(instance("MatcherPolicy('m', CombineMatcher((Z_AND, (Z_NOT, 'n'))))\nMatcherPolicy('n', CombineMatcher((Z_AND, 'm')))"),
+                 (3, "contains itself"), (4, "contains itself"))
+        deep = "e = RegexpMatcher(['x'])\nfor i in range(%d):\n    e = "
+        for levels, step, line in ((101, "(Z_NOT, e)", 6), (101, "CombineMatcher((Z_NOT, e))", 6), (5000, "CombineMatcher((Z_NOT, e))", 6),
+                                   (51, "CombineMatcher((Z_NOT, (Z_NOT, e)))", 6)):
+            self.bad(instance(deep % levels + step + "\nMatcherPolicy('m', CombineMatcher((Z_AND, e)))"), (line, "nested more than 100 deep"))
 
     def test_config_options(self):
         self.bad(instance("config.options.langauge = 'hu'"), (3, "no option config.options.langauge", "did you mean 'language'?"))

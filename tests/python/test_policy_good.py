@@ -404,6 +404,18 @@ class ProxyClasses(PolicyTest):
             document = self.matchers(text, instances + "M = MatcherPolicy('M', RegexpMatcher(['m']))\n")
             self.assertEqual(document["configs"][0]["attributes"]["recipient_matcher"], {"matcher": 0}, text)
 
+    def test_operands_at_many_places_cost_nothing(self):
+        """2 ** 60 of them, would each be looked at."""
+        for levels, step in ((60, "(Z_AND, e, e)"), (60, "CombineMatcher((Z_AND, e, e))"), (30, "CombineMatcher((Z_OR, (Z_AND, e, e), (Z_AND, e, e)))")):
+            result = self.good(HEAD + "e = RegexpMatcher(['x'])\nfor i in range(%d):\n    e = %s\n" % (levels, step) +
+                               "MatcherPolicy('m', CombineMatcher((Z_NOT, e)))\nclass My(SmtpProxy):\n    sender_matcher = 'm'\n"
+                               "def i():\n    Service('s', My)\n", warnings=1)
+            self.assertIn("nested too deeply", result.of("warning")[0]["message"])
+            self.assertEqual(result.document["configs"][0]["attributes"]["sender_matcher"], {"callback": 0})
+        rows = self.matchers("sender_matcher = 'm'", "e = RegexpMatcher(['x'])\nfor i in range(12):\n    e = (Z_AND, e, e)\n"
+                             "MatcherPolicy('m', CombineMatcher((Z_NOT, e)))\n")["matchers"]
+        self.assertEqual([row.get("operands") for row in rows], [None] + [[n, n] for n in range(12)] + [[12]])
+
     def test_services_share_matchers(self):
         document = self.good(HEAD + "MatcherPolicy('M', RegexpMatcher([r'\\d']))\nclass A(SmtpProxy):\n    sender_matcher = 'M'\n"
                              "class B(SmtpProxy):\n    recipient_matcher = RegexpMatcher([r'\\d'])\n"
