@@ -211,32 +211,60 @@ const struct matcher *matchers_at(const struct matchers *all, size_t number)
 /* One test: the text as symbols, and what PCRE2 needs, which is this process's own. */
 struct test {
 	struct slice symbols;
+	uint64_t work;			/* steps that are left of MATCHER_TEST_WORK */
 	pcre2_match_data *data;
 	pcre2_match_context *context;
 	const struct matcher_witness *witness;
 };
 
-static void tell(const struct test *t, enum matcher_answer answer, struct slice pattern)
+static void tell(struct test *t, enum matcher_answer answer, struct slice pattern)
 {
 	if (t->witness != NULL)
 		t->witness->tell(t->witness->arg, answer, pattern);
 }
 
-/*
- * PCRE2 counts its steps anew for each place where a match may begin, so the work is shared out
- * over these. The machine code has 32 KiB of stack; where that does not do, the interpreter with
- * its own bounded memory does.
- */
-static enum matcher_answer search(const struct test *t, const struct matcher_pattern *p)
+/* The machine code has 32 KiB of stack; where that does not do, the interpreter with its own
+ * bounded memory does. */
+static int match_within(struct test *t, const struct matcher_pattern *p, uint32_t limit)
 {
-	size_t places = p->anchored ? 1 : t->symbols.len + 1;
-	uint32_t limit = (uint32_t)(MATCHER_WORK / places);
 	int n;
 
-	pcre2_set_match_limit(t->context, limit < 1000 ? 1000 : limit);
+	pcre2_set_match_limit(t->context, limit);
 	n = pcre2_match(p->code, t->symbols.ptr, t->symbols.len, 0, 0, t->data, t->context);
 	if (n == PCRE2_ERROR_JIT_STACKLIMIT)
 		n = pcre2_match(p->code, t->symbols.ptr, t->symbols.len, 0, PCRE2_NO_JIT, t->data, t->context);
+	return n;
+}
+
+/*
+ * PCRE2 counts its steps anew for each place where a match may begin, so the work of a pattern is
+ * shared out over these. It does not say how many it took; so a pattern begins with a few, which is
+ * what nearly all take and what costs the test nothing, and begins again with four times as many
+ * while these do not do. The last number is what it takes off the test's work: at most four times
+ * of what it did, and never less.
+ */
+static int match(struct test *t, const struct matcher_pattern *p)
+{
+	uint64_t places = p->anchored ? 1 : t->symbols.len + 1;
+	uint64_t most = MATCHER_WORK / places < 1000 ? 1000 : MATCHER_WORK / places;
+	uint64_t limit = MATCHER_FREE_STEPS;
+	int n = match_within(t, p, MATCHER_FREE_STEPS);
+
+	while (n == PCRE2_ERROR_MATCHLIMIT && limit < most) {
+		limit = limit * 4 < most ? limit * 4 : most;
+		if (limit * places > t->work)
+			return n;
+		n = match_within(t, p, (uint32_t)limit);
+	}
+	if (limit > MATCHER_FREE_STEPS)
+		t->work -= limit * places;
+	return n;
+}
+
+static enum matcher_answer search(struct test *t, const struct matcher_pattern *p)
+{
+	int n = match(t, p);
+
 	if (n >= 0)
 		return MATCHER_YES;
 	if (n == PCRE2_ERROR_NOMATCH)
@@ -246,7 +274,7 @@ static enum matcher_answer search(const struct test *t, const struct matcher_pat
 }
 
 /* What the first pattern that does not say no says. */
-static enum matcher_answer search_list(const struct test *t, const struct matcher_pattern *list, size_t n,
+static enum matcher_answer search_list(struct test *t, const struct matcher_pattern *list, size_t n,
 				       const struct matcher_pattern **which)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -260,7 +288,7 @@ static enum matcher_answer search_list(const struct test *t, const struct matche
 	return MATCHER_NO;
 }
 
-static enum matcher_answer test_regexp(const struct test *t, const struct matcher *m)
+static enum matcher_answer test_regexp(struct test *t, const struct matcher *m)
 {
 	const struct matcher_pattern *hit, *ignored;
 	enum matcher_answer answer = search_list(t, m->match, m->n_match, &hit);
@@ -274,9 +302,9 @@ static enum matcher_answer test_regexp(const struct test *t, const struct matche
 	return MATCHER_YES;
 }
 
-static enum matcher_answer test_one(const struct test *t, const struct matcher *m);
+static enum matcher_answer test_one(struct test *t, const struct matcher *m);
 
-static enum matcher_answer test_combination(const struct test *t, const struct matcher *m)
+static enum matcher_answer test_combination(struct test *t, const struct matcher *m)
 {
 	size_t yes = 0;
 	bool truth = false;
@@ -310,7 +338,7 @@ static enum matcher_answer test_combination(const struct test *t, const struct m
 	return truth ? MATCHER_YES : MATCHER_NO;
 }
 
-static enum matcher_answer test_one(const struct test *t, const struct matcher *m)
+static enum matcher_answer test_one(struct test *t, const struct matcher *m)
 {
 	return m->combines ? test_combination(t, m) : test_regexp(t, m);
 }
@@ -341,7 +369,7 @@ static bool take_symbols(const struct matchers *all, struct slice text, struct s
 
 enum matcher_answer matcher_test(const struct matcher *matcher, struct slice text, const struct matcher_witness *witness)
 {
-	struct test t = { .witness = witness };
+	struct test t = { .work = MATCHER_TEST_WORK, .witness = witness };
 	enum matcher_answer answer = MATCHER_UNSURE;
 	uint8_t *owned;
 	bool good = take_symbols(matcher->all, text, &t.symbols, &owned);

@@ -9,8 +9,9 @@
  * single octet that says what patterns can see of it (enum matcher_symbol), so that PCRE2 needs
  * no Unicode and no locale.
  *
- * Every test has a bound on its steps and its memory. A pattern that needs more has no answer,
- * and then neither has the matcher: MATCHER_UNSURE, which never opens a gate.
+ * Every test has a bound on its steps and its memory, and within it each pattern. A pattern that
+ * needs more has no answer, and then neither has the matcher: MATCHER_UNSURE, which never opens a
+ * gate.
  */
 #ifndef SALLYPORT_POLICY_MATCHER_H
 #define SALLYPORT_POLICY_MATCHER_H
@@ -29,6 +30,8 @@
 #define MATCHER_RANGES_MAX 4096u		/* of characters beyond ASCII */
 #define MATCHER_TEXT_MAX 65536u			/* octets of a text; longer ones have no answer */
 #define MATCHER_WORK 1000000u			/* steps of one pattern, shared out over where it may begin */
+#define MATCHER_FREE_STEPS 32u			/* of a pattern, where it may begin, that are not counted */
+#define MATCHER_TEST_WORK 20000000u		/* steps of one test, of all its patterns */
 #define MATCHER_HEAP_KIB 2048u			/* of one test, where there is no machine code */
 
 /* What a character beyond ASCII is to a pattern. The last four equal ASCII letters where case

@@ -171,6 +171,33 @@ static void no_answer_is_no_answer(void **state)
 	free(text);
 }
 
+/* A pattern may be expensive, many of them may not; cheap ones may be as many as there is room for. */
+static void patterns_of_a_test_share_its_work(void **state)
+{
+	enum { MANY = 400 };
+	static struct matcher_pattern slow[MANY];
+	static struct matcher_pattern cheap[60000];
+	static const char text[] = "aaaaaaaaaaaaa!";
+	static const size_t operands[MANY];
+	struct matchers *all = matchers_create(arena, 8);
+	char why[160];
+
+	(void)state;
+	for (size_t i = 0; i < MANY; i++)
+		assert_int_equal(matchers_compile(all, SLICE("slow"), SLICE("(?:a+)+\\z"), &slow[i], why, sizeof(why)), 0);
+	assert_int_equal(matchers_compile(all, SLICE("cheap"), SLICE("a+b"), &cheap[0], why, sizeof(why)), 0);
+	for (size_t i = 1; i < ARRAY_LEN(cheap); i++)
+		cheap[i] = cheap[0];
+	assert_int_equal(matchers_add_regexp(all, slow, 1, NULL, 0, why, sizeof(why)), 0);
+	assert_int_equal(matchers_add_regexp(all, slow, MANY, NULL, 0, why, sizeof(why)), 0);
+	assert_int_equal(matchers_add_regexp(all, cheap, ARRAY_LEN(cheap), NULL, 0, why, sizeof(why)), 0);
+	assert_int_equal(matchers_add_combination(all, MATCHER_OR, operands, MANY, why, sizeof(why)), 0);
+	assert_int_equal(ask(all, 0, text), MATCHER_NO);
+	assert_int_equal(ask(all, 1, text), MATCHER_UNSURE);
+	assert_int_equal(ask(all, 2, text), MATCHER_NO);
+	assert_int_equal(ask(all, 3, text), MATCHER_UNSURE);
+}
+
 /* What the leader compiled, a worker asks. */
 static void a_child_shares_them(void **state)
 {
@@ -311,6 +338,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(lists_and_combinations, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_witness_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_answer_is_no_answer, setup, teardown),
+		cmocka_unit_test_setup_teardown(patterns_of_a_test_share_its_work, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_child_shares_them, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_a_document_may_not_say, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_attribute_names_a_matcher, setup, teardown),
