@@ -249,6 +249,10 @@ int relay_run(struct stream *client, struct stream *server, const struct relay_o
 	while (err == 0);
 	relay_splice_end(&r.to_client);
 	relay_splice_end(&r.to_server);
+	if (err < 0) {
+		stream_abandon_write(client, err);
+		stream_abandon_write(server, err);
+	}
 	*fault_server = r.to_client.failed == server || r.to_server.failed == server;
 	return r.to_client.done && r.to_server.done && err == 1 ? 0 : err;
 }

@@ -68,14 +68,19 @@ static void give_back(struct stream *s, struct stream_buffer *b)
 	*b = (struct stream_buffer){ 0 };
 }
 
-void stream_close(struct stream **sp)
+/* Nothing was cut off: a transport with an end of its own may say so, as a socket does by itself. */
+static bool ends_well(const struct stream *s)
 {
-	struct stream *s = *sp;
+	return s->ops->encrypts && s->write_error == 0 && s->read_error == 0 && buffered(&s->out) == 0 && !s->committed;
+}
 
-	if (s == NULL)
-		return;
-	*sp = NULL;
+static void close_stream(struct stream *s, bool reset)
+{
+	unsigned want;
+
 	assert(s->watch.waiter == NULL);
+	if (!reset && ends_well(s))
+		(void)s->ops->shutdown_write(s->self, &want);
 	s->ops->close(s->self);
 	give_back(s, &s->in);
 	give_back(s, &s->out);
@@ -84,13 +89,26 @@ void stream_close(struct stream **sp)
 	free(s);
 }
 
+void stream_close(struct stream **sp)
+{
+	struct stream *s = *sp;
+
+	if (s == NULL)
+		return;
+	*sp = NULL;
+	close_stream(s, false);
+}
+
 void stream_reset(struct stream **sp)
 {
 	struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+	struct stream *s = *sp;
 
-	if (*sp != NULL)
-		(void)setsockopt((*sp)->watch.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-	stream_close(sp);
+	if (s == NULL)
+		return;
+	*sp = NULL;
+	(void)setsockopt(s->watch.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	close_stream(s, true);
 }
 
 int stream_set_transport(struct stream *s, const struct transport_ops *ops, void *self)
@@ -115,6 +133,7 @@ void stream_read_failed(struct stream *s, int err)
 void stream_write_failed(struct stream *s, int err)
 {
 	s->write_error = err;
+	s->committed = false;
 	give_back(s, &s->out);
 	stream_unlink_unsent(s);
 }
@@ -318,6 +337,7 @@ static size_t note_sent(struct stream *s, size_t n)
 
 	s->octets_out += n;
 	s->write_want = LOOP_WRITE;
+	s->committed = false;
 	if (n < of_queue) {
 		s->out.start += (unsigned)n;
 		return 0;
@@ -352,6 +372,7 @@ ssize_t stream_send_some(struct stream *s, struct slice extra)
 		if (n == -EAGAIN) {
 			s->write_want = want;
 			s->watch.ready &= ~want;
+			s->committed = s->ops->encrypts && buffered(&s->out) == 0;
 			break;
 		}
 		if (n < 0) {
@@ -400,6 +421,7 @@ static co_waits int write_rest(struct stream *s, struct slice octets, bool throu
 		if (err < 0) {
 			if (went > 0)
 				stream_write_failed(s, err);
+			stream_abandon_write(s, err);
 			return err;
 		}
 	}

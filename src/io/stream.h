@@ -18,7 +18,8 @@
  * A failure of the transport is remembered for its direction: later calls return it again, and
  * what had been queued is dropped. After a failed write, reading still delivers what the peer had
  * sent before (a server's last reply); where the file then ends, fill returns the write's error.
- * A write that timed out or was canceled after part of its octets were taken counts as failed.
+ * A write that timed out or was canceled after part of its octets were taken counts as failed; TLS takes
+ * octets when it is first tried, so there each such write that was not queued does.
  * Timeouts and cancels of other calls leave the stream as it was.
  */
 #ifndef SALLYPORT_IO_STREAM_H
@@ -63,7 +64,8 @@ struct stream *stream_open(struct loop *loop, int fd);
  * buffered in either direction: plaintext must not cross the switch. */
 int stream_set_transport(struct stream *s, const struct transport_ops *ops, void *self) MUST_CHECK;
 
-/* Close at once; unsent octets are lost; closing with *reset* sends RST. Accepts NULL in it. */
+/* Close at once; unsent octets are lost. Where none are, TLS tells the peer that this is the end (as far as that goes
+ * without waiting). Closing with *reset* sends RST, and nothing before it. Accepts NULL in it. */
 void stream_close(struct stream **sp);
 void stream_reset(struct stream **sp);
 

@@ -22,6 +22,7 @@ struct stream {
 	int read_error, write_error;
 	bool eof, fresh;		/* fresh: octets came that no fill has reported yet */
 	bool bulk;			/* the last read filled its buffer */
+	bool committed;			/* the transport began to send octets that are not queued: the same must follow */
 	uint64_t octets_in, octets_out;
 	struct stream_idler *idler;	/* while nobody converses on it */
 	/* In the list of the coroutine that queued the octets of out. */
@@ -52,6 +53,17 @@ void stream_read_failed(struct stream *s, int err);
 void stream_write_failed(struct stream *s, int err);
 
 void stream_unlink_unsent(struct stream *s);
+
+/* Send what the running coroutine queued on any stream, as far as it goes: before it waits for
+ * something else than a stream. */
+void streams_push_unsent(void);
+
+/* Nobody is going to repeat octets that the transport began to send. */
+static inline void stream_abandon_write(struct stream *s, int err)
+{
+	if (s->committed)
+		stream_write_failed(s, err);
+}
 
 /* Could a call go on? */
 static inline bool stream_can_read(const struct stream *s)

@@ -27,6 +27,11 @@ static void push_unsent(struct co *co)
 	}
 }
 
+void streams_push_unsent(void)
+{
+	push_unsent(co_current());
+}
+
 static void set_waiters(struct co *self, struct stream *s, struct co *waiter)
 {
 	stream_set_waiter(s, waiter);

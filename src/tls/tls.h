@@ -62,6 +62,8 @@ struct tls_asks {
 	/* Client end: the ClientHello is there; facts has server_name, alpn_offered, ja4. Here the server's
 	 * handshake runs where it comes first. */
 	co_waits int (*hello)(void *arg, const struct tls_facts *facts);
+	/* Client end: does the name fit a matcher of policy code? 1, 0. NULL: nobody knows, and the handshake ends. */
+	co_waits int (*matches)(void *arg, const struct matcher_call *matcher, struct slice name);
 	/* A certificate of ours is wanted: policy code (setup_key) may give another, as PEM; leave *pem empty if not. */
 	co_waits int (*certificate)(void *arg, const struct tls_facts *facts, struct slice *pem, struct slice *key_pem);
 	/* The peer showed a certificate, and it was verified or not (facts): 0 as the verification says, 1 accept. */

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The options of an end as OpenSSL takes them; what it does not take is a problem of the policy. */
+#include "tls/tls_priv.h"
+#include "tls/keys_priv.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ocsp.h>
+#include <openssl/pem.h>
+#include <stdlib.h>
+
+/* Without finite fields: a peer could make us compute with 8192 bits as often as it likes. */
+#define GROUPS "X25519:P-256:X448:P-384:P-521"
+#define CIPHERS "HIGH:!aNULL:@STRENGTH"
+#define OCSP_OCTETS_MAX 65536u
+
+static const char *reason(void)
+{
+	const char *text = ERR_reason_error_string(ERR_peek_error());
+
+	return text != NULL ? text : "not understood";
+}
+
+static const char *end_name(const struct tls_context *c)
+{
+	return c->end == TLS_CLIENT ? "client" : "server";
+}
+
+static int complain(struct tls_context *c, struct policy_problems *problems, const char *hint, const char *what, const char *value)
+{
+	problems_add(problems, PROBLEM_ERROR, c->encryption->place, hint, "encryption %s, %s side: %s \"%s\": %s",
+		     c->encryption->name, end_name(c), what, value, reason());
+	ERR_clear_error();
+	return -EINVAL;
+}
+
+static int set_versions(struct tls_context *c, struct policy_problems *problems)
+{
+	const struct tls_options *o = &c->side->options;
+
+	if (o->version_min <= o->version_max && SSL_CTX_set_min_proto_version(c->ctx, o->version_min) == 1 &&
+	    SSL_CTX_set_max_proto_version(c->ctx, o->version_max) == 1)
+		return 0;
+	problems_add(problems, PROBLEM_ERROR, c->encryption->place, "leave at least one version on",
+		     "encryption %s, %s side: no version of TLS is left", c->encryption->name, end_name(c));
+	ERR_clear_error();
+	return -EINVAL;
+}
+
+/* TLS before 1.2 signs with SHA-1, which the library's usual level forbids: who asks for the one wants the other. */
+static void set_level(struct tls_context *c)
+{
+	if (c->side->options.version_min < TLS1_2_VERSION)
+		SSL_CTX_set_security_level(c->ctx, 0);
+}
+
+static int set_ciphers(struct tls_context *c, struct policy_problems *problems)
+{
+	const struct tls_options *o = &c->side->options;
+	const char *ciphers = o->ciphers != NULL && o->ciphers[0] != '\0' ? o->ciphers : CIPHERS;
+	int err = 0;
+
+	if (SSL_CTX_set_cipher_list(c->ctx, ciphers) != 1)
+		err = complain(c, problems, "ciphers as `openssl ciphers` takes them, for example HIGH:!aNULL", "ciphers", ciphers);
+	if (o->ciphersuites != NULL && SSL_CTX_set_ciphersuites(c->ctx, o->ciphersuites) != 1)
+		err = complain(c, problems, "names of TLS 1.3, for example TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256",
+			       "ciphersuites", o->ciphersuites);
+	if (SSL_CTX_set1_groups_list(c->ctx, o->groups != NULL ? o->groups : GROUPS) != 1)
+		err = complain(c, problems, "names of groups, for example X25519:P-256", "groups", o->groups);
+	return err;
+}
+
+static int set_dh(struct tls_context *c, struct policy_problems *problems)
+{
+	const char *pem = c->side->options.dh_pem;
+	BIO *bio;
+	EVP_PKEY *dh;
+
+	if (pem == NULL || c->end == TLS_SERVER)
+		return 0;
+	bio = BIO_new_mem_buf(pem, -1);
+	dh = bio == NULL ? NULL : PEM_read_bio_Parameters(bio, NULL);
+	BIO_free(bio);
+	if (dh != NULL && SSL_CTX_set0_tmp_dh_pkey(c->ctx, dh) == 1)
+		return 0;
+	EVP_PKEY_free(dh);
+	return complain(c, problems, "what `openssl dhparam 2048` prints", "DH parameters", "dh_params");
+}
+
+static int set_alpn(struct tls_context *c, struct policy_problems *problems)
+{
+	const struct tls_options *o = &c->side->options;
+	size_t n = 0;
+
+	for (size_t i = 0; i < o->n_alpn; i++) {
+		size_t len = strlen(o->alpn[i]);
+
+		if (len == 0 || len > 255)
+			return complain(c, problems, "a name of 1 to 255 octets", "ALPN name", o->alpn[i]);
+		n += 1 + len;
+	}
+	if (n == 0)
+		return 0;
+	c->alpn = malloc(n);
+	if (c->alpn == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < o->n_alpn; i++) {
+		size_t len = strlen(o->alpn[i]);
+
+		c->alpn[c->alpn_octets] = (uint8_t)len;
+		memcpy(c->alpn + c->alpn_octets + 1, o->alpn[i], len);
+		c->alpn_octets += (unsigned)len + 1;
+	}
+	return c->end == TLS_SERVER && SSL_CTX_set_alpn_protos(c->ctx, c->alpn, c->alpn_octets) != 0 ? -ENOMEM : 0;
+}
+
+/* The client's list, by our preference. None in common: the client is told (RFC 7301, 3.2). */
+static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_octets, const unsigned char *in,
+		       unsigned in_octets, void *arg)
+{
+	const struct tls_context *c = tls_link_of(ssl)->context;
+	struct slice ours = { c->alpn, c->alpn_octets }, name, theirs, other;
+
+	if (c->alpn_octets == 0)
+		return SSL_TLSEXT_ERR_NOACK;
+	while (tls_alpn_next(&ours, &name)) {
+		theirs = slice_of(in, in_octets);
+		while (tls_alpn_next(&theirs, &other)) {
+			if (!slice_equal(name, other))
+				continue;
+			*out = name.ptr;
+			*out_octets = (unsigned char)name.len;
+			return SSL_TLSEXT_ERR_OK;
+		}
+	}
+	return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+/* OCSP. */
+
+static bool is_response(struct slice der)
+{
+	const unsigned char *at = der.ptr;
+	OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &at, (long)der.len);
+	bool good = response != NULL && at == der.ptr + der.len &&
+		    OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL;
+
+	OCSP_RESPONSE_free(response);
+	ERR_clear_error();
+	return good;
+}
+
+static int load_ocsp(struct tls_context *c, struct policy_problems *problems)
+{
+	const char *file = c->side->options.ocsp_file;
+	int err;
+
+	if (file == NULL || c->end == TLS_SERVER)
+		return 0;
+	err = tls_read_file(file, OCSP_OCTETS_MAX, &c->ocsp);
+	if (err == 0 && is_response(c->ocsp))
+		return 0;
+	problems_add(problems, PROBLEM_ERROR, c->encryption->place,
+		     "a successful response in DER, as `openssl ocsp -respout` writes it",
+		     "encryption %s: OCSP response %s: %s", c->encryption->name, file,
+		     err < 0 ? strerror(-err) : "this is none");
+	return -EINVAL;
+}
+
+static int staple(SSL *ssl, void *arg)
+{
+	const struct tls_context *c = tls_link_of(ssl)->context;
+	void *copy;
+
+	if (c->ocsp.len == 0)
+		return SSL_TLSEXT_ERR_NOACK;
+	copy = OPENSSL_memdup(c->ocsp.ptr, c->ocsp.len);
+	if (copy == NULL)
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)c->ocsp.len);
+	return SSL_TLSEXT_ERR_OK;
+}
+
+/* The name was looked at in the hello callback; here it is only confirmed. */
+static int confirm_name(SSL *ssl, int *alert, void *arg)
+{
+	return SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) != NULL ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+}
+
+int tls_options_apply(struct tls_context *c, struct policy_problems *problems)
+{
+	uint64_t options = SSL_OP_ALL | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION;
+	int errs[5];
+
+	if (c->side->options.server_preference)
+		options |= SSL_OP_CIPHER_SERVER_PREFERENCE;
+	SSL_CTX_clear_options(c->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION);
+	SSL_CTX_set_options(c->ctx, options);
+	SSL_CTX_set_mode(c->ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_AUTO_RETRY |
+					 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
+	SSL_CTX_set_read_ahead(c->ctx, 1);
+	SSL_CTX_set_max_cert_list(c->ctx, TLS_PEER_CHAIN_OCTETS);
+	set_level(c);
+	if (c->end == TLS_CLIENT) {
+		SSL_CTX_set_alpn_select_cb(c->ctx, select_alpn, NULL);
+		SSL_CTX_set_tlsext_status_cb(c->ctx, staple);
+		SSL_CTX_set_tlsext_servername_callback(c->ctx, confirm_name);
+	}
+	errs[0] = set_versions(c, problems);
+	errs[1] = set_ciphers(c, problems);
+	errs[2] = set_dh(c, problems);
+	errs[3] = set_alpn(c, problems);
+	errs[4] = load_ocsp(c, problems);
+	for (size_t i = 0; i < ARRAY_LEN(errs); i++)
+		if (errs[i] < 0)
+			return errs[i];
+	return 0;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The insides of tls/. */
+#ifndef SALLYPORT_TLS_TLS_PRIV_H
+#define SALLYPORT_TLS_TLS_PRIV_H
+
+#include "io/stream_priv.h"
+#include "tls/hello.h"
+#include "tls/resume.h"
+#include "tls/tls.h"
+#include "tls/trust.h"
+
+#include <openssl/ssl.h>
+
+/* Ceilings. */
+#define TLS_PEER_CHAIN_OCTETS 65536	/* of the certificates that a peer may show */
+#define TLS_PEER_CERTIFICATES 32u	/* of them in the facts */
+
+/* A certificate that we show, with its chain. Replaced as a whole; nobody keeps a pointer over a wait. */
+struct tls_chain {
+	X509 *leaf;				/* NULL: could not be loaded */
+	STACK_OF(X509) *rest;
+	EVP_PKEY *key;				/* borrowed from the keys, or owned where policy code gave it */
+};
+
+/* One end of one encryption. */
+struct tls_context {
+	struct tls *tls;
+	const struct encryption *encryption;
+	const struct tls_side *side;
+	enum tls_end end;
+	SSL_CTX *ctx;				/* NULL: this end is off */
+	struct tls_trust trust;
+	struct slice ocsp;			/* a response to staple, malloc'ed; empty: none */
+	uint8_t *alpn;				/* as the library wants it */
+	unsigned alpn_octets;
+	struct tls_ticket_keys tickets;
+};
+
+struct tls {
+	const struct policy *policy;
+	const struct tls_keys *keys;
+	BIO_METHOD *bio;			/* sockets, without SIGPIPE */
+	struct tls_chain *own;			/* by tls_certificate.index */
+	struct tls_context *contexts;		/* by encryption, then end */
+	struct tls_ratchet ratchet;
+	struct tls_sessions *sessions;		/* of servers, to resume; this process's own; NULL: none yet */
+};
+
+struct tls_hand;
+
+/* TLS on a stream; the transport's self. */
+struct tls_link {
+	SSL *ssl;
+	struct tls_context *context;
+	struct tls_hand *hand;			/* while the handshake runs */
+	int fd;
+	int io_error;				/* -errno of the socket, which the library does not keep */
+	bool at_eof, ended;			/* ended: we said that nothing follows */
+	bool killed;				/* the peer may not go on, reads fail */
+	unsigned refusals;			/* of renegotiation */
+	size_t committed;			/* octets of a write that was begun and must be repeated */
+	/* Where the peer's new sessions belong, and what is known of it. */
+	struct tls_session_key session_key;
+	bool resumable, trusted;
+	int verify_error;
+};
+
+/* A handshake under way, on its coroutine. */
+struct tls_hand {
+	const struct tls *tls;
+	struct tls_context *context;
+	struct tls_handshake *h;
+	struct stream *stream;
+	struct tls_link *link;
+	SSL *ssl;
+	deadline_t limit, until;		/* the caller's, and that of the part now running */
+	int err;				/* why it ends, where the library did not decide that */
+	bool peer_fault;			/* of err */
+	int alert_sent, alert_read;		/* level << 8 | number; 0 = none */
+	int hello_err;				/* of parsing it */
+	bool hello_seen, hello_asked;
+	const struct tls_certificate *chosen;	/* of ours; NULL: none */
+	/* Verification. */
+	bool pinned, tolerated, accepted;	/* tolerated: an error was passed over */
+	int verify_depth;			/* of verify_error */
+	char verify_words[256];			/* of verify_error, which certificate and where */
+};
+
+static inline struct tls_link *tls_link_of(const SSL *ssl)
+{
+	return SSL_get_app_data(ssl);
+}
+
+static inline struct tls_context *tls_context_of(const struct tls *tls, const struct encryption *e, enum tls_end end)
+{
+	return &tls->contexts[e->index * TLS_ENDS + end];
+}
+
+/* transport.c */
+extern const struct transport_ops transport_tls;
+BIO_METHOD *tls_bio_method(void);
+int tls_link_open(struct tls_context *context, int fd, struct tls_link **out) MUST_CHECK;	/* 0, -ENOMEM */
+void tls_link_close(struct tls_link **link);
+
+/* own.c: the certificates that we show. */
+int tls_own_load(struct tls *tls, struct policy_problems *problems) MUST_CHECK;	/* 0, -EINVAL, -ENOMEM */
+void tls_chain_clear(struct tls_chain *chain);
+/* PEM text, leaf first; what precedes the first certificate is skipped. 0; -EINVAL (*why); -ENOMEM. */
+int tls_chain_parse(struct slice pem, struct tls_chain *out, const char **why) MUST_CHECK;
+/* Which one for the name that the client asked for? 0; -ENOENT: none; -errno. */
+co_waits int tls_own_choose(struct tls_hand *hand) MUST_CHECK;
+co_waits int tls_own_install(SSL *ssl, void *unused);		/* a cert_cb */
+
+/* options.c */
+int tls_options_apply(struct tls_context *context, struct policy_problems *problems) MUST_CHECK;	/* 0, -EINVAL, -ENOMEM */
+
+/* handshake.c */
+void tls_handshake_setup(struct tls_context *context);
+
+/* verify.c */
+void tls_verify_setup(struct tls_context *context);
+/* The name, for a server whose session is resumed, too. 0; -EACCES with the error's text. */
+int tls_verify_name(struct tls_hand *hand) MUST_CHECK;
+
+/* facts.c */
+int tls_facts_hello(struct tls_hand *hand, struct slice message) MUST_CHECK;	/* 0, -EBADMSG, -ENOMEM */
+int tls_facts_peer(struct tls_hand *hand, STACK_OF(X509) *chain) MUST_CHECK;	/* 0, -ENOMEM */
+int tls_facts_done(struct tls_hand *hand) MUST_CHECK;		/* the handshake succeeded: the rest of them */
+
+/* failure.c: why a handshake ended, in words and as an error number. */
+int tls_failure(struct tls_hand *hand, int ssl_error) MUST_CHECK;
+void tls_say(struct tls_hand *hand, const char *format, ...) __attribute__((format(printf, 2, 3)));	/* the first counts */
+
+#endif
