@@ -20,6 +20,7 @@
 #define INSTANCES_MAX 256
 #define CONFIGS_MAX 65536
 #define CALLBACKS_MAX 65536
+#define SECRETS_MAX 16384
 #define PREFIXES_MAX 65536
 #define HOSTNAMES_MAX 1024
 
@@ -77,8 +78,8 @@ int document_read_zone_list(struct document_reader *d, const struct json_path *p
 	return result;
 }
 
-static int read_texts(struct document_reader *d, const struct json_path *path, const json_t *json, size_t max,
-		      const char *const **out, size_t *n)
+int document_read_texts(struct document_reader *d, const struct json_path *path, const json_t *json, size_t max,
+			const char *const **out, size_t *n)
 {
 	const char **texts;
 	int result = 0;
@@ -114,8 +115,8 @@ static int read_zone(struct document_reader *d, const struct json_path *path, co
 		err = document_read_prefixes(d, &(struct json_path){ path, "addrs", 0 }, json_object_get(json, "addrs"),
 					     &zone->prefixes, &zone->n_prefixes);
 	if (err == 0 && hostnames != NULL)
-		err = read_texts(d, &(struct json_path){ path, "hostnames", 0 }, hostnames, HOSTNAMES_MAX,
-				 &zone->hostnames, &zone->n_hostnames);
+		err = document_read_texts(d, &(struct json_path){ path, "hostnames", 0 }, hostnames, HOSTNAMES_MAX,
+					  &zone->hostnames, &zone->n_hostnames);
 	if (err < 0 || parent == NULL || json_is_null(parent))
 		return err;
 	err = json_member_int(&d->json, path, json, "parent", 0, (int64_t)d->policy->n_zones - 1, &index);
@@ -187,7 +188,7 @@ int document_read_configs(struct document_reader *d, const json_t *json)
 static int read_head(struct document_reader *d, const json_t *json)
 {
 	const char *format;
-	int64_t version, callbacks;
+	int64_t version, callbacks, secrets;
 	int err = json_member_text(&d->json, NULL, json, "format", 64, &format);
 
 	if (err == 0 && strcmp(format, "sallyport-policy") != 0)
@@ -196,16 +197,19 @@ static int read_head(struct document_reader *d, const json_t *json)
 		err = json_member_int(&d->json, NULL, json, "version", 1, 1, &version);
 	if (err == 0)
 		err = json_member_int(&d->json, NULL, json, "callbacks", 0, CALLBACKS_MAX, &callbacks);
+	if (err == 0)
+		err = json_member_int_or(&d->json, NULL, json, "secrets", 0, SECRETS_MAX, 0, &secrets);
 	if (err < 0)
 		return err;
 	d->policy->n_callbacks = (uint32_t)callbacks;
+	d->policy->n_secrets = (uint32_t)secrets;
 	return 0;
 }
 
 static int read_files(struct document_reader *d, const json_t *json)
 {
 	const struct json_path path = { NULL, "files", 0 };
-	int err = read_texts(d, &path, json, FILES_MAX, &d->json.files, &d->json.n_files);
+	int err = document_read_texts(d, &path, json, FILES_MAX, &d->json.files, &d->json.n_files);
 
 	if (err < 0)
 		return err;
@@ -218,7 +222,7 @@ static int read_files(struct document_reader *d, const json_t *json)
 static int read_instances(struct document_reader *d, const json_t *json)
 {
 	const struct json_path path = { NULL, "instances", 0 };
-	int err = read_texts(d, &path, json, INSTANCES_MAX, &d->policy->instances, &d->policy->n_instances);
+	int err = document_read_texts(d, &path, json, INSTANCES_MAX, &d->policy->instances, &d->policy->n_instances);
 
 	if (err < 0)
 		return err;
@@ -248,10 +252,23 @@ static int read_options(struct document_reader *d, const json_t *json)
 	return err;
 }
 
+static int read_tls(struct document_reader *d, const json_t *json)
+{
+	int err = document_read_tls_keys(d, json_object_get(json, "tls_keys"));
+
+	if (err == 0)
+		err = document_read_tls_certificates(d, json_object_get(json, "tls_certificates"));
+	if (err == 0)
+		err = document_read_encryptions(d, json_object_get(json, "encryptions"));
+	d->json.place = (struct policy_place){ NULL, 0 };
+	return err;
+}
+
 static int read_document(struct document_reader *d, const json_t *json)
 {
 	static const char *const members[] = { "format", "version", "files", "options", "instances", "zones", "characters",
-					       "matchers", "configs", "services", "rules", "callbacks", NULL };
+					       "matchers", "secrets", "tls_keys", "tls_certificates", "encryptions",
+					       "configs", "services", "rules", "callbacks", NULL };
 	int result = json_want_object(&d->json, NULL, json, members);
 
 	/* A document of another kind would give a hundred problems that say nothing. */
@@ -273,6 +290,9 @@ static int read_document(struct document_reader *d, const json_t *json)
 	result = worse(result, document_read_matchers(d, json_object_get(json, "characters"), json_object_get(json, "matchers")));
 	if (result < 0)
 		return result;	/* nor to matchers that are not there */
+	result = worse(result, read_tls(d, json));
+	if (result < 0)
+		return result;	/* nor to encryptions */
 	result = worse(result, document_read_configs(d, json_object_get(json, "configs")));
 	d->json.place = (struct policy_place){ NULL, 0 };
 	if (result == -ENOMEM || !json_is_array(json_object_get(json, "configs")))

@@ -141,7 +141,9 @@ static int read_proxy_service(struct document_reader *d, const struct json_path 
 			      struct service *service)
 {
 	static const char *const members[] = { "name", "kind", "at", "config", "router", "chainer", "max_instances",
-					       "keepalive", "limit_target_zones_to", "accept_proxy_protocol", NULL };
+					       "keepalive", "limit_target_zones_to", "accept_proxy_protocol", "encryption",
+					       NULL };
+	int32_t encryption = -1;
 	int64_t config, max_instances, keepalive;
 	int err = json_want_object(&d->json, path, json, members);
 
@@ -163,9 +165,17 @@ static int read_proxy_service(struct document_reader *d, const struct json_path 
 		err = document_read_zone_list(d, &(struct json_path){ path, "accept_proxy_protocol", 0 },
 					      json_object_get(json, "accept_proxy_protocol"), &service->header_zones,
 					      &service->n_header_zones);
+	if (err == 0)
+		err = document_member_index_or_none(d, path, json, "encryption", d->policy->n_encryptions, &encryption);
 	if (err < 0)
 		return err;
 	service->proxy = d->policy->configs[config];
+	service->encryption = encryption < 0 ? NULL : &d->policy->encryptions[encryption];
+	if (service->encryption != NULL && encryption_calls_host(service->encryption)) {
+		if (service->proxy->class_number < 0)
+			return json_wrong(&d->json, path, "its encryption calls policy code, but its class has no number");
+		d->policy->needs_host = true;
+	}
 	service->max_instances = (uint32_t)max_instances;
 	service->keepalive_client = (keepalive & 1) != 0;
 	service->keepalive_server = (keepalive & 2) != 0;

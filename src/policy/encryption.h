@@ -113,4 +113,7 @@ struct encryption {
 	struct policy_place place;
 };
 
+/* Some decision of it is policy code's: a hook, or the choice of a certificate. */
+bool encryption_calls_host(const struct encryption *encryption);
+
 #endif

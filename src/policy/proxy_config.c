@@ -203,6 +203,28 @@ static int read_hooks(struct block_reader *b, const json_t *json, void *block)
 	return result;
 }
 
+/* "encryption": an index; missing: none. */
+static int read_encryption(struct block_reader *b, const json_t *members, const struct encryption **out)
+{
+	const struct json_path path = { NULL, "encryption", 0 };
+	const json_t *json = json_object_get(members, "encryption");
+	size_t n = b->policy == NULL ? 0 : b->policy->n_encryptions;
+	int64_t index;
+	int err;
+
+	*out = NULL;
+	if (json == NULL)
+		return 0;
+	if (n == 0)
+		return json_wrong(&b->json, &path, "names an encryption, but the policy has none");
+	err = json_int(&b->json, &path, json, 0, (int64_t)n - 1, &index);
+	if (err < 0)
+		return err;
+	*out = &b->policy->encryptions[index];
+	b->calls_host = b->calls_host || encryption_calls_host(*out);
+	return 0;
+}
+
 /* prepare() knows no places: what it says is about this declaration. */
 static int prepare(struct block_reader *b, void *block)
 {
@@ -258,7 +280,7 @@ static void reader_init(struct block_reader *b, const struct proxy_config_source
 int proxy_config_read(const struct proxy_config_source *source, const struct json_t *config, struct proxy_config *out)
 {
 	static const char *const members[] = { "proxy", "class", "class_number", "per_session", "startup", "shutdown", "at",
-					       "attributes", "tables", "hooks", NULL };
+					       "attributes", "tables", "hooks", "encryption", NULL };
 	struct proxy_config made = { .index = 0 };
 	struct block_reader b;
 	const char *name;
@@ -288,6 +310,8 @@ int proxy_config_read(const struct proxy_config_source *source, const struct jso
 	if (b.type == NULL)
 		return json_wrong(&b.json, NULL, "class '%s': proxy '%s' is not there yet", made.class_name, name);
 	err = read_block(&b, config, &block);
+	if (err == 0)
+		err = read_encryption(&b, config, &made.encryption);
 	if (err < 0)
 		return err;
 	if ((b.calls_host || made.per_session || made.startup || made.shutdown) && number < 0)
@@ -327,6 +351,8 @@ int proxy_config_read_session(const struct proxy_config_source *source, const st
 	b.type = service->type;
 	b.n_own_callbacks = OWN_CALLBACKS_MAX;
 	err = read_block(&b, members, &block);
+	if (err == 0)
+		err = read_encryption(&b, members, &made.encryption);
 	if (err < 0)
 		return err;
 	made.has_callbacks = b.calls_host;

@@ -42,8 +42,8 @@ int proxy_config_read_text(const struct proxy_config_source *source, struct slic
 
 /*
  * What the host's config() for one session said: an object with the members "attributes",
- * "tables" and "hooks" of a CONFIG (others are ignored: it is the packet itself), for the class
- * and the number of *service. Gives the same as proxy_config_read.
+ * "tables", "hooks" and "encryption" of a CONFIG (others are ignored: it is the packet itself),
+ * for the class and the number of *service. Gives the same as proxy_config_read.
  */
 int proxy_config_read_session(const struct proxy_config_source *source, const struct json_t *members,
 			      const struct proxy_config *service, struct proxy_config *out) MUST_CHECK;

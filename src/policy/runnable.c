@@ -29,12 +29,24 @@ static void check_rule(const struct rule *r, struct policy_problems *problems)
 			     r->service->name);
 }
 
+/* With a configuration for each session policy code chooses among all encryptions. */
+static void check_service(const struct policy *policy, const struct service *s, struct policy_problems *problems)
+{
+	if (s->kind != SERVICE_PROXY || (s->encryption == NULL && s->proxy->encryption == NULL &&
+					 !(s->proxy->per_session && policy->n_encryptions > 0)))
+		return;
+	problems_add(problems, PROBLEM_ERROR, s->place, "see \"Not yet\" in docs/reference/policy-language.md",
+		     "service '%s': encryption is not there yet", s->name);
+}
+
 void policy_check_runnable(const struct policy *policy, struct policy_problems *problems)
 {
 	for (size_t i = 0; i < policy->n_zones; i++)
 		if (policy->zones[i].n_hostnames > 0)
 			problems_add(problems, PROBLEM_ERROR, policy->zones[i].place, "list the addresses",
 				     "zone '%s': zones by host name are not there yet", policy->zones[i].name);
+	for (size_t i = 0; i < policy->n_services; i++)
+		check_service(policy, &policy->services[i], problems);
 	for (size_t i = 0; i < policy->n_rules; i++)
 		check_rule(&policy->rules[i], problems);
 }
