@@ -186,8 +186,9 @@ class Service(AbstractService):
     def _check_other_policies(self, resolver, encryption, detector_config, detector_default):
         if resolver is not None and self._named("resolver_policies", "ResolverPolicy", resolver) is not None:
             self._later("resolver_policy")
-        if encryption is not None and self._named("encryption_policies", "EncryptionPolicy", encryption) is not None:
-            self._later("encryption_policy")
+        self.encryption = None
+        if encryption is not None:
+            self.encryption = self._named("encryption_policies", "EncryptionPolicy", encryption)
         if detector_config is not None or detector_default is not None:
             self._later("detector_config")
         self.resolver_policy = resolver

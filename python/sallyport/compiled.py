@@ -18,6 +18,7 @@ used by one call at a time; instances of different sessions may be used on diffe
 import threading
 
 from sallyport import instance
+from sallyport.encryptions import Encryptions
 
 
 class Callback:
@@ -26,11 +27,13 @@ class Callback:
     __slots__ = ("class_number", "kind", "name", "key")
 
     def __init__(self, class_number, kind, name, key=None):
-        self.class_number = class_number
+        self.class_number = class_number  # None: any class
         self.kind = kind  # "table": the entry self.<name>[key]; "hook": the method <name>;
-                          # "matcher": the matcher in attribute <name>
+                          # "matcher": the matcher in attribute <name>;
+                          # "handshake": the hook <key> of self.ssl for the side <name>;
+                          # "shared": compiled.shared[<name>], of an encryption
         self.name = name
-        self.key = key  # "table": a tuple of str as the table keeps it; else None
+        self.key = key  # "table": a tuple of str as the table keeps it; "handshake": the hook's name; else None
 
     def where(self):
         return (self.kind, self.name, self.key)
@@ -86,6 +89,8 @@ class Compiled:
         self.classes = []  # PolicyClass by class number
         self.callbacks = []  # Callback by callback number
         self.numbers = {}  # (class number,) + Callback.where() -> callback number
+        self.encryptions = Encryptions()  # and the secrets that go with the document
+        self.shared = []  # instance -> callable, of encryptions that belong to no class
         self.zones = {}  # zone name -> Zone, for session_info
         self.services = {}  # service name -> Service, for session_info
 
@@ -119,6 +124,6 @@ class Compiled:
         return self.state(made).function(number)
 
     def configuration(self, made):
-        """The answer to "hook" "config": the members attributes, tables, hooks of a CONFIG. Callables
+        """The answer to "hook" "config": the members attributes, tables, hooks, encryption of a CONFIG. Callables
         that the document does not know get numbers from len(self.callbacks) up (OwnNumbers)."""
         return self.state(made).configuration()

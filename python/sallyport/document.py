@@ -6,6 +6,8 @@ import os
 from sallyport import instance, matchers, problems, regexp, registry, schema
 from sallyport.compiled import Callback, PolicyClass
 from sallyport.declare import is_poisoned
+from sallyport.problems import Refused
+from sallyport.tls_hooks import SharedHooks
 from sallyport.watch import watching
 
 
@@ -30,8 +32,9 @@ class Writer:
         self._compiled = compiled
         self._files = {load.policy: 0}
         self._natives = matchers.Natives(self._at)
+        compiled.encryptions.begin(self._at, self._natives)
         self._configs = []
-        self._by_class = {}         # (class, instance name) -> index of its CONFIG; None = refused
+        self._by_class = {}         # (class, instance name, its service's encryption calls it) -> index; None = refused
         self._attributes_read = set()
         for source in load.sources.values():
             self._attributes_read |= source.attributes_read()
@@ -44,6 +47,7 @@ class Writer:
         instances = {i.name: i for i in load.instances}
         numbers = {}
         rows = []
+        self._encryptions()
         for service in services:
             row = self._service(service, self._instance_of(service, instances))
             if row is not None:
@@ -63,6 +67,7 @@ class Writer:
             "rules": rules,
             "callbacks": len(compiled.callbacks),
         }
+        compiled.document.update(compiled.encryptions.document())
         if self._natives.rows:
             compiled.document["matchers"] = self._natives.rows
         if self._natives.needs_characters:
@@ -90,6 +95,20 @@ class Writer:
         return {"name": zone.name, "addrs": [str(s) for s in zone.subnets], "hostnames": [],
                 "parent": None if zone.admin_parent is None else zone.admin_parent._index, "at": self._at(zone._place)}
 
+    def _encryptions(self):
+        """Every EncryptionPolicy, used or not: sessions may choose one by its name. Before the
+        configurations: what it calls belongs to no class."""
+        policies = {id(p): p for i in self._load.instances for p in i.scope.kinds["encryption_policies"].values()}
+        for policy in policies.values():
+            if is_poisoned(policy):
+                continue
+            try:
+                policy._index = self._compiled.encryptions.add(policy.encryption, policy.name, policy._place,
+                                                               SharedHooks(self._compiled, policy.encryption))
+            except Refused as refused:
+                problems.report("EncryptionPolicy '%s': %s" % (policy.name, refused.message), refused.hint, policy._place)
+                policy._poisoned = True
+
     def _service(self, service, owner):
         from Zorp.Service import DenyService, PFService, Service
         if is_poisoned(service):
@@ -111,16 +130,24 @@ class Writer:
                        keepalive=service.keepalive,
                        limit_target_zones_to=[registry.zones()[z]._index for z in service.limit_target_zones_to],
                        accept_proxy_protocol=[registry.zones()[z]._index for z in service.accept_proxy_protocol])
+            if service.encryption is not None:
+                row["encryption"] = service.encryption._index
         return row
 
     def _config(self, service, owner):
         cls = service.proxy_class
         if owner is None or is_poisoned(cls) or not isinstance(cls, type):
             return None
-        key = (cls, owner.name)
+        if is_poisoned(service.encryption):
+            return None
+        key = (cls, owner.name, self._is_called(service.encryption))
         if key not in self._by_class:
             self._by_class[key] = self._make_config(cls, owner, service)
         return self._by_class[key]
+
+    def _is_called(self, policy):
+        """Hooks of this EncryptionPolicy are called for sessions of the class."""
+        return policy is not None and self._compiled.encryptions.calls_host(policy._index)
 
     def _make_config(self, cls, owner, service):
         """The index of the CONFIG of a class, or None and a problem."""
@@ -144,7 +171,7 @@ class Writer:
         self._check_own_names(cls, proxy, state)
         if not good or self._load.problems.errors > errors:
             return None
-        return self._describe(cls, proxy, owner, state, per_session, place)
+        return self._describe(cls, proxy, owner, state, per_session, place, self._is_called(service.encryption))
 
     @staticmethod
     def _configure(made, scope):
@@ -153,7 +180,7 @@ class Writer:
         except instance.NeedsSession:
             pass
 
-    def _describe(self, cls, proxy, owner, state, per_session, place):
+    def _describe(self, cls, proxy, owner, state, per_session, place, called):
         compiled = self._compiled
         number = len(compiled.classes)
         numbers = _Numbers(len(compiled.callbacks), self._natives)
@@ -163,7 +190,7 @@ class Writer:
         if not self._natives_exist(members, proxy, place):
             return None
         life = {phase: True for phase in instance.LIFE if instance.life_methods(state.made, phase)}
-        needs_host = per_session or bool(numbers.where) or bool(life)
+        needs_host = per_session or called or bool(numbers.where) or bool(life) or self._is_called(state.encryption)
         row = {"proxy": cls.name, "class": cls.__name__, "class_number": number if needs_host else -1,
                "per_session": per_session, "at": self._at(place)}
         row.update(life)

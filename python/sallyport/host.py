@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy host: python3 -B -s -m sallyport.host compile|serve ...
 
-    compile --schema PATH --policy PATH [--instance NAME]... --document-fd N --problems-fd M
+    compile --schema PATH --policy PATH [--instance NAME]... --document-fd N --problems-fd M [--secrets-fd S]
     serve   the same, and --control-fd K
 
 Problems are JSON lines {"file","line","severity","message","hint"}. Exit status 0: the document was
-written; 1: the policy has errors; 2: wrong usage. What policy code prints goes to standard error.
+written; 1: the policy has errors; 2: wrong usage. Private keys and passphrases that the policy has as
+text go to the secrets, never into the document. What policy code prints goes to standard error.
 """
 
 import argparse
@@ -28,6 +29,7 @@ def _arguments(argv):
     parser.add_argument("--instance", action="append", default=[], metavar="NAME")
     parser.add_argument("--document-fd", type=int, required=True, metavar="N")
     parser.add_argument("--problems-fd", type=int, required=True, metavar="M")
+    parser.add_argument("--secrets-fd", type=int, metavar="S")
     parser.add_argument("--control-fd", type=int, metavar="K")
     options = parser.parse_args(argv)
     if (options.command == "serve") != (options.control_fd is not None):
@@ -75,8 +77,11 @@ def _problem_lines(found):
 
 def main(argv=None):
     options = _arguments(argv)
+    secrets_fd = None
     try:
         document_fd, problems_fd = _keep(options.document_fd), _keep(options.problems_fd)
+        if options.secrets_fd is not None:
+            secrets_fd = _keep(options.secrets_fd)
         schema.load(options.schema)
     except (OSError, schema.SchemaError) as error:
         sys.stderr.write("sallyport.host: %s\n" % error)
@@ -100,6 +105,10 @@ def main(argv=None):
     if compiled is None:
         os.close(document_fd)
         return 1
+    if secrets_fd is not None:
+        with os.fdopen(secrets_fd, "wb") as f:      # before the document: whoever reads that finds these complete
+            f.write(compiled.encryptions.secrets_file())
+            f.truncate()
     _write(document_fd, json.dumps(compiled.document, ensure_ascii=True, separators=(",", ":")))
     if options.command == "serve" and compiled.classes:
         from sallyport import serve

@@ -6,6 +6,7 @@ that must not be looked at. In the serving half each session has an instance of 
 """
 
 from sallyport import problems, registry
+from sallyport.declare import is_poisoned
 from sallyport.octets import from_wire, to_wire
 from sallyport.problems import Refused
 from sallyport.tables import NoStack, Table
@@ -16,7 +17,7 @@ NAME = "_sallyport"
 # Attributes that every proxy of the policy language has, and what Sallyport does with them.
 CORE_ATTRIBUTES = {
     "language": "accepted",
-    "encryption_policy": "not yet",
+    "encryption_policy": "a name",
     "client_local_tos": "not yet", "client_remote_tos": "not yet",
     "server_local_tos": "not yet", "server_remote_tos": "not yet",
     "server_socket_mark": "not yet",
@@ -68,6 +69,7 @@ class State:
         self.changed = {}           # attributes assigned since the last changes(): name -> None
         self.compiled = None
         self.policy_class = None
+        self.encryption = None      # the EncryptionPolicy that encryption_policy names
 
     # While policy code runs
 
@@ -107,6 +109,11 @@ class State:
             if made.__dict__.get(name) is not value:
                 problems.report("%s can't be replaced" % name, 'fill it: self.%s["..."] = ...' % name)
             return True
+        if name == "encryption_policy":
+            try:
+                self._choose_encryption(value)
+            except Refused as refused:
+                problems.report(refused.message, refused.hint)
         known = CORE_ATTRIBUTES.get(name)
         if known == "read only":
             problems.report("%s can only be read" % name)
@@ -117,6 +124,12 @@ class State:
         if known is None and name not in self.own and not name.startswith("_"):
             self.own[name] = problems.here()
         return False
+
+    def _choose_encryption(self, name):
+        if self.phase == RUN:
+            raise Refused("encryption_policy can't be set while a session runs", "set it in config()")
+        found = None if name is None else registry.lookup("encryption_policies", "EncryptionPolicy", name)
+        self.encryption = None if is_poisoned(found) else found     # of a refused one was told
 
     def missing(self, made, name):
         """self.name when Python found nothing of that name."""
@@ -167,6 +180,8 @@ class State:
             if name in self.proxy.tables:
                 raise Refused("%s can't be set in the class body" % name,
                               'fill it in config(): self.%s["..."] = ...' % name)
+            if name == "encryption_policy":
+                self._choose_encryption(value)
             if CORE_ATTRIBUTES.get(name) == "not yet" and value is not None:
                 raise Refused("the attribute %s: not yet part of Sallyport" % name)
             if attribute is not None:
@@ -210,7 +225,7 @@ class State:
         if number < 0:
             raise LookupError("there is no callback %d" % number)
         if number < len(static):
-            if static[number].class_number != self.policy_class.number:
+            if static[number].class_number not in (self.policy_class.number, None):
                 raise LookupError("callback %d belongs to another class" % number)
             kind, name, key = static[number].where()
         else:
@@ -225,6 +240,8 @@ class State:
             return call
         if kind == "hook":
             return getattr(self.made, name)
+        if kind == "shared":
+            return self.compiled.shared[name](self.made)
         matcher = getattr(self.made, name)
         if matcher is None:
             raise LookupError("config() did not set %s again" % name)
@@ -238,7 +255,7 @@ class State:
         return len(self.compiled.callbacks) + self.policy_class.own_numbers.number((kind, name, key))
 
     def configuration(self):
-        """The members attributes, tables and hooks of a CONFIG (docs/policy-document.md)."""
+        """The members attributes, tables, hooks and encryption of a CONFIG (docs/policy-document.md)."""
         attributes = {}
         for name, attribute in self.proxy.attributes.items():
             if name in self.made.__dict__ and self._differs(attribute):
@@ -253,7 +270,15 @@ class State:
             if rows:
                 tables[name] = rows
         hooks = {name: {"callback": self.number("hook", name, None)} for name in self.overridden_hooks()}
-        return {"attributes": attributes, "tables": tables, "hooks": hooks}
+        members = {"attributes": attributes, "tables": tables, "hooks": hooks}
+        encryption = self.encryption_index()
+        if encryption is not None:
+            members["encryption"] = encryption
+        return members
+
+    def encryption_index(self):
+        """Of the encryption that the class asks for; None: none."""
+        return None if self.encryption is None else self.encryption._index
 
     def overridden_hooks(self):
         """Hooks with a place in the configuration that policy code defines."""

@@ -44,6 +44,46 @@ static void check_services(const struct policy *p)
 		FUZZ_CHECK(s->router.forge_port != 0 && s->router.forge_port >= FORGE_PORT_RANDOM &&
 			   s->router.forge_port <= 65535);
 		FUZZ_CHECK(s->chainer.timeout_connect_ms >= 1);
+		FUZZ_CHECK(s->encryption == NULL || !encryption_calls_host(s->encryption) ||
+			   (p->needs_host && s->proxy->class_number >= 0));
+	}
+}
+
+static bool is_certificate_of(const struct policy *p, const struct tls_certificate *c)
+{
+	return c >= p->tls_certificates && c < p->tls_certificates + p->n_tls_certificates && c->pem.len > 0 &&
+	       c->key >= p->tls_keys && c->key < p->tls_keys + p->n_tls_keys;
+}
+
+static void check_side(const struct policy *p, const struct encryption *e, enum tls_end end)
+{
+	const struct tls_side *s = &e->sides[end], *other = &e->sides[1 - end];
+	const struct tls_own_certificate *own = &s->own;
+
+	FUZZ_CHECK(own->setup_key.callback < (int64_t)p->n_callbacks && own->setup_key.callback >= -1);
+	FUZZ_CHECK(s->verifier.verify.callback < (int64_t)p->n_callbacks && s->verifier.verify.callback >= -1);
+	if (s->security == TLS_OFF)
+		return;
+	FUZZ_CHECK(end == TLS_SERVER || own->bridge != NULL || own->fallback != NULL || own->n_named > 0 ||
+		   own->setup_key.callback >= 0);
+	FUZZ_CHECK(own->fallback == NULL || is_certificate_of(p, own->fallback));
+	for (size_t i = 0; i < own->n_named; i++)
+		FUZZ_CHECK(is_certificate_of(p, own->named[i].certificate) && matcher_call_is_set(&own->named[i].name));
+	FUZZ_CHECK(own->bridge == NULL || (is_certificate_of(p, own->bridge->trusted_ca) &&
+					   is_certificate_of(p, own->bridge->untrusted_ca) && other->security != TLS_OFF));
+	FUZZ_CHECK(s->options.version_min >= 0x0301 && s->options.version_max <= 0x0304 &&
+		   s->options.version_min <= s->options.version_max && s->options.ciphers != NULL);
+}
+
+static void check_encryptions(const struct policy *p)
+{
+	for (size_t i = 0; i < p->n_tls_keys; i++)
+		FUZZ_CHECK((p->tls_keys[i].file != NULL) == (p->tls_keys[i].secret == TLS_NO_SECRET) &&
+			   p->tls_keys[i].secret < (int64_t)p->n_secrets && p->tls_keys[i].passphrase < (int64_t)p->n_secrets);
+	for (size_t i = 0; i < p->n_encryptions; i++) {
+		FUZZ_CHECK(p->encryptions[i].handshake_timeout_ms >= 1 && p->encryptions[i].name != NULL);
+		check_side(p, &p->encryptions[i], TLS_CLIENT);
+		check_side(p, &p->encryptions[i], TLS_SERVER);
 	}
 }
 
@@ -161,6 +201,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(err != 0 || problems.n_errors == 0);
 	if (err == 0) {
 		check_zones(p);
+		check_encryptions(p);
 		check_services(p);
 		check_configs(p);
 		check_rules(p);

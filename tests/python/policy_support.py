@@ -84,13 +84,18 @@ HEAD = "from Zorp.Smtp import *\n"
 
 
 class Result:
-    def __init__(self, status, document, problem_lines, directory, stderr):
+    def __init__(self, status, document, problem_lines, directory, stderr, secrets):
         self.status = status
         self.text = document
         self.document = json.loads(document) if document else None
         self.problems = [json.loads(line) for line in problem_lines.splitlines()]
         self.directory = directory
         self.stderr = stderr
+        self.secrets = []           # octets, as the document numbers them
+        while secrets:
+            end = 4 + int.from_bytes(secrets[:4], "big")
+            self.secrets.append(secrets[4:end])
+            secrets = secrets[end:]
 
     def of(self, severity):
         return [p for p in self.problems if p["severity"] == severity]
@@ -115,18 +120,19 @@ def compile_files(files, instances=(), schema=None):
         argv = ["compile", "--schema", schema_path, "--policy", os.path.join(directory, "policy.py")]
         for name in instances:
             argv += ["--instance", name]
-        names = [os.path.join(directory, "." + n) for n in ("document", "problems", "stderr")]
+        names = [os.path.join(directory, "." + n) for n in ("document", "problems", "stderr", "secrets")]
         fds = [os.open(n, os.O_RDWR | os.O_CREAT) for n in names]
-        argv += ["--document-fd", str(fds[0]), "--problems-fd", str(fds[1])]
+        argv += ["--document-fd", str(fds[0]), "--problems-fd", str(fds[1]), "--secrets-fd", str(fds[3])]
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
             _child(argv, fds[2])
         _, status = os.waitpid(pid, 0)
-        texts = [pathlib.Path(n).read_text() for n in names]
+        texts = [pathlib.Path(n).read_text() for n in names[:3]]
+        secrets = pathlib.Path(names[3]).read_bytes()
         for fd in fds:
             os.close(fd)
-        return Result(os.waitstatus_to_exitcode(status), texts[0], texts[1], directory, texts[2])
+        return Result(os.waitstatus_to_exitcode(status), texts[0], texts[1], directory, texts[2], secrets)
 
 
 def _child(argv, stderr):

@@ -120,7 +120,6 @@ class Declarations(PolicyTest):
                 ("Service('s', SmtpProxy, chainer=ConnectChainer(protocol=ZD_PROTO_UDP))", "UDP"),
                 ("Service('s', SmtpProxy, snat_policy='N')", "snat_policy"),
                 ("Service('s', SmtpProxy, dnat=NAT64())", "dnat"),
-                ("Service('s', SmtpProxy, encryption_policy='E')", "encryption_policy"),
                 ("Service('s', SmtpProxy, resolver_policy='R')", "resolver_policy"),
                 ("Service('s', SmtpProxy, authorization_policy='x')", "authorization_policy"),
                 ("PFService('s', TransparentRouter(), dnat_policy='N')", "dnat_policy"),
@@ -128,7 +127,7 @@ class Declarations(PolicyTest):
                 ("Dispatcher(1, service='s')", "Dispatcher"), ("DBIface('eth0', 25)", "DBIface"),
                 ("class R(TransparentRouter):\n    def routeConnection(self, session): pass\nService('s', SmtpProxy, R())", "routeConnection")):
             head = HEAD + "from Zorp.Http import *; from Zorp.AnyPy import *; NATPolicy('N', GeneralNAT([])); " \
-                "EncryptionPolicy('E', ServerOnlyEncryption()); ResolverPolicy('R', DNSResolver())\n"
+                "ResolverPolicy('R', DNSResolver())\n"
             self.bad(instance(call, head), (4 + call.count("\n"), "not yet part of Sallyport"))
             self.assertIn(what, self.bad(instance(call, head), (4 + call.count("\n"), "")).problems[0]["message"])
 
@@ -163,7 +162,7 @@ class Declarations(PolicyTest):
                 ("CombineMatcher((Z_AND, 5))", "is not a matcher"), ("DetectorPolicy('d', 5)", "is not a detector"),
                 ("EncryptionPolicy('e', 5)", "is not an encryption scenario"), ("ResolverPolicy('r', 5)", "is not a resolver"),
                 ("HashResolver({'a': 'b'})", "is not an address"), ("AuthenticationPolicy('a', 'nosuch', None)", "no AuthenticationProvider"),
-                ("PrivateKey.fromFile('/nonexistent')", "can't be read")):
+                ("Certificate.fromFile('/nonexistent', None)", "can't be read")):
             self.bad(instance(call), (3, message))
         self.bad(instance("MatcherPolicy('m', RegexpMatcher([]))\nMatcherPolicy('m', RegexpMatcher([]))"),
                  (4, "MatcherPolicy 'm' is already defined in policy.py, line 3"))
@@ -289,7 +288,7 @@ class ProxyClasses(PolicyTest):
                 ("self.recipient_matcher = CombineMatcher((Z_OR, 'nosuch'))", "there is no MatcherPolicy 'nosuch'", None),
                 ("self.error_code = '550'", "error_code can't be set in config()", "in a callback"),
                 ("self.helo_string = 'x'", "helo_string can't be set in config()", "only be read"),
-                ("self.encryption_policy = 'x'", "encryption_policy: not yet", None),
+                ("self.encryption_policy = 'x'", "there is no EncryptionPolicy 'x'", None),
                 ("self.session = None", "session can only be read", None),
                 ("self.request = {}", "request can't be replaced", "fill it"),
                 ("self.nosuch.x = 1", "AttributeError: My has no attribute 'nosuch'", None),
@@ -339,7 +338,7 @@ class ProxyClasses(PolicyTest):
         self.bad(smtp_class("x = 1\nrelay_zones = ('nosuch',)"), (4, "unknown zone 'nosuch'"))
         self.bad(smtp_class("error_code = '550'"), (3, "can't be set in config()"))
         self.bad(smtp_class("request = {}"), (3, "can't be set in the class body"))
-        self.bad(smtp_class("encryption_policy = 'x'"), (3, "encryption_policy"))
+        self.bad(smtp_class("encryption_policy = 'x'"), (3, "there is no EncryptionPolicy 'x'"))
         self.bad(smtp_class("recipent_matcher = 'x'"), (3, "recipent_matcher", "did you mean 'recipient_matcher'?"))
 
     def test_overrides_that_nothing_calls(self):

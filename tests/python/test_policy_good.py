@@ -239,7 +239,7 @@ MatcherPolicy('mat2', RegexpMatcher(match_list=('^a',), ignore_list=['b'], ignor
 MatcherPolicy('later', RegexpMatcher([]))
 DetectorPolicy('det', HttpDetector())
 EncryptionPolicy('enc', ServerOnlyEncryption(server_verify=ServerCertificateVerifier(verify_ca_directory='/x')))
-EncryptionPolicy('enc2', ClientOnlyStartTLSEncryption(StaticCertificate(Certificate('pem', PrivateKey('key')))))
+EncryptionPolicy('enc2', ClientOnlyStartTLSEncryption(StaticCertificate(Certificate('-----BEGIN CERTIFICATE-----', PrivateKey('-----BEGIN PRIVATE KEY-----')))))
 AuthenticationProvider('prov', AbstractAuthenticationBackend())
 AuthenticationPolicy('auth', 'prov', InbandAuthentication())
 StackingProvider('st', RemoteStackingBackend((SockAddrInet('1.2.3.4', 1),)))
