@@ -60,7 +60,7 @@ int cli_load_document(struct cli_load *load)
 		.policy = load->policy, .instances = load->instances, .n_instances = load->n_instances,
 		.user = load->user, .registry = &proxy_registry_all,
 	};
-	struct policy_program_output output = { .is_document = false };
+	struct policy_program_output output = { .secrets = -1 };
 	char why[1024] = "";
 	int err;
 
@@ -71,6 +71,8 @@ int cli_load_document(struct cli_load *load)
 	}
 	problems_init(&load->problems, load->arena);
 	err = policy_program_compile(&options, load->arena, &load->problems, &output, why, sizeof(why));
+	if (output.secrets >= 0)
+		close(output.secrets);
 	if (err < 0 && load->problems.n_errors == 0) {
 		fprintf(stderr, "sallyport %s: %s\n", load->command, why);
 		return CLI_REFUSED;

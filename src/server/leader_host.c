@@ -48,7 +48,7 @@ static int keep_program(const struct leader *l, int control, int document)
 {
 	const struct policy_program_options options = leader_program_options(l, control);
 	struct arena *arena = arena_create(KEEPER_ARENA_MAX, 0);
-	struct policy_program_texts texts = { .host = 0 };
+	struct policy_program_texts texts = { .host = 0, .secrets = -1 };
 	char why[512] = "";
 
 	if (arena == NULL || policy_program_run(&options, arena, &texts, why, sizeof(why)) < 0 || texts.host == 0) {
@@ -56,6 +56,8 @@ static int keep_program(const struct leader *l, int control, int document)
 			  F_TEXT("reason", why[0] != '\0' ? why : "the policy has errors now"));
 		return 1;
 	}
+	if (texts.secrets >= 0)
+		close(texts.secrets);	/* the generation has those of its first load */
 	close(control);			/* the program's end: its end of file is the leader's to see */
 	if (!write_all(document, texts.document))
 		return 1;

@@ -41,6 +41,16 @@ static int run_program(struct leader *l, struct arena *arena, struct policy_prob
 	return err;
 }
 
+/* What a document on a disk has lost of its policy. */
+static int check_whole(const struct leader *l, const struct policy_program_output *output, struct policy_problems *problems)
+{
+	if (!output->is_document || l->policy->n_secrets == 0)
+		return 0;
+	problems_add(problems, PROBLEM_ERROR, (struct policy_place){ l->setup->options->policy, 0 },
+		     "run the policy file itself", "this document needs private keys or passphrases that are not in it");
+	return -EINVAL;
+}
+
 /* The program that evaluated the policy stays when there is something that only it can do. */
 static int keep_or_end(struct leader *l, const struct policy_program_output *output, int control,
 		       struct policy_problems *problems)
@@ -59,12 +69,16 @@ static int keep_or_end(struct leader *l, const struct policy_program_output *out
 
 static int build(struct leader *l, struct arena *scratch, struct policy_problems *problems)
 {
-	struct policy_program_output output = { .host = 0 };
+	struct policy_program_output output = { .host = 0, .secrets = -1 };
 	int control, err = run_program(l, scratch, problems, &output, &control);
 
 	if (err != 0)
 		return err;
+	if (output.secrets >= 0)
+		close(output.secrets);		/* nobody signs yet */
 	err = policy_build(output.document, &proxy_registry_all, l->arena, problems, &l->policy);
+	if (err == 0)
+		err = check_whole(l, &output, problems);
 	if (err == 0)
 		return keep_or_end(l, &output, control, problems);
 	close(control);

@@ -30,6 +30,9 @@ struct policy_program_options {
 struct policy_program_output {
 	struct slice document;			/* on the arena; empty when there were errors */
 	bool is_document;			/* the file itself was one: no policy program ran */
+	/* The policy's secrets (policy/secrets.h), a sealed memory file; the caller's, who need not
+	 * read it to hand it on. -1: there are none, or the file was a document. */
+	int secrets;
 	pid_t host;				/* with serve: the program, leader of a process group; else 0 */
 };
 
@@ -48,6 +51,7 @@ int policy_program_compile(const struct policy_program_options *options, struct 
  */
 struct policy_program_texts {
 	struct slice document, problems;	/* on the arena */
+	int secrets;				/* as above */
 	int status;
 	pid_t host;
 };

@@ -8,6 +8,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "policy/secrets.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -38,6 +40,7 @@ struct run {
 	pid_t pid;
 	int64_t end_ms;				/* monotonic */
 	int document, problems, failure;	/* ends of pipes to read */
+	int secrets;				/* the memory file it writes */
 	struct buffer document_text, problems_text, failure_text;
 };
 
@@ -97,7 +100,7 @@ int policy_program_read_file(const char *path, size_t max, struct arena *arena, 
 }
 
 /* What the child gets, from descriptor 3 on; control only with serve. */
-enum { FD_DOCUMENT, FD_PROBLEMS, FD_SCHEMA, FD_FAILURE, FD_CONTROL, FD_COUNT };
+enum { FD_DOCUMENT, FD_PROBLEMS, FD_SCHEMA, FD_FAILURE, FD_SECRETS, FD_CONTROL, FD_COUNT };
 
 #define CHILD_FD(fd) (3 + (fd))
 
@@ -129,13 +132,13 @@ static void run_program(const struct policy_program_options *o, const char *dir,
 static char **make_argv(const struct policy_program_options *o, struct arena *arena)
 {
 	const char *const head[] = { PYTHON, "-B", "-s", "-m", "sallyport.host", o->serve ? "serve" : "compile",
-				     "--schema", "/proc/self/fd/5", "--document-fd", "3", "--problems-fd", "4", "--policy",
-				     o->policy };
+				     "--schema", "/proc/self/fd/5", "--document-fd", "3", "--problems-fd", "4", "--secrets-fd",
+				     "7", "--policy", o->policy };
 	char **argv = arena_array(arena, ARRAY_LEN(head) + 3 + 2 * o->n_instances, sizeof(char *));
 	size_t n = 0;
 
 	_Static_assert(CHILD_FD(FD_DOCUMENT) == 3 && CHILD_FD(FD_PROBLEMS) == 4 && CHILD_FD(FD_SCHEMA) == 5 &&
-		       CHILD_FD(FD_CONTROL) == 7, "as the arguments say");
+		       CHILD_FD(FD_SECRETS) == 7 && CHILD_FD(FD_CONTROL) == 8, "as the arguments say");
 	if (argv == NULL)
 		return NULL;
 	for (size_t i = 0; i < ARRAY_LEN(head); i++)
@@ -146,9 +149,34 @@ static char **make_argv(const struct policy_program_options *o, struct arena *ar
 	}
 	if (o->serve) {
 		argv[n++] = (char *)"--control-fd";
-		argv[n++] = (char *)"7";
+		argv[n++] = (char *)"8";
 	}
 	return argv;
+}
+
+/* As large as it may become, and no larger: the program cuts it to what it wrote. fd or -errno. */
+static int secrets_create(void)
+{
+	int fd = memfd_create("secrets", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int err = fd < 0 ? -errno : 0;
+
+	if (err == 0 && (ftruncate(fd, SECRETS_FILE_MAX) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW) < 0))
+		err = -errno;
+	if (err < 0 && fd >= 0)
+		close(fd);
+	return err < 0 ? err : fd;
+}
+
+/* The document is there, so they are complete: from here on nobody changes them. */
+static int secrets_seal(struct run *r)
+{
+	struct stat st;
+
+	if (fcntl(r->secrets, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_WRITE | F_SEAL_SEAL) < 0 || fstat(r->secrets, &st) < 0)
+		return -errno;
+	if (st.st_size == 0)
+		close_fd(&r->secrets);
+	return 0;
 }
 
 /* 0, -errno; r->pid and the read ends are set on success. */
@@ -158,7 +186,8 @@ static int start(const struct policy_program_options *o, const char *dir, const 
 	int document[2] = { -1, -1 }, problems[2] = { -1, -1 }, failure[2] = { -1, -1 };
 	char **argv = make_argv(o, arena);
 	int schema = policy_program_schema_fd(o->registry);
-	int err = schema < 0 ? schema : 0;
+	int secrets = secrets_create();
+	int err = schema < 0 ? schema : secrets < 0 ? secrets : 0;
 	pid_t parent = getpid();
 
 	if (argv == NULL)
@@ -170,7 +199,7 @@ static int start(const struct policy_program_options *o, const char *dir, const 
 		r->pid = fork();
 		if (r->pid == 0)
 			run_program(o, dir, user, parent, argv,
-				    (int[]){ document[1], problems[1], schema, failure[1], o->control_fd });
+				    (int[]){ document[1], problems[1], schema, failure[1], secrets, o->control_fd });
 		if (r->pid < 0)
 			err = -errno;
 	}
@@ -181,6 +210,7 @@ static int start(const struct policy_program_options *o, const char *dir, const 
 	r->document = document[0];
 	r->problems = problems[0];
 	r->failure = failure[0];
+	r->secrets = secrets;
 	return err;
 }
 
@@ -338,11 +368,26 @@ static int keep_texts(const struct run *r, struct arena *arena, struct policy_pr
 	return out->document.ptr == NULL || out->problems.ptr == NULL ? -ENOMEM : 0;
 }
 
+static int keep(struct run *r, struct arena *arena, struct policy_program_texts *out)
+{
+	int err = keep_texts(r, arena, out);
+
+	if (err < 0 || out->document.len == 0)
+		return err;
+	err = secrets_seal(r);
+	if (err < 0)
+		return err;
+	out->secrets = r->secrets;
+	r->secrets = -1;
+	return 0;
+}
+
 static void run_release(struct run *r)
 {
 	close_fd(&r->document);
 	close_fd(&r->problems);
 	close_fd(&r->failure);
+	close_fd(&r->secrets);
 	buffer_release(&r->document_text);
 	buffer_release(&r->problems_text);
 	buffer_release(&r->failure_text);
@@ -365,10 +410,10 @@ int policy_program_run(const struct policy_program_options *options, struct aren
 		       struct policy_program_texts *out, char *why, size_t why_size)
 {
 	unsigned timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : POLICY_PROGRAM_TIMEOUT_MS;
-	struct run r = { .document = -1, .problems = -1, .failure = -1, .document_text = BUFFER_INIT(DOCUMENT_MAX),
+	struct run r = { .document = -1, .problems = -1, .failure = -1, .secrets = -1, .document_text = BUFFER_INIT(DOCUMENT_MAX),
 			 .problems_text = BUFFER_INIT(PROBLEMS_MAX), .failure_text = BUFFER_INIT(4096),
 			 .end_ms = clock_system.monotonic_ms(&clock_system) + timeout_ms };
-	struct policy_program_texts made = { .host = 0 };
+	struct policy_program_texts made = { .host = 0, .secrets = -1 };
 	struct unprivileged user;
 	char dir[1024];
 	int err = policy_program_directory(dir, sizeof(dir));
@@ -385,7 +430,7 @@ int policy_program_run(const struct policy_program_options *options, struct aren
 	else
 		err = await(&r, options, &user, &made, why, why_size);
 	if (err == 0) {
-		err = keep_texts(&r, arena, &made);
+		err = keep(&r, arena, &made);
 		if (err < 0 && made.host > 0)
 			finish(&r);
 		if (err < 0)
@@ -474,10 +519,12 @@ static int compile(const struct policy_program_options *options, struct arena *a
 		err = -EBADMSG;
 	if (err < 0 && texts.host > 0)
 		policy_program_end(texts.host);
+	if (err < 0)
+		close_fd(&texts.secrets);
 	if (err == -EBADMSG)
 		return fail(why, why_size, -ENOEXEC, "%s: the policy program failed" SAID_ABOVE, options->policy);
 	if (err == 0)
-		*out = (struct policy_program_output){ texts.document, false, texts.host };
+		*out = (struct policy_program_output){ .document = texts.document, .secrets = texts.secrets, .host = texts.host };
 	return err;
 }
 
@@ -494,6 +541,6 @@ int policy_program_compile(const struct policy_program_options *options, struct 
 	err = kind < 0 ? kind : policy_program_read_file(options->policy, DOCUMENT_MAX, arena, &document);
 	if (err < 0)
 		return fail(why, why_size, err, "%s: %s", options->policy, strerror(-err));
-	*out = (struct policy_program_output){ document, true, 0 };
+	*out = (struct policy_program_output){ .document = document, .is_document = true, .secrets = -1 };
 	return 0;
 }

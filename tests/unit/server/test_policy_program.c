@@ -119,11 +119,53 @@ static void it_gets_what_was_asked_for(void **state)
 	write_file("sallyport/host.py", "import os, sys\nd = open(3, 'w')\n"
 		   "d.write('%s|%s|%s' % (' '.join(sys.argv[1:]), open(sys.argv[3]).read().split(), sys.stdin.read()))\n"
 		   "os.fstat(5)\nprint('not in the document')\n"
-		   "for fd in range(6, 50):\n  try:\n    os.fstat(fd); d.write(' open %d' % fd)\n  except OSError: pass\n");
+		   "os.fstat(7)\n"
+		   "for fd in [6] + list(range(8, 50)):\n  try:\n    os.fstat(fd); d.write(' open %d' % fd)\n  except OSError: pass\n");
 	assert_int_equal(policy_program_compile(&options, arena, &problems, &out, why, sizeof(why)), 0);
-	snprintf(want, sizeof(want), "compile --schema /proc/self/fd/5 --document-fd 3 --problems-fd 4 --policy %s "
+	snprintf(want, sizeof(want), "compile --schema /proc/self/fd/5 --document-fd 3 --problems-fd 4 --secrets-fd 7 --policy %s "
 		 "--instance one --instance two|['{', '\"proxies\":', '{}', '}']|", policy_path);
 	assert_string_equal(arena_cstr(arena, out.document), want);
+}
+
+/* They are complete, and nobody changes them any more, when the document is there. */
+static void secrets_come_in_a_sealed_file(void **state)
+{
+	struct policy_program_output out = { .secrets = -1 };
+	char octets[16];
+
+	(void)state;
+	assert_int_equal(compile_with("s = open(7, 'wb')\ns.write(b'\\0\\0\\0\\1x')\ns.truncate()\ns.close()\n"
+				      "document.write('{}')\n", &out), 0);
+	assert_true(out.secrets >= 0);
+	assert_int_equal(pread(out.secrets, octets, sizeof(octets), 0), 5);
+	assert_memory_equal(octets, "\0\0\0\1x", 5);
+	assert_int_equal(fcntl(out.secrets, F_GET_SEALS), F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
+	assert_int_equal(pwrite(out.secrets, "y", 1, 4), -1);
+	close(out.secrets);
+	assert_int_equal(compile_with("open(7, 'wb').truncate(0)\ndocument.write('{}')\n", &out), 0);
+	assert_int_equal(out.secrets, -1);
+}
+
+static void secrets_have_a_ceiling(void **state)
+{
+	struct policy_program_output out;
+
+	(void)state;
+	assert_int_equal(compile_with("import errno\ntry:\n  os.pwrite(7, b'x', 16 << 20)\nexcept OSError as e:\n"
+				      "  document.write('refused')\n", &out), 0);
+	assert_true(slice_equal(out.document, SLICE("refused")));
+	close(out.secrets);
+}
+
+/* Whoever keeps a way to change them afterwards gets no policy. */
+static void secrets_that_stay_writable_are_refused(void **state)
+{
+	struct policy_program_output out;
+
+	(void)state;
+	assert_int_equal(compile_with("import mmap\nm = mmap.mmap(7, 4096)\nif os.fork() == 0:\n  os.setsid()\n  document.close()\n"
+				      "  problems.close()\n  time.sleep(1)\n  os._exit(0)\n"
+				      "document.write('{}')\n", &out), -EBUSY);
 }
 
 static void problems_come_through(void **state)
@@ -224,8 +266,8 @@ static void a_serving_program_stays(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	options.control_fd = pair[1];
 	write_file("sallyport/host.py", "import os, socket, sys\nopen(3, 'w').write('{}')\nos.close(4)\n"
-		   "assert sys.argv[1] == 'serve' and sys.argv[-2:] == ['--control-fd', '7']\n"
-		   "s = socket.socket(fileno=7)\ns.send(b'here')\ns.recv(1)\n");
+		   "assert sys.argv[1] == 'serve' and sys.argv[-2:] == ['--control-fd', '8']\n"
+		   "s = socket.socket(fileno=8)\ns.send(b'here')\ns.recv(1)\n");
 	assert_int_equal(policy_program_compile(&options, arena, &problems, &out, why, sizeof(why)), 0);
 	close(pair[1]);
 	assert_true(out.host > 0);
@@ -273,6 +315,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(the_document_comes_through, setup, teardown),
 		cmocka_unit_test_setup_teardown(it_gets_what_was_asked_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(secrets_come_in_a_sealed_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(secrets_have_a_ceiling, setup, teardown),
+		cmocka_unit_test_setup_teardown(secrets_that_stay_writable_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(problems_come_through, setup, teardown),
 		cmocka_unit_test_setup_teardown(warnings_alone_do_not_refuse, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_error_with_a_document_refuses, setup, teardown),
