@@ -140,8 +140,8 @@ def _compiled(pattern, flags):
 
 
 class RegexpFileMatcher(AbstractMatcher):
-    """RegexpMatcher with its patterns in files, one per line, read when the policy is loaded; where
-    it runs in the policy host, again when they change."""
+    """RegexpMatcher with its patterns in files, one per line. When they change, the policy is loaded
+    again; where this runs in the policy host, they are read again here."""
 
     def __init__(self, match_fname=None, ignore_fname=None):
         self._files = {}

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the policy document (docs/policy-document.md) from what a load declared."""
 
-import os
-
 from sallyport import instance, matchers, problems, regexp, registry, schema
 from sallyport.compiled import Callback, PolicyClass
 from sallyport.declare import is_poisoned
+from sallyport.octets import path_to_wire
 from sallyport.problems import Refused
 from sallyport.tls_hooks import SharedHooks
 from sallyport.watch import watching
@@ -72,7 +71,7 @@ class Writer:
             compiled.document["matchers"] = self._natives.rows
         if self._natives.needs_characters:
             compiled.document["characters"] = regexp.characters()
-        compiled.document["files"] = [_octets_of_path(p) for p in self._files]
+        compiled.document["files"] = [path_to_wire(p) for p in self._files]
 
     def _instance_of(self, service, instances):
         """The instance whose named objects the service's config() sees."""
@@ -319,7 +318,3 @@ def _place_of(function, cls):
 
 def _snake(name):
     return "".join("_" + c.lower() if c.isupper() else c for c in name)
-
-
-def _octets_of_path(path):
-    return os.fsencode(path).decode("latin-1")

@@ -2,9 +2,11 @@
 """The matchers of a policy document: those of the stock classes whose patterns the engine can search
 for. All others stay callbacks."""
 
+import os
+
 from sallyport import problems, regexp
 from sallyport.declare import is_poisoned
-from sallyport.octets import to_wire
+from sallyport.octets import path_to_wire, to_wire
 
 # As the engine's ceilings (src/policy/matcher.h), with room to spare.
 MATCHERS_MAX = 4000
@@ -78,6 +80,8 @@ class Natives:
             return self._combination(matcher._tree, matcher._place)
         match, ignore = matcher._lists()
         row = {"match": [self._pattern(p) for p in match], "ignore": [self._pattern(p) for p in ignore]}
+        if cls is Matcher.RegexpFileMatcher:
+            row["files"] = [path_to_wire(os.path.abspath(f)) for f in (matcher.match_file, matcher.ignore_file) if f is not None]
         return self._add(row, matcher._place, 1, 1 + len(match) + len(ignore))
 
     def _pattern(self, pattern):

@@ -8,6 +8,13 @@ U+00FF per octet (docs/policy-document.md).
 """
 
 
+import os
+
+
+def path_to_wire(path):
+    return os.fsencode(path).decode("latin-1")
+
+
 def to_wire(text):
     """A policy's str as the document and the conversation write it. UnicodeEncodeError: it has
     surrogates that stand for no octet."""

@@ -304,6 +304,27 @@ static int read_document(struct document_reader *d, const json_t *json)
 	return document_read_rules(d, json_object_get(json, "rules"));
 }
 
+/* What of the document does not come from files of patterns, by name. Ends the document. */
+static int name_the_rest(struct document_reader *d, json_t *json)
+{
+	json_t *one;
+	size_t i;
+	char *text;
+
+	json_object_del(json, "characters");		/* there if a pattern needs them */
+	json_array_foreach(json_object_get(json, "matchers"), i, one) {
+		if (json_object_get(one, "files") == NULL)
+			continue;
+		json_object_del(one, "match");
+		json_object_del(one, "ignore");
+	}
+	text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+	if (text != NULL)
+		d->policy->fingerprint_without_files = fingerprint(slice_cstr(text), d->json.arena);
+	free(text);
+	return d->policy->fingerprint_without_files != NULL ? 0 : -ENOMEM;
+}
+
 static int build(struct document_reader *d, struct slice document)
 {
 	json_t *json;
@@ -315,6 +336,8 @@ static int build(struct document_reader *d, struct slice document)
 	if (json == NULL)
 		return -EINVAL;
 	err = read_document(d, json);
+	if (err == 0 && d->policy->n_matcher_files > 0)
+		err = name_the_rest(d, json);
 	json_decref(json);
 	malloc_trim(0);		/* the workers are forked from this process: give back what JSON took */
 	return err;

@@ -3,6 +3,8 @@
 #include "policy/document_priv.h"
 #include "policy/matcher.h"
 
+#define MATCHER_FILES_MAX 2u	/* of a matcher */
+
 static int read_range(struct document_reader *d, const struct json_path *path, const json_t *json, struct matcher_range *out)
 {
 	int64_t first, last, kind;
@@ -81,9 +83,30 @@ static int read_patterns(struct document_reader *d, const struct json_path *up, 
 	return result;
 }
 
+/* The files that the patterns stood in. */
+static int read_files(struct document_reader *d, const struct json_path *up, const json_t *list)
+{
+	const struct json_path path = { up, "files", 0 };
+	int err = list == NULL ? 0 : json_want_array(&d->json, &path, list, MATCHER_FILES_MAX);
+
+	for (size_t i = 0; err == 0 && i < json_array_size(list); i++) {
+		struct slice name;
+
+		err = json_octets(&d->json, &(struct json_path){ &path, NULL, i }, json_array_get(list, i), &name);
+		if (err < 0)
+			break;
+		if (name.len < 1 || name.len > 4095 || slice_index(name, '\0') < name.len)
+			return json_wrong(&d->json, &path, "must be names of files");
+		d->matcher_files[d->policy->n_matcher_files] = arena_cstr(d->json.arena, name);
+		if (d->matcher_files[d->policy->n_matcher_files++] == NULL)
+			return -ENOMEM;
+	}
+	return err;
+}
+
 static int read_regexp(struct document_reader *d, const struct json_path *path, struct matchers *all, const json_t *json)
 {
-	static const char *const members[] = { "at", "match", "ignore", NULL };
+	static const char *const members[] = { "at", "match", "ignore", "files", NULL };
 	struct matcher_pattern *match = NULL, *ignore = NULL;
 	size_t n_match = 0, n_ignore = 0;
 	char why[160];
@@ -93,6 +116,8 @@ static int read_regexp(struct document_reader *d, const struct json_path *path, 
 		err = read_patterns(d, path, all, json, "match", &match, &n_match);
 	if (err == 0)
 		err = read_patterns(d, path, all, json, "ignore", &ignore, &n_ignore);
+	if (err == 0)
+		err = read_files(d, path, json_object_get(json, "files"));
 	if (err < 0)
 		return err;
 	err = matchers_add_regexp(all, match, n_match, ignore, n_ignore, why, sizeof(why));
@@ -166,7 +191,8 @@ int document_read_matchers(struct document_reader *d, const json_t *characters, 
 	if (err < 0)
 		return err;
 	all = matchers_create(d->json.arena, json_array_size(json));
-	if (all == NULL)
+	d->matcher_files = arena_array(d->json.arena, json_array_size(json), MATCHER_FILES_MAX * sizeof(*d->matcher_files));
+	if (all == NULL || d->matcher_files == NULL)
 		return -ENOMEM;
 	err = read_characters(d, all, characters);
 	for (size_t i = 0; i < json_array_size(json) && err == 0; i++) {
@@ -180,5 +206,6 @@ int document_read_matchers(struct document_reader *d, const json_t *characters, 
 	}
 	d->json.place = (struct policy_place){ NULL, 0 };
 	d->policy->matchers = all;
+	d->policy->matcher_files = d->matcher_files;
 	return err;
 }

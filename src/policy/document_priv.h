@@ -13,6 +13,7 @@
 struct document_reader {
 	struct json_reader json;
 	const struct proxy_registry *registry;
+	const char **matcher_files;	/* room for those of all matchers */
 	struct policy *policy;		/* what is known so far: zones before services before rules */
 };
 

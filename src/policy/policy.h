@@ -116,6 +116,10 @@ struct policy {
 	const struct rule *rules;	size_t n_rules;
 	const struct proxy_config *const *configs;	size_t n_configs;
 	const struct matchers *matchers;	/* NULL: none */
+	/* Files whose lines became patterns of matchers. If there are any: the fingerprint of the document
+	 * without these patterns, which stays the same when nothing but the files changes. */
+	const char *const *matcher_files;	size_t n_matcher_files;
+	const char *fingerprint_without_files;
 	const struct encryption *encryptions;	size_t n_encryptions;
 	const struct tls_certificate *tls_certificates;	size_t n_tls_certificates;
 	const struct tls_key *tls_keys;	size_t n_tls_keys;

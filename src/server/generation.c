@@ -31,6 +31,8 @@
 #define PLAN_ARENA_MAX (512u << 20)
 #define RULES_MAX (256u << 20)
 #define PROBLEMS_MAX (1u << 20)
+#define FILES_INTERVAL_MS 5000		/* from one reload for files of matchers to the next */
+#define FILES_SPARE 3			/* generations that are left for other reloads */
 #define NOSESSION slice_cstr("nosession")
 
 const char *const generation_state_names[GENERATION_STATES] = {
@@ -269,6 +271,7 @@ static void become_current(struct generation *g)
 	struct generation *old = s->current;
 
 	poller_timer_clear(&s->poller, &g->limit);
+	poller_timer_clear(&s->poller, &s->files_changed);	/* its leader knows since when it has them */
 	g->state = GENERATION_CURRENT;
 	s->current = g;
 	s->upcoming = NULL;
@@ -305,12 +308,35 @@ static int read_plan(struct generation *g, int fd)
 	if (g->arena != NULL && len >= sizeof(g->head)) {
 		memcpy(&g->head, octets, sizeof(g->head));
 		g->head.fingerprint[sizeof(g->head.fingerprint) - 1] = '\0';
+		g->head.fingerprint_without_files[sizeof(g->head.fingerprint_without_files) - 1] = '\0';
 		if (g->head.plan_octets == len - sizeof(g->head))
 			err = kernel_plan_unpack(slice_of(octets + sizeof(g->head), len - sizeof(g->head)),
 						 g->arena, &g->plan);
 	}
 	free(octets);
 	return err;
+}
+
+/*
+ * A reload that nobody asked for takes the new files, and nothing else that somebody may be in the
+ * middle of changing. false: it is over.
+ */
+static bool only_files_changed(struct generation *g)
+{
+	struct supervisor *s = g->supervisor;
+	const struct plan_head *new = &g->head, *old = &s->current->head;
+
+	if (strcmp(new->fingerprint_without_files, old->fingerprint_without_files) != 0) {
+		fail(g, EXIT_NO, "files of matchers have changed, and more of the policy than that: reload it yourself");
+		return false;
+	}
+	if (strcmp(new->fingerprint, old->fingerprint) != 0)
+		return true;
+	log_event(LOG_CORE_INFO, 3, NOSESSION, "The matchers are as they were");
+	generation_kill(g);
+	s->upcoming = NULL;
+	control_link_status(s);
+	return false;
 }
 
 static void on_plan(struct generation *g, struct message *m)
@@ -325,6 +351,8 @@ static void on_plan(struct generation *g, struct message *m)
 		return;
 	}
 	g->loaded_wall_ms = wall_ms();
+	if (g->for_files && s->current != NULL && !only_files_changed(g))
+		return;
 	err = listeners_open(s, &g->plan, &which);
 	if (err != 0) {
 		snprintf(text, sizeof(text), "cannot listen on %s: %s%s", endpoint_text(&which, at), strerror(-err),
@@ -407,6 +435,45 @@ static void on_session_stopped(struct supervisor *s, const struct message *m)
 	s->session_request = 0;
 }
 
+/* ---- files of matchers ---- */
+
+static void reload_for_files(void *arg)
+{
+	struct supervisor *s = arg;
+	bool full = generations_live(s) + FILES_SPARE > GENERATIONS_MAX;
+	int err;
+
+	if (s->stopping || s->current == NULL)
+		return;			/* whoever comes next reads them */
+	if (s->upcoming != NULL || full) {
+		if (full)
+			log_event(LOG_CORE_INFO, 3, NOSESSION, "Changed files of matchers wait: old policies still have sessions",
+				  F_INT("generations", generations_live(s)));
+		poller_timer_set(&s->poller, &s->files_changed, FILES_INTERVAL_MS);
+		return;
+	}
+	log_event(LOG_CORE_INFO, 0, NOSESSION, "Files of matchers have changed: reading them again");
+	s->files_reloaded_ms = poller_now();
+	err = generation_start(s);
+	if (err == 0) {
+		s->upcoming->for_files = true;
+		return;
+	}
+	log_event(LOG_CORE_ERROR, 0, NOSESSION, "Reload failed", F_TEXT("error", strerror(-err)));
+	poller_timer_set(&s->poller, &s->files_changed, FILES_INTERVAL_MS);
+}
+
+static void on_files_changed(struct supervisor *s)
+{
+	int64_t wait_ms = s->files_reloaded_ms + FILES_INTERVAL_MS - poller_now();
+
+	if (s->files_changed.at_ms != 0)
+		return;
+	s->files_changed.fn = reload_for_files;
+	s->files_changed.arg = s;
+	poller_timer_set(&s->poller, &s->files_changed, s->files_reloaded_ms == 0 || wait_ms < 0 ? 0 : wait_ms);
+}
+
 static void leader_said(struct generation *g, struct message *m)
 {
 	struct supervisor *s = g->supervisor;
@@ -436,6 +503,10 @@ static void leader_said(struct generation *g, struct message *m)
 	case MSG_ACCEPTING:
 		if (g->state == GENERATION_TAKING)
 			become_current(g);
+		break;
+	case MSG_FILES_CHANGED:
+		if (g == s->current)
+			on_files_changed(s);
 		break;
 	case MSG_SESSION_STOPPED:
 		on_session_stopped(s, m);
@@ -545,6 +616,12 @@ void generation_reload(struct supervisor *s, uint32_t request)
 {
 	int err;
 
+	/* One that nobody asked for gives way to one that somebody asks for, which reads the files as well. */
+	if (s->upcoming != NULL && s->upcoming->for_files &&
+	    (s->upcoming->state == GENERATION_LOADING || s->upcoming->state == GENERATION_STARTING)) {
+		generation_kill(s->upcoming);
+		s->upcoming = NULL;
+	}
 	if (s->stopping || s->upcoming != NULL) {
 		if (request != 0)
 			control_link_reply(s, request, EXIT_NO, s->stopping ? "stopping" : "a reload is under way");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/leader.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "server/host.h"
 #include "server/problems_text.h"
@@ -15,6 +16,7 @@
 
 #define PROBLEMS_ARENA_MAX (4u << 20)
 #define PROBLEMS_TEXT_MAX (1u << 20)
+#define LOOK_MS 1000		/* how often files of matchers are looked at */
 #define ANSWER_LIMIT_MS 5000	/* of a worker; the supervisor waits longer for us */
 
 /* The one of this process. What workers inherit of it when they are forked stays reachable, so
@@ -165,6 +167,7 @@ static void drain(struct leader *l, const struct message *m)
 	l->phase = LEADER_DRAINING;
 	l->awaited = 0;
 	poller_timer_clear(&l->poller, &l->answer_limit);
+	poller_timer_clear(&l->poller, &l->look_at_files);
 	limit_drain(l, m->value);
 	for (size_t i = 0; i < l->n_listeners; i++)
 		close(l->listener_fds[i]);
@@ -230,6 +233,26 @@ static void on_supervisor(void *arg, int fd, short revents)
 		_exit(1);
 	obey(l, &m);
 	message_close_fds(&m);
+}
+
+/* ---- files of matchers ---- */
+
+static void look_at_files(void *arg)
+{
+	struct leader *l = arg;
+
+	poller_timer_set(&l->poller, &l->look_at_files, LOOK_MS);
+	if (l->phase == LEADER_ACCEPTING && file_watch_look(l->files, clock_system.wall_ms(&clock_system)))
+		leader_tell_supervisor(l, &(struct message){ .type = MSG_FILES_CHANGED });
+}
+
+static void watch_files(struct leader *l)
+{
+	if (l->files == NULL)
+		return;
+	l->look_at_files.fn = look_at_files;
+	l->look_at_files.arg = l;
+	poller_timer_set(&l->poller, &l->look_at_files, LOOK_MS);
 }
 
 /* ---- children ---- */
@@ -306,6 +329,7 @@ static void release(struct leader *l)
 			close(l->workers[i].log);
 	}
 	host_free(&l->host);
+	file_watch_free(&l->files);
 	arena_free(&l->arena);
 	free(l->workers);
 	free(l->listeners);
@@ -322,6 +346,7 @@ static int lead(struct leader *l, struct policy_problems *problems)
 		err = watch(l);
 	if (err != 0)
 		return fail(l, problems, err);
+	watch_files(l);
 	while (l->phase != LEADER_DRAINING || leader_workers_running(l) > 0)
 		poller_turn(&l->poller);
 	return 0;

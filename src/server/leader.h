@@ -9,6 +9,7 @@
 
 #include "policy/policy.h"
 #include "server/host.h"
+#include "server/leader_files.h"
 #include "server/message.h"
 #include "server/policy_program.h"
 #include "server/poller.h"
@@ -68,7 +69,8 @@ struct leader {
 	int signals;
 	struct host *host;		/* NULL: the policy needs none */
 	struct message_room room;
-	struct poller_timer answer_limit, drain_limit;
+	struct poller_timer answer_limit, drain_limit, look_at_files;
+	struct file_watch *files;	/* of matchers; NULL: none to be watched */
 };
 
 /* The policy of setup, built, on leader->arena; also says what ports and rights it wants. What

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From POLICY to a compiled policy, and to what its generation needs of the supervisor. */
 #include "server/leader.h"
+#include "base/clock.h"
 #include "kernel/plan.h"
 #include "proxy/registry.h"
 #include "server/interfaces.h"
@@ -70,6 +71,7 @@ static int keep_or_end(struct leader *l, const struct policy_program_output *out
 static int build(struct leader *l, struct arena *scratch, struct policy_problems *problems)
 {
 	struct policy_program_output output = { .host = 0, .secrets = -1 };
+	int64_t began_wall_ms = clock_system.wall_ms(&clock_system);
 	int control, err = run_program(l, scratch, problems, &output, &control);
 
 	if (err != 0)
@@ -77,6 +79,10 @@ static int build(struct leader *l, struct arena *scratch, struct policy_problems
 	if (output.secrets >= 0)
 		close(output.secrets);		/* nobody signs yet */
 	err = policy_build(output.document, &proxy_registry_all, l->arena, problems, &l->policy);
+	if (err == 0 && !output.is_document && l->policy->n_matcher_files > 0) {
+		l->files = file_watch_create(l->policy->matcher_files, l->policy->n_matcher_files, began_wall_ms);
+		err = l->files != NULL ? 0 : -ENOMEM;
+	}
 	if (err == 0)
 		err = check_whole(l, &output, problems);
 	if (err == 0)
@@ -152,6 +158,8 @@ static int pack(struct leader *l, const struct kernel_plan *plan)
 		l->keep = wanted_rights(l->policy);
 		head.plan_octets = packed.len;
 		snprintf(head.fingerprint, sizeof(head.fingerprint), "%s", l->policy->fingerprint);
+		snprintf(head.fingerprint_without_files, sizeof(head.fingerprint_without_files), "%s",
+			 l->files != NULL ? l->policy->fingerprint_without_files : "");
 		buffer_append(&whole, slice_of(&head, sizeof(head)));
 		buffer_append(&whole, buffer_slice(&packed));
 		fd = whole.broken ? -ENOMEM : message_file(buffer_slice(&whole));

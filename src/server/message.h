@@ -32,6 +32,7 @@ enum message_type {
 	MSG_READY,		/* W: could accept */
 	MSG_ACCEPTING,		/* W */
 	MSG_PAUSED,		/* W */
+	MSG_FILES_CHANGED,	/* files that matchers were read from */
 	/* Between worker and leader, about the worker's server of the policy host. */
 	MSG_HOST_WANTED,	/* worker: value: 1 = kill the one before */
 	MSG_HOST_FDS,		/* leader: its connections; the first one is the control connection */
@@ -52,7 +53,7 @@ struct listener_record {
 struct plan_head {
 	uint64_t plan_octets;
 	uint32_t n_services, n_rules, n_callbacks;
-	char fingerprint[65];
+	char fingerprint[65], fingerprint_without_files[65];
 };
 
 struct message {

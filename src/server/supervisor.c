@@ -49,6 +49,7 @@ void supervisor_stop(struct supervisor *s, bool open)
 		return;
 	}
 	s->stopping = true;
+	poller_timer_clear(&s->poller, &s->files_changed);
 	poller_timer_clear(&s->poller, &s->recover);
 	s->recover.fn = on_stop_limit;
 	s->recover.arg = s;

@@ -34,6 +34,7 @@ struct generation {
 	int64_t loaded_wall_ms;
 	int *stats_fds;			/* one a worker, -1 = none yet */
 	bool *seen;			/* worker k was started before */
+	bool for_files;			/* only since files of matchers changed, not the policy */
 	struct poller_timer limit;	/* for the step it is in */
 };
 
@@ -63,6 +64,8 @@ struct supervisor {
 	uint32_t reload_request;	/* of the control process; 0 = nobody waits */
 	uint32_t session_request, session_answers;	/* stop-session under way: who waits, answers to come */
 	bool session_found;
+	struct poller_timer files_changed;	/* set: matchers are to be read again then */
+	int64_t files_reloaded_ms;
 	struct poller_timer recover;
 	int64_t recover_ms;		/* back-off */
 	int verbosity;

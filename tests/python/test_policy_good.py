@@ -429,6 +429,7 @@ class ProxyClasses(PolicyTest):
                             "def i():\n    Service('s', A)\n", files={"m": "one\n\ntwo\n", "i": "three\n"})
         (row,) = result.document["matchers"]
         self.assertEqual([[p[0] for p in row[n]] for n in ("match", "ignore")], [["one", "two"], ["three"]])
+        self.assertEqual([os.path.basename(f) for f in row["files"]], ["m", "i"])
 
     def test_matchers_that_stay_callbacks(self):
         own = "class Own(AbstractMatcher):\n    def checkMatch(self, text):\n        return TRUE\n"

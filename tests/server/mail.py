@@ -65,12 +65,14 @@ class Sink(socketserver.ThreadingTCPServer):
 class Firewall(support.Firewall):
     """Runs a policy in which %(sink)d and %(port0)d, %(port1)d ... stand for ports."""
 
-    def __init__(self, policy, ports=1, workers=1):
+    def __init__(self, policy, ports=1, workers=1, files=()):
         self.sink = Sink()
         self.ports = [free_port() for _ in range(ports)]
         directory = tempfile.mkdtemp(prefix="sallyport-test-")
         os.chmod(directory, 0o755)  # the policy is read by an unprivileged user
         self.policy = pathlib.Path(directory, "policy.py")
+        for name in files:
+            pathlib.Path(directory, name).write_text(files[name])
         fields = {"port%d" % n: port for n, port in enumerate(self.ports)}
         self.policy.write_text(textwrap.dedent(policy) % {"sink": self.sink.port, **fields})
         super().__init__(directory, str(self.policy), workers=workers)
