@@ -116,7 +116,10 @@ static int prepare(struct tls_hand *hand)
 	}
 	SSL_set_connect_state(hand->ssl);
 	hand->chosen = hand->context->side->own.fallback;
-	return set_server_name(hand);
+	err = set_server_name(hand);
+	if (err == 0)
+		tls_resume_offer(hand);
+	return err;
 }
 
 void tls_handshake_setup(struct tls_context *c)
@@ -157,38 +160,19 @@ static co_waits int shake(struct tls_hand *hand)
 	}
 }
 
-/* A session that goes on was verified before; who it is with is judged again. */
-static co_waits int recheck(struct tls_hand *hand)
-{
-	const struct tls_asks *asks = &hand->h->asks;
-	int answer;
-
-	if (!hand->h->facts.resumed || hand->h->facts.n_peer == 0)
-		return 0;
-	hand->err = tls_verify_name(hand);
-	if (asks->verified == NULL)
-		return hand->err;
-	answer = asks->verified(asks->arg, &hand->h->facts);
-	if (answer > 0)
-		hand->err = 0;
-	if (answer < 0) {
-		tls_say(hand, "the policy refuses the certificate");
-		hand->err = answer;
-	}
-	return hand->err;
-}
-
 static co_waits int finish(struct tls_hand *hand)
 {
+	struct tls_link *link = hand->link;
+
 	hand->err = tls_facts_done(hand);
+	if (hand->err == 0 && hand->h->facts.resumed)
+		hand->err = tls_verify_resumed(hand);
+	if (hand->err == 0)
+		hand->err = stream_set_transport(hand->stream, &transport_tls, link);
 	if (hand->err < 0)
 		return hand->err;
-	if (recheck(hand) < 0)
-		return hand->err;
-	hand->err = stream_set_transport(hand->stream, &transport_tls, hand->link);
-	if (hand->err < 0)
-		return hand->err;
-	hand->link->hand = NULL;
+	link->verdict = tls_verdict_of(hand);
+	link->hand = NULL;
 	hand->link = NULL;
 	return 0;
 }

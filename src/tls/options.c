@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/ocsp.h>
 #include <openssl/pem.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Without finite fields: a peer could make us compute with 8192 bits as often as it likes. */
@@ -54,13 +55,31 @@ static void set_level(struct tls_context *c)
 		SSL_CTX_set_security_level(c->ctx, 0);
 }
 
+/* RSA key exchange has no forward secrecy, is a mine of padding oracles, and needs decryption with the key, which a
+ * key process does not do. */
+static int forbid_rsa_exchange(struct tls_context *c, const char *ciphers)
+{
+	char *text;
+	int set;
+
+	if (asprintf(&text, "%s:!kRSA:!kRSAPSK", ciphers) < 0)
+		return -ENOMEM;
+	set = SSL_CTX_set_cipher_list(c->ctx, text);
+	free(text);
+	return set;
+}
+
 static int set_ciphers(struct tls_context *c, struct policy_problems *problems)
 {
 	const struct tls_options *o = &c->side->options;
 	const char *ciphers = o->ciphers != NULL && o->ciphers[0] != '\0' ? o->ciphers : CIPHERS;
-	int err = 0;
+	int err = 0, set = SSL_CTX_set_cipher_list(c->ctx, ciphers);
 
-	if (SSL_CTX_set_cipher_list(c->ctx, ciphers) != 1)
+	if (set == 1 && c->end == TLS_CLIENT)
+		set = forbid_rsa_exchange(c, ciphers);
+	if (set == -ENOMEM)
+		return set;
+	if (set != 1)
 		err = complain(c, problems, "ciphers as `openssl ciphers` takes them, for example HIGH:!aNULL", "ciphers", ciphers);
 	if (o->ciphersuites != NULL && SSL_CTX_set_ciphersuites(c->ctx, o->ciphersuites) != 1)
 		err = complain(c, problems, "names of TLS 1.3, for example TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256",

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <stdlib.h>
+#include <time.h>
 
 static int load_trust(struct tls_context *c, struct policy_problems *problems)
 {
@@ -130,15 +131,24 @@ int tls_build(const struct policy *policy, struct tls_keys *keys, struct policy_
 	tls->policy = policy;
 	tls->keys = keys;
 	tls->bio = tls_bio_method();
-	err = tls->bio == NULL ? -ENOMEM : tls_own_load(tls, problems);
-	contexts = err == -ENOMEM ? err : build_contexts(tls, problems);
+	err = tls->bio == NULL ? -ENOMEM : tls_ratchet_start(&tls->ratchet, time(NULL));
+	if (err == 0)
+		err = tls_own_load(tls, problems);
+	contexts = err == -ENOMEM || err == -EIO ? -ENOMEM : build_contexts(tls, problems);
 	ERR_clear_error();
 	if (err < 0 || contexts < 0) {
 		tls_free(&tls);
-		return err == -ENOMEM || contexts == -ENOMEM ? -ENOMEM : -EINVAL;
+		return contexts == -ENOMEM ? -ENOMEM : -EINVAL;
 	}
 	*out = tls;
 	return 0;
+}
+
+void tls_set_ratchet(struct tls *tls, const struct tls_ratchet *ratchet)
+{
+	tls->ratchet = *ratchet;
+	for (size_t i = 0; i < tls->policy->n_encryptions * TLS_ENDS; i++)
+		tls->contexts[i].tickets.epoch = 0;
 }
 
 static void free_context(struct tls_context *c)

@@ -30,6 +30,11 @@ int tls_build(const struct policy *policy, struct tls_keys *keys, struct policy_
 	      struct tls **out) MUST_CHECK;
 void tls_free(struct tls **tls);
 
+/* Tickets of sessions by this secret from now on, instead of a random one of this leader's own: then those of other
+ * generations are good here. Before the workers are forked. */
+struct tls_ratchet;			/* tls/ratchet.h */
+void tls_set_ratchet(struct tls *tls, const struct tls_ratchet *ratchet);
+
 /* One certificate of a peer's chain, as policy code and logs see it. */
 struct tls_peer_certificate {
 	struct slice pem, der;

@@ -61,8 +61,8 @@ struct tls_link {
 	size_t committed;			/* octets of a write that was begun and must be repeated */
 	/* Where the peer's new sessions belong, and what is known of it. */
 	struct tls_session_key session_key;
-	bool resumable, trusted;
-	int verify_error;
+	bool resumable;
+	struct tls_verdict verdict;
 };
 
 /* A handshake under way, on its coroutine. */
@@ -81,7 +81,9 @@ struct tls_hand {
 	bool hello_seen, hello_asked;
 	const struct tls_certificate *chosen;	/* of ours; NULL: none */
 	/* Verification. */
-	bool pinned, tolerated, accepted;	/* tolerated: an error was passed over */
+	bool pinned, tolerated;			/* tolerated: an error was passed over */
+	bool accepted;				/* it failed, but the policy's code accepts the peer */
+	struct tls_verdict restored;		/* of the session that may go on */
 	int verify_depth;			/* of verify_error */
 	char verify_words[256];			/* of verify_error, which certificate and where */
 };
@@ -119,8 +121,8 @@ void tls_handshake_setup(struct tls_context *context);
 
 /* verify.c */
 void tls_verify_setup(struct tls_context *context);
-/* The name, for a server whose session is resumed, too. 0; -EACCES with the error's text. */
-int tls_verify_name(struct tls_hand *hand) MUST_CHECK;
+/* A session that goes on was verified when it began; who it is with is judged again. 0; -EACCES; -errno of the asks. */
+co_waits int tls_verify_resumed(struct tls_hand *hand) MUST_CHECK;
 
 /* facts.c */
 int tls_facts_hello(struct tls_hand *hand, struct slice message) MUST_CHECK;	/* 0, -EBADMSG, -ENOMEM */

@@ -129,7 +129,7 @@ static int compare_pin(struct tls_hand *hand, X509 *leaf)
 
 /* The name. */
 
-int tls_verify_name(struct tls_hand *hand)
+static int check_name(struct tls_hand *hand)
 {
 	struct slice host = hand->h->must_fit;
 
@@ -168,7 +168,7 @@ static int verify_chain(struct tls_hand *hand, X509_STORE_CTX *store_ctx)
 		remember(hand, store_ctx, X509_V_ERR_UNSPECIFIED, 0);
 	facts->trusted = r == 1 && !hand->tolerated && facts->verify_error == X509_V_OK;
 	if (r == 1 || hand->context->side->verifier.type == TLS_VERIFY_NONE)
-		return tls_verify_name(hand);
+		return check_name(hand);
 	tls_say(hand, "%s", hand->verify_words);
 	return -EACCES;
 }
@@ -186,7 +186,7 @@ static co_waits int ask(struct tls_hand *hand, int verdict)
 	}
 	if (answer == 0)
 		return verdict;
-	hand->accepted = true;
+	hand->accepted = verdict < 0;
 	hand->h->error[0] = '\0';
 	return 0;
 }
@@ -211,6 +211,27 @@ static co_waits int verify(X509_STORE_CTX *store_ctx, void *unused)
 	else
 		X509_STORE_CTX_set_error(store_ctx, X509_V_ERR_APPLICATION_VERIFICATION);
 	return 0;
+}
+
+co_waits int tls_verify_resumed(struct tls_hand *hand)
+{
+	struct tls_facts *facts = &hand->h->facts;
+	int verdict;
+
+	if (facts->n_peer == 0)
+		return 0;
+	facts->trusted = hand->restored.trusted;
+	facts->verify_error = hand->restored.error;
+	facts->verify_text = X509_verify_cert_error_string(facts->verify_error);
+	hand->pinned = hand->restored.pinned;
+	verdict = check_name(hand);
+	if (hand->restored.accepted) {
+		tls_say(hand, "the certificate was accepted by the policy alone: %s", facts->verify_text);
+		verdict = -EACCES;
+	}
+	verdict = ask(hand, verdict);
+	hand->peer_fault = verdict == -EACCES;
+	return verdict;
 }
 
 void tls_verify_setup(struct tls_context *c)

@@ -61,7 +61,6 @@ void file_write(const char *path, struct slice octets)
 	assert_int_equal(fclose(f), 0);
 }
 
-/* Freed by the sample's owner: the certificates of a sample keep them, see sample_free. */
 struct slice file_of_pem(const char *path)
 {
 	static uint8_t kept[32][16384];
@@ -326,9 +325,114 @@ void pair_close(struct pair *p)
 	assert_int_equal(open_descriptors(), p->descriptors);
 }
 
-void shake(struct pair *p, const struct built *toward_client, const struct sample *cs, const struct built *toward_server,
-	   const struct sample *ss)
+/* The world. */
+
+struct world w;
+
+static const char *keep(const char *path)
 {
-	pair_open(p, toward_client, cs, toward_server, ss);
+	char *copy = strdup(path);
+
+	assert_non_null(copy);
+	return copy;
+}
+
+int world_create(void **state)
+{
+	struct cert_spec spec = { .cn = "CA", .is_ca = true };
+
+	folder_create();
+	w.ca_key = make_key("EC");
+	w.ca = make_cert(&spec, w.ca_key);
+	w.leaf_key = make_key("EC");
+	spec = (struct cert_spec){ .cn = "mail", .san = "DNS:mail.example,DNS:*.wild.example,DNS:xn--bcher-kva.example,IP:192.0.2.1,"
+							"IP:2001:db8::1",
+				   .issuer = w.ca, .issuer_key = w.ca_key, .serial = 7 };
+	w.leaf = make_cert(&spec, w.leaf_key);
+	w.client_key = make_key("EC");
+	spec = (struct cert_spec){ .cn = "client", .issuer = w.ca, .issuer_key = w.ca_key, .serial = 9 };
+	w.client = make_cert(&spec, w.client_key);
+	w.ca_directory = keep(folder_path("ca"));
+	folder_make(w.ca_directory);
+	put_hashed(w.ca_directory, w.ca);
+	w.leaf_file = keep(folder_path("leaf.pem"));
+	w.leaf_key_file = keep(folder_path("leaf.key"));
+	w.client_file = keep(folder_path("client.pem"));
+	w.client_key_file = keep(folder_path("client.key"));
+	put_chain(w.leaf_file, w.leaf, NULL);
+	put_key(w.leaf_key_file, w.leaf_key, NULL);
+	put_chain(w.client_file, w.client, NULL);
+	put_key(w.client_key_file, w.client_key, NULL);
+	return 0;
+}
+
+int world_remove(void **state)
+{
+	const char *paths[] = { w.ca_directory, w.leaf_file, w.leaf_key_file, w.client_file, w.client_key_file };
+
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+		free((void *)paths[i]);
+	X509_free(w.ca);
+	X509_free(w.leaf);
+	X509_free(w.client);
+	EVP_PKEY_free(w.ca_key);
+	EVP_PKEY_free(w.leaf_key);
+	EVP_PKEY_free(w.client_key);
+	folder_remove();
+	return 0;
+}
+
+int world_setup(void **state)
+{
+	sample_init(&w.client_side);
+	w.client_side.encryption.sides[TLS_SERVER].security = TLS_OFF;
+	client_end()->own.fallback = sample_add(&w.client_side, w.leaf_file, w.leaf_key_file);
+	sample_init(&w.server_side);
+	w.server_side.encryption.sides[TLS_CLIENT].security = TLS_OFF;
+	server_end()->verifier.type = TLS_VERIFY_REQUIRED_TRUSTED;
+	server_end()->verifier.ca_directory = w.ca_directory;
+	return 0;
+}
+
+int world_teardown(void **state)
+{
+	unbuild(&w.toward_client);
+	unbuild(&w.toward_server);
+	return 0;
+}
+
+void world_build(void)
+{
+	build(&w.client_side, &w.toward_client);
+	build(&w.server_side, &w.toward_server);
+	if (w.toward_client.err != 0 || w.toward_server.err != 0) {
+		(void)has_problem(&w.toward_client, "\n");
+		(void)has_problem(&w.toward_server, "\n");
+	}
+	assert_int_equal(w.toward_client.err, 0);
+	assert_int_equal(w.toward_server.err, 0);
+}
+
+void world_rebuild(void)
+{
+	world_teardown(NULL);
+	world_build();
+}
+
+void world_open(struct pair *p)
+{
+	pair_open(p, &w.toward_client, &w.client_side, &w.toward_server, &w.server_side);
+}
+
+void world_shake(struct pair *p)
+{
+	world_open(p);
 	pair_run(p);
+}
+
+void world_mutual(enum tls_verify type)
+{
+	client_end()->verifier.type = type;
+	client_end()->verifier.ca_directory = w.ca_directory;
+	server_end()->own.fallback = sample_add(&w.server_side, w.client_file, w.client_key_file);
 }

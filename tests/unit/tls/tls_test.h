@@ -15,6 +15,13 @@
 
 #define DAY 86400L
 
+#define assert_slice(s, text) \
+	do { \
+		struct slice s_ = (s); \
+		assert_int_equal(s_.len, strlen(text)); \
+		assert_memory_equal(s_.ptr, (text), s_.len); \
+	} while (0)
+
 /* A folder for the files of one program; removed at its end. */
 void folder_create(void);
 void folder_remove(void);
@@ -22,7 +29,7 @@ void folder_remove(void);
 const char *folder_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void folder_make(const char *path);
 void file_write(const char *path, struct slice octets);
-struct slice file_of_pem(const char *path);		/* leaked until the program ends */
+struct slice file_of_pem(const char *path);		/* in static memory, the last 32 */
 
 struct cert_spec {
 	const char *cn;
@@ -91,8 +98,39 @@ void pair_open(struct pair *p, const struct built *toward_client, const struct s
 void pair_run(struct pair *p);
 void pair_close(struct pair *p);	/* nothing may be left */
 
-/* Both ends from these; how both ended is in the pair, which is to be closed. */
-void shake(struct pair *p, const struct built *toward_client, const struct sample *cs, const struct built *toward_server,
-	   const struct sample *ss);
+/* A CA, "mail" that it signed (serial 7, names of the tests), a client (serial 9), and policies that use them: the client end
+ * shows "mail", the server end demands it. Made anew for each program, the policies for each test. */
+struct world {
+	EVP_PKEY *ca_key, *leaf_key, *client_key;
+	X509 *ca, *leaf, *client;
+	const char *ca_directory;
+	const char *leaf_file, *leaf_key_file, *client_file, *client_key_file;
+	struct sample client_side, server_side;
+	struct built toward_client, toward_server;
+};
+
+extern struct world w;
+
+int world_create(void **state);
+int world_remove(void **state);
+int world_setup(void **state);			/* the policies; not built */
+int world_teardown(void **state);
+void world_build(void);				/* both, which must succeed */
+void world_rebuild(void);			/* after a change, with new everything */
+void world_open(struct pair *p);
+void world_shake(struct pair *p);		/* both ends; closed when a result is negative */
+
+static inline struct tls_side *client_end(void)
+{
+	return &w.client_side.encryption.sides[TLS_CLIENT];
+}
+
+static inline struct tls_side *server_end(void)
+{
+	return &w.server_side.encryption.sides[TLS_SERVER];
+}
+
+/* The client end wants a certificate, and the server end's peer shows one. */
+void world_mutual(enum tls_verify type);
 
 #endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sessions that go on, and those that must not. */
+#include "tls_test.h"
+
+#include "tls/ratchet.h"
+
+#include <errno.h>
+#include <openssl/x509_vfy.h>
+#include <time.h>
+
+static const struct endpoint peer = { { AF_INET, { 192, 0, 2, 1 } }, 25 };
+
+/* A word from the client side so that its reads take in the tickets of TLS 1.3. */
+static co_waits void talk(struct end *e)
+{
+	if (e->h.end == TLS_CLIENT) {
+		/* The peer may know already that it wants no more of this. */
+		assert_int_equal(stream_write(e->stream, SLICE("220"), DEADLINE_NEVER), 0);
+		if (stream_flush(e->stream, DEADLINE_NEVER) == 0)
+			(void)!stream_fill(e->stream, DEADLINE_NEVER);
+		return;
+	}
+	assert_int_equal(stream_fill(e->stream, DEADLINE_NEVER), 3);
+	stream_consume(e->stream, 3);
+	assert_int_equal(stream_shutdown_write(e->stream, DEADLINE_NEVER), 0);
+}
+
+/* The clock of the tickets is the virtual one; hour moves it. */
+static void converse(struct pair *p, const struct endpoint *to, int64_t hour)
+{
+	world_open(p);
+	p->clock.now += hour * 3600 * 1000;
+	p->client.then = p->server.then = talk;
+	p->server.h.peer = to;
+	p->server.h.server_name = p->server.h.must_fit = SLICE("mail.example");
+	pair_run(p);
+}
+
+static bool resumes_at(int64_t hour)
+{
+	struct pair p;
+	bool resumed;
+
+	converse(&p, &peer, hour);
+	assert_int_equal(p.client.result, 0);
+	assert_int_equal(p.server.result, 0);
+	resumed = p.server.h.facts.resumed;
+	assert_int_equal(p.client.h.facts.resumed, resumed);
+	assert_true(p.server.h.facts.trusted);
+	assert_int_equal(p.server.h.facts.n_peer, 1);
+	assert_slice(p.server.h.facts.peer[0].subject, "/CN=mail");
+	if (client_end()->verifier.type != TLS_VERIFY_NONE) {
+		assert_true(p.client.h.facts.trusted);
+		assert_int_equal(p.client.h.facts.n_peer, 1);
+		assert_slice(p.client.h.facts.peer[0].subject, "/CN=client");
+	}
+	pair_close(&p);
+	return resumed;
+}
+
+static bool resumes(void)
+{
+	return resumes_at(0);
+}
+
+static void only(uint16_t version)
+{
+	client_end()->options.version_min = client_end()->options.version_max = version;
+}
+
+static void both_versions(void **state)
+{
+	for (uint16_t version = 0x0303; version <= 0x0304; version++) {
+		only(version);
+		world_build();
+		assert_false(resumes());
+		assert_true(resumes());
+		assert_true(resumes());
+		world_teardown(NULL);
+	}
+}
+
+static void with_client_certificate(void **state)
+{
+	for (uint16_t version = 0x0303; version <= 0x0304; version++) {
+		world_setup(NULL);
+		world_mutual(TLS_VERIFY_REQUIRED_TRUSTED);
+		only(version);
+		world_build();
+		assert_false(resumes());
+		assert_true(resumes());
+		world_teardown(NULL);
+	}
+}
+
+static void other_server(void **state)
+{
+	struct endpoint other = peer;
+	struct pair p;
+
+	world_build();
+	assert_false(resumes());
+	other.port = 26;
+	converse(&p, &other, 0);
+	assert_false(p.server.h.facts.resumed);
+	pair_close(&p);
+	assert_true(resumes());
+}
+
+static void not_wanted(void **state)
+{
+	client_end()->options.tickets = false;
+	world_build();
+	assert_false(resumes());
+	assert_false(resumes());
+}
+
+/* Another generation, or another worker, with the same secret. */
+static void rebuild_client_end(const struct tls_ratchet *ratchet)
+{
+	unbuild(&w.toward_client);
+	build(&w.client_side, &w.toward_client);
+	assert_int_equal(w.toward_client.err, 0);
+	tls_set_ratchet(w.toward_client.tls, ratchet);
+}
+
+static void over_generations(void **state)
+{
+	struct tls_ratchet r;
+
+	assert_int_equal(tls_ratchet_start(&r, 1700000000), 0);
+	world_build();
+	rebuild_client_end(&r);
+	assert_false(resumes());
+	rebuild_client_end(&r);
+	assert_true(resumes());
+	/* Another secret: they are strangers. */
+	assert_int_equal(tls_ratchet_start(&r, 1700000000), 0);
+	rebuild_client_end(&r);
+	assert_false(resumes());
+}
+
+static void other_configuration(void **state)
+{
+	struct tls_ratchet r;
+
+	assert_int_equal(tls_ratchet_start(&r, 1700000000), 0);
+	world_build();
+	rebuild_client_end(&r);
+	assert_false(resumes());
+	client_end()->verifier.depth++;
+	rebuild_client_end(&r);
+	assert_false(resumes());
+	client_end()->own.fallback = sample_add(&w.client_side, w.leaf_file, w.leaf_key_file);
+	rebuild_client_end(&r);
+	assert_true(resumes());
+}
+
+/* An hour later a ticket is good and made anew; two hours later it is not. */
+static void hours(void **state)
+{
+	struct tls_ratchet r;
+
+	assert_int_equal(tls_ratchet_start(&r, 1700000000), 0);
+	world_build();
+	rebuild_client_end(&r);
+	assert_false(resumes_at(0));
+	assert_true(resumes_at(1));
+	assert_true(resumes_at(2));
+	assert_false(resumes_at(4));
+	assert_true(resumes_at(5));
+	/* Back in time: the keys are gone, the newest serve. */
+	assert_true(resumes_at(0));
+}
+
+static void ratchet(void **state)
+{
+	struct tls_ratchet a = { 100, { 1, 2, 3 } }, b = a, c = a;
+	uint8_t next[32];
+
+	tls_ratchet_step(&a, 103 * 3600 + 5);
+	assert_int_equal(a.epoch, 102);
+	tls_ratchet_step(&b, 102 * 3600);
+	assert_int_equal(b.epoch, 101);
+	tls_ratchet_next(b.secret, next);
+	assert_memory_equal(next, a.secret, 32);
+	tls_ratchet_step(&b, 103 * 3600 + 3599);
+	assert_memory_equal(&a, &b, sizeof(a));
+	tls_ratchet_step(&c, 101 * 3600);
+	assert_int_equal(c.epoch, 100);
+	tls_ratchet_step(&c, 5 * 3600);
+	assert_int_equal(c.epoch, 100);
+	/* A clock that jumped by centuries does not stop the worker. */
+	tls_ratchet_step(&c, INT64_MAX / 2);
+	assert_int_equal(c.epoch, 100);
+}
+
+/* The name is looked at each time. */
+static void other_name(void **state)
+{
+	struct pair p;
+
+	world_build();
+	assert_false(resumes());
+	world_open(&p);
+	p.server.h.peer = &peer;
+	p.server.h.server_name = SLICE("mail.example");
+	p.server.h.must_fit = SLICE("other.example");
+	pair_run(&p);
+	assert_int_equal(p.server.result, -EACCES);
+	assert_true(p.server.h.facts.resumed);
+	assert_false(p.server.h.facts.trusted);
+	pair_close(&p);
+}
+
+/* What only the policy's code let in is asked again. */
+
+static int verdict;
+
+static co_waits int answer(void *arg, const struct tls_facts *facts)
+{
+	assert_int_equal(facts->verify_error, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
+	assert_false(facts->trusted);
+	return verdict;
+}
+
+static int ask_again(int v, bool *resumed)
+{
+	struct pair p;
+	int result;
+
+	verdict = v;
+	world_open(&p);
+	p.client.then = p.server.then = talk;
+	p.server.h.peer = &peer;
+	p.server.h.asks.verified = answer;
+	pair_run(&p);
+	result = p.server.result;
+	*resumed = p.server.h.facts.resumed;
+	pair_close(&p);
+	return result;
+}
+
+static void accepted_by_policy(void **state)
+{
+	bool resumed;
+
+	only(0x0303);
+	server_end()->verifier.ca_directory = NULL;
+	world_build();
+	assert_int_equal(ask_again(1, &resumed), 0);
+	assert_false(resumed);
+	assert_int_equal(ask_again(1, &resumed), 0);
+	assert_true(resumed);
+	assert_int_equal(ask_again(0, &resumed), -EACCES);
+	assert_true(resumed);
+	assert_int_equal(ask_again(-EACCES, &resumed), -EACCES);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(both_versions, world_setup),
+		cmocka_unit_test(with_client_certificate),
+		cmocka_unit_test_setup_teardown(other_server, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(not_wanted, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(over_generations, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(other_configuration, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(hours, world_setup, world_teardown),
+		cmocka_unit_test(ratchet),
+		cmocka_unit_test_setup_teardown(other_name, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(accepted_by_policy, world_setup, world_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, world_create, world_remove);
+}
