@@ -21,7 +21,8 @@ static bool is_ascii(const char *text)
 	return true;
 }
 
-/* U-labels are compared as A-labels (RFC 9525, 6.3); the dot at the end is no part of the name. */
+/* U-labels are compared as A-labels (RFC 9525, 6.3); the dot at the end is no part of the name. One at the beginning
+ * would ask the library for any name below it. */
 static bool fits_name(X509 *x, const char *host)
 {
 	char *ascii = NULL;
@@ -35,7 +36,7 @@ static bool fits_name(X509 *x, const char *host)
 	n = strlen(host);
 	if (n > 0 && host[n - 1] == '.')
 		n--;
-	fits = n > 0 && X509_check_host(x, host, n, CHECK, NULL) == 1;
+	fits = n > 0 && host[0] != '.' && X509_check_host(x, host, n, CHECK, NULL) == 1;
 	idn2_free(ascii);
 	return fits;
 }

@@ -121,6 +121,8 @@ X509 *make_cert(const struct cert_spec *spec, EVP_PKEY *key)
 	X509_set_pubkey(x, key);
 	extend(x, issuer, NID_basic_constraints, spec->is_ca ? "critical,CA:TRUE" : "CA:FALSE");
 	extend(x, issuer, NID_key_usage, spec->is_ca ? "critical,keyCertSign,cRLSign" : "digitalSignature,keyEncipherment");
+	extend(x, issuer, NID_subject_key_identifier, "hash");
+	extend(x, issuer, NID_authority_key_identifier, "keyid");
 	extend(x, issuer, NID_subject_alt_name, spec->san);
 	extend(x, issuer, NID_ext_key_usage, spec->usage);
 	assert_true(X509_sign(x, issuer_key, digest_for(issuer_key)) > 0);
