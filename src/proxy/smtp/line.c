@@ -2,6 +2,7 @@
 #include "proxy/smtp/line.h"
 
 #include "base/attributes.h"
+#include "base/word.h"
 
 const char *const smtp_line_names[SMTP_LINE_COUNT] = {
 	[SMTP_LINE_OK] = "ok",
@@ -52,16 +53,30 @@ enum smtp_line smtp_line_take(struct slice octets, bool require_crlf, size_t max
 	return SMTP_LINE_OK;
 }
 
-bool smtp_has_control(struct slice s)
+static bool has_control(const uint8_t *p, size_t n)
 {
-	for (size_t i = 0; i < s.len; i++)
-		if ((s.ptr[i] < 0x20 && s.ptr[i] != '\t') || s.ptr[i] == 0x7f)
+	for (size_t i = 0; i < n; i++)
+		if ((p[i] < 0x20 && p[i] != '\t') || p[i] == 0x7f)
 			return true;
 	return false;
 }
 
+bool smtp_has_control(struct slice s)
+{
+	for (; s.len >= WORD_OCTETS; s = slice_skip(s, WORD_OCTETS)) {
+		uint64_t word = word_load(s.ptr);
+
+		if ((word_has_below(word, 0x20) || word_has(word, 0x7f)) && has_control(s.ptr, WORD_OCTETS))
+			return true;
+	}
+	return has_control(s.ptr, s.len);
+}
+
 bool smtp_has_8bit(struct slice s)
 {
+	for (; s.len >= WORD_OCTETS; s = slice_skip(s, WORD_OCTETS))
+		if (word_has_8bit(word_load(s.ptr)))
+			return true;
 	for (size_t i = 0; i < s.len; i++)
 		if (s.ptr[i] >= 0x80)
 			return true;

@@ -52,6 +52,12 @@ static size_t longest_line(const struct smtp *s, const struct smtp_verb *verb)
 	return octets;
 }
 
+/* What extensions add need not be known of the lines that are short enough without: almost all. */
+static bool is_too_long(const struct smtp *s, const struct smtp_verb *verb, size_t octets)
+{
+	return octets > (size_t)s->config->max_request_length && octets > longest_line(s, verb);
+}
+
 static void violation(struct smtp *s, const char *summary, const char *key, struct slice value)
 {
 	proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, summary, F_OCTETS(key, value));
@@ -248,7 +254,7 @@ static co_waits int decide_and_forward(struct smtp *s, const struct smtp_command
 		if (err < 0)
 			return err;
 	}
-	if (name.len + 1 + argument->text.len > longest_line(s, c->verb)) {
+	if (is_too_long(s, c->verb, name.len + 1 + argument->text.len)) {
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Request too long once rewritten",
 			  F_INT("length", name.len + 1 + argument->text.len), F_INT("max", longest_line(s, c->verb)));
 		return smtp_queue_reply(s, c->verb, 500, slice_cstr(SYNTAX_TEXT));
@@ -361,7 +367,7 @@ static co_waits int take_command(struct smtp *s, struct slice line, enum step *s
 	/* Also one that can't be taken apart: what comes next may be a password all the same. */
 	if (slice_starts_with_nocase(line, SLICE("AUTH")))
 		s->auth.tried = true;
-	if (line.len > longest_line(s, c.verb)) {
+	if (is_too_long(s, c.verb, line.len)) {
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Request too long", F_INT("length", line.len),
 			  F_INT("max", longest_line(s, c.verb)));
 		return smtp_announces_chunk(line) ? smtp_refuse_chunk_line(s, line) :

@@ -224,6 +224,25 @@ static void test_lines(void **state)
 	}
 }
 
+/* Each octet at each place of texts of all lengths up to three words. */
+static void test_controls(void **state)
+{
+	uint8_t text[24];
+
+	for (size_t len = 1; len <= sizeof(text); len++)
+		for (size_t place = 0; place < len; place++)
+			for (unsigned octet = 0; octet < 256; octet++) {
+				struct slice s = slice_of(text, len);
+
+				memset(text, place % 2 == 0 ? 'a' : '\t', sizeof(text));
+				text[place] = (uint8_t)octet;
+				assert_int_equal(smtp_has_control(s), (octet < 0x20 && octet != '\t') || octet == 0x7f);
+				assert_int_equal(smtp_has_8bit(s), octet >= 0x80);
+			}
+	assert_false(smtp_has_control(slice_of(NULL, 0)));
+	assert_false(smtp_has_8bit(slice_of(NULL, 0)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -234,6 +253,7 @@ int main(void)
 		cmocka_unit_test(test_octets_limit),
 		cmocka_unit_test(test_next_line),
 		cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_controls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
