@@ -48,6 +48,18 @@ static enum smtp_hops_place behind(struct smtp_hops *h, uint8_t c)
 	}
 }
 
+/* The first octet of the next line whose start could say something, or n. Most lines say all with
+ * their first octet: that they are neither the field, nor empty, nor stuffed. */
+static size_t skip_lines(const uint8_t *p, size_t n)
+{
+	const uint8_t *at = p, *end = p + n;
+
+	while ((at = memchr(at, '\n', (size_t)(end - at))) != NULL && ++at < end)
+		if (*at == '\r' || *at == '\n' || *at == '.' || ascii_upper(*at) == (uint8_t)field_name[0])
+			break;
+	return at == NULL ? n : (size_t)(at - p);
+}
+
 void smtp_hops_scan(struct smtp_hops *h, struct slice octets)
 {
 	size_t at = 0;
@@ -55,10 +67,13 @@ void smtp_hops_scan(struct smtp_hops *h, struct slice octets)
 	while (at < octets.len && h->place != SMTP_HOPS_BODY) {
 		uint8_t c;
 
-		if (h->place == SMTP_HOPS_REST)
-			at += slice_index(slice_skip(octets, at), '\n');
-		if (at == octets.len)
-			return;
+		if (h->place == SMTP_HOPS_REST) {
+			at += skip_lines(octets.ptr + at, octets.len - at);
+			if (at == octets.len && octets.ptr[at - 1] != '\n')
+				return;
+			h->place = SMTP_HOPS_LINE;
+			continue;
+		}
 		c = octets.ptr[at++];
 		if (c != '\n')
 			h->place = behind(h, c);
