@@ -65,18 +65,18 @@ struct log_list {
 };
 
 struct log_field {
-	const char *key;
+	struct slice key;
 	enum { LOG_FIELD_OCTETS, LOG_FIELD_INT, LOG_FIELD_UINT, LOG_FIELD_LIST } kind;
 	struct slice octets;
 	int64_t number;
 	const struct log_list *list;
 };
 
-#define F_OCTETS(key, slice) ((struct log_field){ (key), LOG_FIELD_OCTETS, (slice), 0, NULL })
-#define F_TEXT(key, cstr) ((struct log_field){ (key), LOG_FIELD_OCTETS, slice_cstr(cstr), 0, NULL })
-#define F_UINT(key, n) ((struct log_field){ (key), LOG_FIELD_UINT, { NULL, 0 }, (int64_t)(uint64_t)(n), NULL })
-#define F_INT(key, n) ((struct log_field){ (key), LOG_FIELD_INT, { NULL, 0 }, (int64_t)(n), NULL })
-#define F_LIST(key, list) ((struct log_field){ (key), LOG_FIELD_LIST, { NULL, 0 }, 0, (list) })
+#define F_OCTETS(key, slice) ((struct log_field){ slice_cstr(key), LOG_FIELD_OCTETS, (slice), 0, NULL })
+#define F_TEXT(key, cstr) ((struct log_field){ slice_cstr(key), LOG_FIELD_OCTETS, slice_cstr(cstr), 0, NULL })
+#define F_UINT(key, n) ((struct log_field){ slice_cstr(key), LOG_FIELD_UINT, { NULL, 0 }, (int64_t)(uint64_t)(n), NULL })
+#define F_INT(key, n) ((struct log_field){ slice_cstr(key), LOG_FIELD_INT, { NULL, 0 }, (int64_t)(n), NULL })
+#define F_LIST(key, list) ((struct log_field){ slice_cstr(key), LOG_FIELD_LIST, { NULL, 0 }, 0, (list) })
 
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
@@ -120,7 +120,7 @@ void log_write_name(struct slice tag, int level, struct slice session, struct sl
 #define log_event(tag, level, session, summary, ...) \
 	do { \
 		if (log_wants((tag), (level))) { \
-			const struct log_field fields_[] = { { 0 }, ##__VA_ARGS__ }; \
+			const struct log_field fields_[] = { { .key = { NULL, 0 } }, ##__VA_ARGS__ }; \
 			log_write((tag), (level), (session), (summary), fields_ + 1, \
 				  sizeof(fields_) / sizeof(fields_[0]) - 1); \
 		} \

@@ -7,6 +7,7 @@
 #include "base/log_line.h"
 #include "base/attributes.h"
 #include "base/clock.h"
+#include "base/word.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -28,16 +29,21 @@ static const uint8_t octet_class[256] = {
 	['(' ... '['] = IN_ALL, [']' ... '~'] = IN_ALL,
 };
 
+/* So short that all of it is copied, whatever its length. */
+struct mark {
+	char text[4];
+	size_t len;
+};
+#define MARK(lit) { lit, sizeof(lit) - 1 }
+
 /* How the two formats write a field around its key and value. */
 static const struct field_style {
-	struct slice first, next;		/* before the key */
-	struct slice to_octets, to_number;	/* between key and value */
-	struct slice octets_end, number_end;
+	struct mark first, next;		/* before the key */
+	struct mark to_octets, to_number, to_list;	/* between key and value */
+	struct mark octets_end, number_end;
 } field_styles[] = {
-	[LOG_FORMAT_TEXT] = { SLICE_INIT("; "), SLICE_INIT(", "), SLICE_INIT("='"), SLICE_INIT("='"), SLICE_INIT("'"),
-			      SLICE_INIT("'") },
-	[LOG_FORMAT_JSON] = { SLICE_INIT("\""), SLICE_INIT(",\""), SLICE_INIT("\":\""), SLICE_INIT("\":"),
-			      SLICE_INIT("\""), SLICE_INIT("") },
+	[LOG_FORMAT_TEXT] = { MARK("; "), MARK(", "), MARK("='"), MARK("='"), MARK("="), MARK("'"), MARK("'") },
+	[LOG_FORMAT_JSON] = { MARK("\""), MARK(",\""), MARK("\":\""), MARK("\":"), MARK("\":"), MARK("\""), MARK("") },
 };
 
 /* Octets at the start of s that go as they are. */
@@ -141,10 +147,38 @@ static struct slice escaped_form(const struct log_line *l, uint8_t c, unsigned w
 	return slice_of(room, 4u + json);
 }
 
+/* Eight octets that may stand anywhere, as octet_class has it? */
+static bool is_plain_word(uint64_t word)
+{
+	return !word_has_8bit(word) && !word_has_below(word, ' ') && !word_has(word, 0x7f) && !word_has(word, '"') &&
+	       !word_has(word, '\'') && !word_has(word, '\\');
+}
+
+/* The octets at the start that go as they are, as far as there is room. */
+static size_t put_plain(struct log_line *l, struct slice octets, unsigned where, size_t limit)
+{
+	size_t taken = l->len + TAIL_ROOM, n = 0;
+	size_t most = taken < LOG_LINE_MAX ? LOG_LINE_MAX - taken : 0;
+	char *to = l->text + l->len;
+
+	most = most < limit ? most : limit;
+	most = most < octets.len ? most : octets.len;
+	for (; most - n >= WORD_OCTETS && is_plain_word(word_load(octets.ptr + n)); n += WORD_OCTETS)
+		memcpy(to + n, octets.ptr + n, WORD_OCTETS);
+	for (; n < most && (octet_class[octets.ptr[n]] & where) != 0; n++)
+		to[n] = (char)octets.ptr[n];
+	l->len += n;
+	return n;
+}
+
 /* At most limit octets in escaped form (the doubling in JSON not counted), "..." instead of the
  * rest. false: the line is full. */
 static bool put_octets(struct log_line *l, struct slice octets, unsigned where, size_t limit)
 {
+	size_t plain = put_plain(l, octets, where, limit);	/* mostly that is all */
+
+	limit -= plain;
+	octets = slice_skip(octets, plain);
 	while (octets.len > 0) {
 		size_t n = plain_run(octets, where), width = n;
 		struct slice escaped = { NULL, 0 };
@@ -243,7 +277,7 @@ static bool put_row(struct log_line *l, const struct log_list *list, const struc
 	return fine;
 }
 
-static bool put_list(struct log_line *l, const char *key, const struct log_list *list)
+static bool put_list(struct log_line *l, struct slice key, const struct log_list *list)
 {
 	bool json = l->format == LOG_FORMAT_JSON;
 	size_t n = 0;
@@ -256,12 +290,19 @@ static bool put_list(struct log_line *l, const char *key, const struct log_list 
 	put_cstr(l, json ? "]" : "");
 	if (more > 0) {
 		put_cstr(l, json ? ",\"" : n > 0 ? "; and " : "");
-		put_cstr(l, json ? key : "");
+		put(l, json ? key : SLICE(""), TAIL_ROOM);
 		put_cstr(l, json ? "_more\":" : "");
 		put_unsigned(l, more);
 		put_cstr(l, json ? "" : " more");
 	}
 	return put(l, json ? SLICE("") : SLICE("'"), TAIL_ROOM - 1);
+}
+
+/* There must be room for four octets. */
+static void put_mark(struct log_line *l, const struct mark *mark)
+{
+	memcpy(l->text + l->len, mark->text, sizeof(mark->text));
+	l->len += mark->len;
 }
 
 /*
@@ -270,19 +311,20 @@ static bool put_list(struct log_line *l, const char *key, const struct log_list 
  */
 static bool put_field(struct log_line *l, const struct field_style *style, const struct log_field *field, bool first)
 {
-	struct slice key = slice_cstr(field->key);
-	bool octets = field->kind == LOG_FIELD_OCTETS, whole;
+	struct slice key = field->key;
+	bool octets = field->kind == LOG_FIELD_OCTETS, list = field->kind == LOG_FIELD_LIST, whole;
 
 	/* A number must fit with its head, or JSON would have a key without a value; a list too, with its end. */
-	if (key.len + FIELD_ROOM + (field->kind == LOG_FIELD_LIST ? LIST_ROOM : 0) + TAIL_ROOM > LOG_LINE_MAX - l->len)
+	if (key.len + FIELD_ROOM + (list ? LIST_ROOM : 0) + TAIL_ROOM > LOG_LINE_MAX - l->len)
 		return false;
-	put(l, first ? style->first : style->next, TAIL_ROOM);
-	put(l, key, TAIL_ROOM);
-	if (field->kind == LOG_FIELD_LIST)
-		return put(l, l->format == LOG_FORMAT_JSON ? SLICE("\":") : SLICE("="), TAIL_ROOM) && put_list(l, field->key, field->list);
-	put(l, octets ? style->to_octets : style->to_number, TAIL_ROOM);
+	put_mark(l, first ? &style->first : &style->next);
+	memcpy(l->text + l->len, key.ptr, key.len);
+	l->len += key.len;
+	put_mark(l, list ? &style->to_list : octets ? &style->to_octets : &style->to_number);
+	if (list)
+		return put_list(l, key, field->list);
 	whole = octets ? put_octets(l, field->octets, IN_VALUE, LOG_VALUE_MAX) : put_number(l, field);
-	put(l, octets ? style->octets_end : style->number_end, TAIL_ROOM - 1);
+	put_mark(l, octets ? &style->octets_end : &style->number_end);
 	return whole;
 }
 

@@ -150,7 +150,7 @@ void block_set_defaults(const struct proxy_type *type, void *block, unsigned hom
 		const struct attribute *a = &type->attributes[i];
 		union attribute_value v;
 
-		if (!attribute_has_place(a) || (a->access & ATTR_HOME_RUN) != home)
+		if ((a->access & ATTR_HOME_RUN) != home || !attribute_has_place(a))
 			continue;
 		v = attribute_default(a);
 		attribute_store(block, a, &v);

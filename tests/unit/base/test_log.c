@@ -88,6 +88,28 @@ static void test_nobody_forges_a_line(void **state)
 	assert_string_equal(take_text(), "my.tag\\x0a(1): (x\\x0ay): msg; key='v'\\x0aforged\n");
 }
 
+/* Each octet at each place of a value: what stands around it changes nothing. */
+static void test_each_octet_at_each_place(void **state)
+{
+	char value[20], expected[128];
+
+	assert_int_equal(log_open(pipe_fds[1], LOG_FORMAT_TEXT, 3, "", NULL), 0);
+	for (size_t place = 0; place < sizeof(value); place++)
+		for (unsigned octet = 0; octet < 256; octet++) {
+			bool plain = octet >= ' ' && octet < 0x7f && strchr("'\"\\", (int)octet) == NULL;
+			int before = (int)place, behind = (int)(sizeof(value) - place - 1);
+			char one[5];
+
+			memset(value, '~', sizeof(value));
+			value[place] = (char)octet;
+			snprintf(one, sizeof(one), plain ? "%c" : "\\x%02x", octet);
+			snprintf(expected, sizeof(expected), "smtp.info(3): (s): Said; what='%.*s%s%.*s'\n", before,
+				 "~~~~~~~~~~~~~~~~~~~~", one, behind, "~~~~~~~~~~~~~~~~~~~~");
+			log_event(LOG_SMTP_INFO, 3, SLICE("s"), "Said", F_OCTETS("what", slice_of(value, sizeof(value))));
+			assert_string_equal(take_text(), expected);
+		}
+}
+
 static void test_escape_bounds(void **state)
 {
 	static const struct {
@@ -488,6 +510,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_text_lines, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nobody_forges_a_line, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_each_octet_at_each_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_escape_bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json_lines, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_values, setup, teardown),
