@@ -317,6 +317,17 @@ static void receive_octets(struct run *r, int side, const char *text)
 		printf("#   the session ended: fault=%s reason=%s\n", fault_names[r->h.fault], r->h.reason);
 }
 
+static void check_waits(struct run *r, int side)
+{
+	const struct octets *o = &r->from_proxy[side];
+
+	settle(r);
+	if (o->len == 0)
+		return;
+	fail(r, "the %s received more than it must", side_names[side]);
+	show("has ", slice_of(o->data, o->len));
+}
+
 /* ---- logs ---- */
 
 static char *read_log(struct run *r)
@@ -624,6 +635,8 @@ static void do_c_close(struct run *r, char *rest) { close_side(r, CLIENT); }
 static void do_s_close(struct run *r, char *rest) { close_side(r, SERVER); }
 static void do_c_shutdown(struct run *r, char *rest) { shutdown(r->h.client, SHUT_WR); settle(r); }
 static void do_s_shutdown(struct run *r, char *rest) { shutdown(r->h.server, SHUT_WR); settle(r); }
+static void do_c_waits(struct run *r, char *rest) { check_waits(r, CLIENT); }
+static void do_s_waits(struct run *r, char *rest) { check_waits(r, SERVER); }
 static void do_c_end(struct run *r, char *rest) { check_cut_off(r, CLIENT); }
 static void do_s_end(struct run *r, char *rest) { check_cut_off(r, SERVER); }
 static void do_f_receives(struct run *r, char *rest) { receive_octets(r, FORMER, rest); }
@@ -657,6 +670,7 @@ static const struct step {
 	const char *word;
 	void (*run)(struct run *r, char *rest);
 } steps[] = {
+	{ "C waits", do_c_waits }, { "S waits", do_s_waits },
 	{ "C close", do_c_close }, { "S close", do_s_close }, { "C shutdown", do_c_shutdown }, { "S shutdown", do_s_shutdown },
 	{ "C connect", do_c_connects }, { "F<", do_f_receives }, { "F end", do_f_end }, { "pool shut", do_shut },
 	{ "C end", do_c_end }, { "S end", do_s_end }, { "S lost", do_s_lost },
