@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the model share. */
+#ifndef SALLYPORT_TESTS_SMTP_MODEL_PRIV_H
+#define SALLYPORT_TESTS_SMTP_MODEL_PRIV_H
+
+#include "smtp_model.h"
+
+#include "base/buffer.h"
+#include "fuzz.h"
+
+#define OCTETS_MAX (1u << 20)
+#define OWED_MAX 4096
+
+#define CHUNKS_MAX 4096
+
+/* CHUNK is a BDAT, LAST one that ends the message; SASL a line of an AUTH exchange. */
+enum verb { GREETING, HELLO, MAIL, RCPT, DATA, END, CHUNK, LAST, AUTH, SASL, RSET, QUIT, OTHER };
+
+/* Commands whose reply has not come, oldest first. */
+struct owed {
+	enum verb verbs[OWED_MAX];
+	size_t first, n;
+};
+
+/* Extensions, by the parameters that they bring. */
+#define HAS_SIZE 1u
+#define HAS_8BITMIME 2u
+#define HAS_DSN 4u
+#define HAS_SMTPUTF8 8u
+#define HAS_DELIVERBY 16u
+#define HAS_FUTURERELEASE 32u
+#define HAS_MT_PRIORITY 64u
+#define HAS_MTRK 128u
+#define HAS_CHUNKING 256u
+#define HAS_BINARYMIME 512u
+#define HAS_AUTH 1024u
+
+/* The replies of one direction, as lines come in. */
+struct replies {
+	struct buffer octets;
+	unsigned code;			/* of the reply that is under way; 0: none */
+	unsigned keywords;			/* HAS_* of its lines but the first */
+};
+
+/* A BDAT that the client sent, and as much of its octets as it sent. */
+struct chunk {
+	uint64_t octets;
+	bool last;
+	size_t start, len;		/* in chunk_octets */
+};
+
+struct model {
+	const struct model_rules *rules;
+
+	enum { ORIGIN_COMMANDS, ORIGIN_DATA, ORIGIN_BODY, ORIGIN_CHUNK, ORIGIN_SASL } origin;
+	struct owed origin_owes;
+	struct replies server;
+	struct buffer command, origin_body;
+	bool origin_dead;		/* it said what it may not, or goodbye: it must receive nothing more */
+	bool greeted, mail, rcpt;	/* as its replies and the commands before it make it */
+	bool mail_before, rcpt_before;	/* a RSET or HELO that may yet be refused */
+	bool ehlo;			/* the last of EHLO and HELO that it received */
+	unsigned offered;		/* HAS_* of its last EHLO */
+	bool mail_utf8;			/* its last MAIL had SMTPUTF8 */
+	uint64_t chunked;		/* octets of the chunks announced to it, of this message */
+	unsigned origin_took[OTHER + 1], client_got[OTHER + 1];	/* positive replies, by verb */
+	unsigned origin_recipients, origin_messages, origin_chunks;
+	bool in_transaction;		/* as its replies alone make it */
+	bool authenticated, cancelled;	/* by its last 235; the last line of an exchange was "*" */
+	unsigned origin_successes, origin_challenges;
+	bool binary;			/* the message is BODY=BINARYMIME */
+	bool chunks, chunk_refused;	/* a message is open in chunks; the origin refused one of them */
+	uint64_t chunk_left;		/* of the BDAT that the origin is receiving */
+	bool chunk_last;
+	struct buffer chunk;		/* what it has of it; origin_body has what it has of the message */
+	bool may_be[CHUNKS_MAX];	/* which of the client's chunks that can be */
+	bool ended;			/* it has a whole message in chunks since the last model_settled */
+	unsigned ended_recipients;
+
+	enum { CLIENT_COMMANDS, CLIENT_DATA, CLIENT_BODY, CLIENT_CHUNK, CLIENT_AUTH, CLIENT_SASL } client;
+	struct owed client_is_owed;
+	struct replies proxy;
+	struct buffer raw, client_body;	/* raw: sent, not yet taken for commands */
+	bool client_dead;		/* sent what ends a session */
+	bool blind, blind_body;		/* what the client sent can't be told apart any more */
+	unsigned client_recipients, client_messages, client_chunks;
+	struct chunk sent[CHUNKS_MAX];
+	size_t n_sent;
+	struct buffer chunk_octets;
+	uint64_t client_chunk_left;
+	struct buffer secret;		/* its last line of an AUTH exchange, or AUTH itself */
+	unsigned client_successes, client_challenges;
+	bool client_gone;
+};
+
+/* smtp_model.c */
+void model_push(struct owed *o, enum verb verb);
+enum verb model_pop(struct owed *o);
+
+/* smtp_model_text.c: pure functions on octets. */
+enum verb model_verb_of(struct slice line);
+/* size [SP "LAST"] behind BDAT. false: it can't be said where the chunk ends. */
+bool model_chunk_of(struct slice line, struct chunk *chunk);
+bool model_is_base64(struct slice s);
+/* Only CRLF ends lines, and no NUL. */
+bool model_is_clean(struct slice s);
+/* Received fields before the first empty line. stuffed: a line's first dot is not its own. */
+unsigned model_received_fields(struct slice s, bool stuffed);
+/* Where a strict body ends: behind the first lone dot. 0: not yet. *bad: it never will. */
+size_t model_body_end(struct slice s, bool *bad);
+/* Of a whole transfer: without the last line, and without the dots that lines got for it. */
+size_t model_message_octets(struct slice whole);
+struct slice model_word_of(struct slice line, unsigned number);
+/* One line off the front. false: none yet. */
+bool model_next_line(struct buffer *b, bool strict, struct slice *line, size_t *used, bool *bad);
+/* The next whole reply. 0: none yet, -1: not a reply, else its code. */
+int model_next_reply(struct replies *r, bool strict);
+
+static inline bool model_positive(int code)
+{
+	return code >= 200 && code < 300;
+}
+
+/* smtp_model_path.c: MAIL From:<...> and RCPT To:<...> as the origin receives them. */
+void model_check_path(struct model *m, struct slice line, const char *start, bool rcpt);
+/* Only addresses, and only where the server can take it, may be other than ASCII; and then nothing but UTF-8. */
+void model_check_octets(const struct model *m, struct slice line);
+
+/* smtp_model_command.c: any command. */
+void model_origin_command(struct model *m, struct slice line);
+void model_origin_chunk(struct model *m, struct slice octets);
+
+#endif
