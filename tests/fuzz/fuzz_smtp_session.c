@@ -8,11 +8,14 @@
  * - what it receives of a message is what the client sent of it, octet for octet, and its end
  *   only if the client sent that and it came by no more hops than are permitted;
  * - it holds exactly the recipients that the client was told it holds;
- * - the client gets a positive reply to a message only if the origin gave one.
+ * - the client gets a positive reply to a message only if the origin gave one;
+ * - where a connection to the origin serves several clients in a row, nothing of one of them is on
+ *   it any more when the next one uses it, and no reply that was for one reaches another.
  *
- * Input: one octet that chooses the configuration, then actions: a letter, and for C and S a
- * length octet and so many octets. C, S: that side sends. c, s: it closes. A: the server answers
- * what it owes, as a good one would. w: time passes.
+ * Input: one octet that chooses the configuration, with its highest bit connections that serve several clients;
+ * then actions: a letter, and for C and S a length octet and so many octets. C, S: that side sends.
+ * c, s: it closes. A: the server answers what it owes, as a good one would. w: time passes. N: the
+ * next client comes, if the session is over.
  */
 #include "fuzz.h"
 #include "harness.h"
@@ -63,44 +66,76 @@ static const struct fuzz_config {
 	  "\"max_recipients\":2,\"banner\":\"mail.example hello\"}," TABLES(STANDARD_REQUESTS, COMMON_RESPONSES, ACCEPT("\"*\"")),
 	  { .strict_lines = true, .max_hops = 1, .max_octets = 40 } },
 };
+#define CLIENTS_MAX 4
 #define N_CONFIGS (sizeof(configs) / sizeof(configs[0]))
 
-static struct harness *harness_of(size_t which)
+/* A session like this; reuse: its connection to the server may serve the next one. */
+static struct harness *harness_of(size_t which, bool reuse)
 {
-	static struct harness harnesses[N_CONFIGS];
-	static bool made[N_CONFIGS];
+	static struct harness harnesses[N_CONFIGS][2];
+	static bool made[N_CONFIGS][2];
+	struct harness *h = &harnesses[which][reuse];
 	json_error_t error;
 	json_t *config;
 
-	if (made[which])
-		return &harnesses[which];
-	made[which] = true;
+	if (made[which][reuse])
+		return h;
+	made[which][reuse] = true;
 	config = json_loads(configs[which].json, 0, &error);
 	FUZZ_CHECK(config != NULL);
-	FUZZ_CHECK(harness_init(&harnesses[which], config, NULL, NULL, &smtp_type) == 0);
+	json_object_set_new(json_object_get(config, "attributes"), "reuse_server_sessions", json_boolean(reuse));
+	FUZZ_CHECK(harness_init(h, config, NULL, NULL, &smtp_type) == 0);
 	json_decref(config);
-	return &harnesses[which];
+	return h;
 }
 
-static void listen_to(int fd, struct model *m, void (*tell)(struct model *, struct slice))
+struct run {
+	struct harness *h;
+	struct model *m;
+	unsigned connections;		/* that the model knows of */
+	unsigned clients;
+};
+
+static void listen_to_server(struct run *r, bool former)
 {
 	static uint8_t buf[16384];
+	int fd = former ? r->h->former : r->h->server;
 	ssize_t n;
 
 	while (fd >= 0 && (n = read(fd, buf, sizeof(buf))) > 0)
-		tell(m, slice_of(buf, (size_t)n));
+		model_origin_received(r->m, former, slice_of(buf, (size_t)n));
 }
 
-/* Let things happen; what the origin received counts before what the client heard of it. */
-static void watch(struct harness *h, struct model *m)
+static void listen_to_client(struct run *r)
 {
-	harness_settle(h);
-	listen_to(h->server, m, model_origin_received);
-	listen_to(h->client, m, model_client_received);
-	harness_settle(h);
-	listen_to(h->server, m, model_origin_received);
-	listen_to(h->client, m, model_client_received);
-	model_settled(m);
+	static uint8_t buf[16384];
+	int fd = r->h->client;
+	ssize_t n;
+
+	while (fd >= 0 && (n = read(fd, buf, sizeof(buf))) > 0)
+		model_client_received(r->m, slice_of(buf, (size_t)n));
+}
+
+/* What the origin received counts before what the client heard of it, and what came on an older connection first. */
+static void listen_to_both(struct run *r)
+{
+	harness_settle(r->h);
+	if (r->connections != r->h->n_connections) {
+		FUZZ_CHECK(r->connections + 1 == r->h->n_connections);
+		r->connections++;
+		model_new_leg(r->m);
+	}
+	listen_to_server(r, true);
+	listen_to_server(r, false);
+	listen_to_client(r);
+}
+
+/* Let things happen. */
+static void watch(struct run *r)
+{
+	listen_to_both(r);
+	listen_to_both(r);
+	model_settled(r->m);
 }
 
 static void send_to(int fd, struct slice octets)
@@ -109,56 +144,65 @@ static void send_to(int fd, struct slice octets)
 		(void)!send(fd, octets.ptr, octets.len, MSG_NOSIGNAL);
 }
 
-static void act(struct harness *h, struct model *m, uint8_t what, struct slice octets)
+static void check_end(const struct harness *h)
 {
-	char answer[2048];
+	FUZZ_CHECK(h->ended && h->fault != FAULT_OWN && h->fault != FAULT_RESOURCE);
+}
+
+/* Only behind the session before. */
+static void connect_next(struct run *r)
+{
+	if (!r->h->ended || r->clients == CLIENTS_MAX)
+		return;
+	check_end(r->h);
+	r->clients++;
+	model_next_client(r->m);
+	FUZZ_CHECK(harness_connect(r->h, "10.0.0.1") == 0);
+}
+
+static void act(struct run *r, uint8_t what, struct slice octets)
+{
+	struct harness *h = r->h;
+	bool former = harness_uses_former(h);
+	int server = former ? h->former : h->server;
+	char answer[3072];
 
 	switch (what) {
 	case 'C':
-		model_client_sends(m, octets);
+		if (h->ended)
+			return;
+		model_client_sends(r->m, octets);
 		send_to(h->client, octets);
 		break;
 	case 'S':
-		model_server_sends(m, octets);
-		send_to(h->server, octets);
+		model_server_sends(r->m, former, octets);
+		send_to(server, octets);
 		break;
 	case 'A':
-		octets = slice_of(answer, model_good_answer(m, answer, sizeof(answer)));
-		model_server_sends(m, octets);
-		send_to(h->server, octets);
+		octets = slice_of(answer, model_server_answers(r->m, former, answer, sizeof(answer)));
+		send_to(server, octets);
 		break;
 	case 'c':
-		model_client_closed(m);
+		model_client_closed(r->m);
 		harness_close_client(h);
 		break;
 	case 's':
-		harness_close_server(h);
+		if (!former)
+			harness_close_server(h);
 		break;
 	case 'w':
 		h->now_ms += 200000;
 		break;
+	case 'N':
+		connect_next(r);
+		break;
 	}
-	watch(h, m);
+	watch(r);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void play(struct run *r, struct slice rest)
 {
-	static bool quiet;
-	struct slice rest = slice_of(data + (size > 0), size - (size > 0));
-	size_t which = size > 0 ? data[0] % N_CONFIGS : 0;
-	struct harness *h;
-	struct model *m;
-
-	if (!quiet)
-		log_open(2, LOG_FORMAT_TEXT, 0, "*.*:-1", NULL);
-	quiet = true;
-	if (size == 0 || size > 16384)
-		return 0;
-	h = harness_of(which);
-	m = model_create(&configs[which].rules);
-	FUZZ_CHECK(harness_connect(h, "10.0.0.1") == 0);
-	watch(h, m);
-	while (rest.len > 0 && !h->ended) {
+	while (rest.len > 0) {
 		uint8_t what = rest.ptr[0];
 		size_t n = 0;
 
@@ -167,14 +211,32 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			n = rest.ptr[0];
 			rest = slice_skip(rest, 1);
 		}
-		act(h, m, what, slice_take(rest, n));
+		act(r, what, slice_take(rest, n));
 		rest = slice_skip(rest, n);
 	}
-	model_client_closed(m);
-	harness_close_client(h);
-	watch(h, m);
-	harness_end(h);
-	FUZZ_CHECK(h->ended && h->fault != FAULT_OWN && h->fault != FAULT_RESOURCE);
-	model_free(m);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static bool quiet;
+	size_t which = size > 0 ? (data[0] & 0x7fu) % N_CONFIGS : 0;
+	struct run r;
+
+	if (!quiet)
+		log_open(2, LOG_FORMAT_TEXT, 0, "*.*:-1", NULL);
+	quiet = true;
+	if (size == 0 || size > 16384)
+		return 0;
+	r = (struct run){ .h = harness_of(which, data[0] >= 0x80), .m = model_create(&configs[which].rules), .clients = 1 };
+	r.connections = r.h->n_connections;
+	FUZZ_CHECK(harness_connect(r.h, "10.0.0.1") == 0);
+	watch(&r);
+	play(&r, slice_of(data + 1, size - 1));
+	model_client_closed(r.m);
+	harness_close_client(r.h);
+	watch(&r);
+	harness_end(r.h);
+	check_end(r.h);
+	model_free(r.m);
 	return 0;
 }

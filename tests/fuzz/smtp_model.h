@@ -23,9 +23,15 @@ struct model;
 struct model *model_create(const struct model_rules *rules);
 void model_free(struct model *m);
 
+/* A connection to the origin was opened; the one before the last is not heard of any more. */
+void model_new_leg(struct model *m);
+/* The session before is over, and a further client comes. It may be served over what that left. */
+void model_next_client(struct model *m);
+
+/* former: the connection to the origin before the last one. */
 void model_client_sends(struct model *m, struct slice octets);
-void model_server_sends(struct model *m, struct slice octets);
-void model_origin_received(struct model *m, struct slice octets);
+void model_server_sends(struct model *m, bool former, struct slice octets);
+void model_origin_received(struct model *m, bool former, struct slice octets);
 void model_client_received(struct model *m, struct slice octets);
 
 /* The client can't hear any more. */
@@ -33,7 +39,8 @@ void model_client_closed(struct model *m);
 /* Both ends were told all that there is for now. */
 void model_settled(struct model *m);
 
-/* What a well-behaved server would say to all that it owes an answer. */
-size_t model_good_answer(const struct model *m, char *out, size_t size);
+/* The server sends what a well-behaved one would say to all that it owes an answer: in out. Each reply but the
+ * greeting names the client that it is for, and no other may get it. */
+size_t model_server_answers(struct model *m, bool former, char *out, size_t size);
 
 #endif

@@ -2,6 +2,8 @@
 /* What the client sends and receives. */
 #include "smtp_model_priv.h"
 
+#include <string.h>
+
 static void client_chunk_starts(struct model *m, struct slice line)
 {
 	struct chunk *chunk = &m->sent[m->n_sent];
@@ -80,6 +82,7 @@ static void take_client_octets(struct model *m)
 
 void model_client_sends(struct model *m, struct slice octets)
 {
+	buffer_append(&m->said, octets);
 	if (m->blind)
 		return;
 	buffer_append(&m->raw, octets);
@@ -92,7 +95,7 @@ static void client_told(struct model *m, enum verb verb, int code)
 		m->client = code == 354 ? CLIENT_BODY : CLIENT_COMMANDS;
 		buffer_clear(&m->client_body);
 		/* A go-ahead is not given to those who went ahead. */
-		FUZZ_CHECK(code != 354 || (m->raw.len == 0 && m->origin == ORIGIN_BODY));
+		FUZZ_CHECK(code != 354 || (m->raw.len == 0 && m->leg->state == ORIGIN_BODY));
 		m->blind = m->blind_body = code == 354 && !m->rules->strict_lines;
 	} else if (verb == AUTH || verb == SASL) {
 		m->client = code == 334 ? CLIENT_SASL : CLIENT_COMMANDS;
@@ -122,9 +125,24 @@ static void client_told(struct model *m, enum verb verb, int code)
 	FUZZ_CHECK(m->client_messages <= m->origin_messages && m->client_chunks <= m->origin_chunks);
 }
 
+/* What the origin said to other clients is not for this one. */
+static void check_marks(const struct model *m, struct slice octets)
+{
+	char own[32];
+
+	snprintf(own, sizeof(own), MODEL_MARK "%u\r\n", m->client_number);
+	for (size_t i = 0; !m->unmarked && i < octets.len; i++) {
+		struct slice rest = slice_skip(octets, i);
+
+		FUZZ_CHECK(rest.len < strlen(own) || !slice_starts_with(rest, SLICE(MODEL_MARK)) || slice_starts_with(rest, slice_cstr(own)));
+	}
+}
+
 void model_client_received(struct model *m, struct slice octets)
 {
 	int code;
+
+	check_marks(m, octets);
 
 	buffer_append(&m->proxy.octets, octets);
 	while ((code = model_next_reply(&m->proxy, true)) != 0) {

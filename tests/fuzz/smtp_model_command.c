@@ -6,7 +6,7 @@ static size_t longest_line(const struct model *m, enum verb verb)
 {
 	size_t n = 512;
 
-	if (verb == RCPT && (m->offered & HAS_DSN) != 0)
+	if (verb == RCPT && (m->leg->offered & HAS_DSN) != 0)
 		n += 500;
 	if (verb == MAIL || verb == OTHER)
 		n += 26 + 17 + 107 + 10 + 17 + 34 + 15 + 40;
@@ -28,10 +28,10 @@ static void check_verb(const struct model *m, struct slice word)
 static void origin_chunk_starts(struct model *m, struct slice line)
 {
 	struct chunk chunk;
-	bool before = m->chunks;
+	bool before = m->leg->chunks;
 	size_t first = m->n_sent;
 
-	FUZZ_CHECK((m->offered & HAS_CHUNKING) != 0 && m->rcpt && model_chunk_of(line, &chunk));
+	FUZZ_CHECK((m->leg->offered & HAS_CHUNKING) != 0 && m->leg->rcpt && model_chunk_of(line, &chunk));
 	for (size_t i = 0; i < m->n_sent && first == m->n_sent; i++)
 		if (m->may_be[i])
 			first = i;
@@ -41,14 +41,14 @@ static void origin_chunk_starts(struct model *m, struct slice line)
 		m->may_be[i] = (before ? i > 0 && m->may_be[i - 1] : i >= first) && m->sent[i].octets == chunk.octets &&
 			       m->sent[i].last == chunk.last;
 	if (!before)
-		buffer_clear(&m->origin_body);
-	buffer_clear(&m->chunk);
-	m->chunked = (before ? m->chunked : 0) + chunk.octets;
-	FUZZ_CHECK(m->rules->max_octets == 0 || m->chunked <= m->rules->max_octets);
-	m->chunk_left = chunk.octets;
-	m->chunk_last = chunk.last;
-	m->origin = ORIGIN_CHUNK;
-	m->chunks = true;
+		buffer_clear(&m->leg->body);
+	buffer_clear(&m->leg->chunk);
+	m->leg->chunked = (before ? m->leg->chunked : 0) + chunk.octets;
+	FUZZ_CHECK(m->rules->max_octets == 0 || m->leg->chunked <= m->rules->max_octets);
+	m->leg->chunk_left = chunk.octets;
+	m->leg->chunk_last = chunk.last;
+	m->leg->state = ORIGIN_CHUNK;
+	m->leg->chunks = true;
 }
 
 static bool is_same_auth(struct slice said, struct slice line)
@@ -78,20 +78,57 @@ static void origin_auth(struct model *m, struct slice line)
 {
 	struct slice initial = model_word_of(line, 2);
 
-	FUZZ_CHECK(m->rules->may_auth && m->greeted && !m->in_transaction && !m->authenticated && m->origin_owes.n == 0);
-	FUZZ_CHECK((m->offered & HAS_AUTH) != 0);
+	FUZZ_CHECK(m->rules->may_auth && m->leg->greeted && !m->leg->in_transaction && !m->leg->authenticated && m->leg->owes.n == 0);
+	FUZZ_CHECK((m->leg->offered & HAS_AUTH) != 0);
 	FUZZ_CHECK(said_auth(m, line));
 	FUZZ_CHECK(model_word_of(line, 1).len > 0 && model_word_of(line, 3).len == 0);
 	FUZZ_CHECK(model_is_base64(initial) || slice_is(initial, "="));
-	m->cancelled = false;
+	m->leg->cancelled = false;
 }
 
 static void forget_transaction(struct model *m)
 {
-	m->chunks = false;
-	m->mail_before = m->mail;
-	m->rcpt_before = m->rcpt;
-	m->mail = m->rcpt = false;
+	m->leg->chunks = false;
+	m->leg->mail_before = m->leg->mail;
+	m->leg->rcpt_before = m->leg->rcpt;
+	m->leg->mail = m->leg->rcpt = false;
+}
+
+/*
+ * A connection that an earlier client left: nothing of him is on it, and the first that it receives is who
+ * the next client is, or a goodbye.
+ */
+static void check_leg(struct model *m, enum verb verb)
+{
+	struct leg *leg = m->leg;
+
+	if (leg->client == m->client_number || verb == QUIT)
+		return;
+	FUZZ_CHECK(leg->fit && verb == HELLO);
+	leg->client = m->client_number;
+	leg->greeted = false;
+}
+
+/* Behind these the origin gets nothing before it has answered (RFC 2920, 3.1; RFC 4954, 4). */
+static void check_group(const struct leg *leg)
+{
+	for (size_t i = 0; i < leg->owes.n; i++) {
+		enum verb owed = leg->owes.verbs[(leg->owes.first + i) % OWED_MAX];
+
+		FUZZ_CHECK(owed != GREETING && owed != HELLO && owed != DATA && owed != AUTH && owed != SASL && owed != QUIT &&
+			   owed != OTHER);
+	}
+}
+
+/* Nobody knows what an unknown command leaves behind with the origin. */
+static bool leaves_clean(struct slice word)
+{
+	static const char *const clean[] = { "NOOP", "VRFY", "EXPN", "HELP", "ETRN" };
+
+	for (size_t i = 0; i < sizeof(clean) / sizeof(clean[0]); i++)
+		if (slice_is(word, clean[i]))
+			return true;
+	return false;
 }
 
 void model_origin_command(struct model *m, struct slice line)
@@ -101,39 +138,35 @@ void model_origin_command(struct model *m, struct slice line)
 	struct chunk chunk = { 0 };
 
 	FUZZ_CHECK(line.len <= longest_line(m, verb));
-	m->cancelled = false;
+	m->leg->cancelled = false;
 	check_verb(m, word);
-	for (size_t i = 0; i < m->origin_owes.n; i++) {
-		enum verb owed = m->origin_owes.verbs[(m->origin_owes.first + i) % OWED_MAX];
-
-		FUZZ_CHECK(owed != AUTH && owed != SASL);
-	}
+	check_leg(m, verb);
+	check_group(m->leg);
 	FUZZ_CHECK(verb != OTHER || m->rules->any_verb || slice_is(word, "NOOP"));
-	/* The greeting comes first. */
-	FUZZ_CHECK(m->origin_owes.n == 0 || m->origin_owes.verbs[m->origin_owes.first] != GREETING);
 	switch (verb) {
 	case HELLO:
-		FUZZ_CHECK(m->origin_owes.n == 0 && line.len > 5);
+		FUZZ_CHECK(m->leg->owes.n == 0 && line.len > 5);
+		model_check_said(m, slice_skip(line, 5));
 		forget_transaction(m);
-		m->ehlo = slice_is(word, "EHLO");
+		m->leg->ehlo = slice_is(word, "EHLO");
 		break;
 	case MAIL:
-		FUZZ_CHECK(m->greeted);
+		FUZZ_CHECK(m->leg->greeted);
 		model_check_path(m, line, "MAIL From:<", false);
-		FUZZ_CHECK(!m->chunks);
+		FUZZ_CHECK(!m->leg->chunks);
 		for (size_t i = 0; i < line.len; i++)
-			m->binary = (i > 0 && m->binary) || slice_starts_with(slice_skip(line, i), SLICE(" BODY=BINARYMIME"));
-		m->mail = true;
-		m->rcpt = false;
+			m->leg->binary = (i > 0 && m->leg->binary) || slice_starts_with(slice_skip(line, i), SLICE(" BODY=BINARYMIME"));
+		m->leg->mail = true;
+		m->leg->rcpt = false;
 		break;
 	case RCPT:
-		FUZZ_CHECK(m->mail && !m->chunks);
+		FUZZ_CHECK(m->leg->mail && !m->leg->chunks);
 		model_check_path(m, line, "RCPT To:<", true);
-		m->rcpt = true;
+		m->leg->rcpt = true;
 		break;
 	case DATA:
-		FUZZ_CHECK(m->rcpt && line.len == 4 && !m->chunks && !m->binary);
-		m->origin = ORIGIN_DATA;
+		FUZZ_CHECK(m->leg->rcpt && line.len == 4 && !m->leg->chunks && !m->leg->binary);
+		m->leg->state = ORIGIN_DATA;
 		break;
 	case AUTH:
 		origin_auth(m, line);
@@ -145,13 +178,17 @@ void model_origin_command(struct model *m, struct slice line)
 	case RSET:
 		forget_transaction(m);
 		break;
+	case OTHER:
+		model_check_said(m, slice_trim_spaces(slice_skip(line, word.len)));
+		m->leg->spoiled = m->leg->spoiled || !leaves_clean(word);
+		break;
 	default:
 		break;
 	}
 	model_check_octets(m, line);
-	model_push(&m->origin_owes, verb);
+	model_push(&m->leg->owes, verb);
 	if (verb == CHUNK || verb == LAST)
 		origin_chunk_starts(m, line);
-	if (m->origin == ORIGIN_CHUNK && m->chunk_left == 0)
+	if (m->leg->state == ORIGIN_CHUNK && m->leg->chunk_left == 0)
 		model_origin_chunk(m, slice_of(NULL, 0));
 }

@@ -42,8 +42,11 @@ static bool is_parameter(const struct model *m, struct slice word, bool rcpt)
 			continue;
 		if (slice_is(value, "BINARYMIME") != (names[i].needs == HAS_BINARYMIME))
 			continue;
-		if ((m->offered & names[i].needs) == 0)
+		if ((m->leg->offered & names[i].needs) == 0)
 			return false;
+		/* Whom an unknown client says that it speaks for is nobody's business (RFC 4954, 5). */
+		if (names[i].needs == HAS_AUTH && !m->leg->authenticated)
+			return slice_is(value, "<>");
 		if (names[i].values != NULL)
 			return names[i].values[0] == '\0' ? name.len == word.len : is_one_of(value, names[i].values);
 		return is_one_of(name, "SIZE HOLDFOR") ? is_number(value) : value.len > 0;
@@ -89,8 +92,9 @@ void model_check_path(struct model *m, struct slice line, const char *start, boo
 		utf8 = utf8 || slice_is(word, "SMTPUTF8");
 		rest = slice_skip(rest, word.len);
 	}
+	model_check_said(m, slice_skip(path, slice_index(path, '@')));
 	if (!rcpt) {
-		m->mail_utf8 = utf8;
+		m->leg->mail_utf8 = utf8;
 		return;
 	}
 	/* The postmaster of the server itself has no domain. */
@@ -109,9 +113,9 @@ void model_check_octets(const struct model *m, struct slice line)
 		FUZZ_CHECK(line.ptr[i] >= 0x20 && line.ptr[i] != 0x7f);
 		ascii = ascii && line.ptr[i] < 0x80;
 	}
-	FUZZ_CHECK(ascii || ((m->offered & HAS_SMTPUTF8) != 0 && utf8_is_valid(line)));
+	FUZZ_CHECK(ascii || ((m->leg->offered & HAS_SMTPUTF8) != 0 && utf8_is_valid(line)));
 	if (ascii || slice_starts_with(line, SLICE("VRFY ")) || slice_starts_with(line, SLICE("EXPN ")))
 		return;
 	FUZZ_CHECK(slice_starts_with(line, SLICE("MAIL ")) || slice_starts_with(line, SLICE("RCPT ")));
-	FUZZ_CHECK(m->mail_utf8);
+	FUZZ_CHECK(m->leg->mail_utf8);
 }

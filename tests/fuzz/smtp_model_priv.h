@@ -49,37 +49,50 @@ struct chunk {
 	size_t start, len;		/* in chunk_octets */
 };
 
-struct model {
-	const struct model_rules *rules;
-
-	enum { ORIGIN_COMMANDS, ORIGIN_DATA, ORIGIN_BODY, ORIGIN_CHUNK, ORIGIN_SASL } origin;
-	struct owed origin_owes;
+/* A connection to the origin, as that sees it. It may serve several clients, one after the other. */
+struct leg {
+	enum { ORIGIN_COMMANDS, ORIGIN_DATA, ORIGIN_BODY, ORIGIN_CHUNK, ORIGIN_SASL } state;
+	struct owed owes;
 	struct replies server;
-	struct buffer command, origin_body;
-	bool origin_dead;		/* it said what it may not, or goodbye: it must receive nothing more */
+	struct buffer command, body;
+	bool dead;			/* it said what it may not, or goodbye: it must receive nothing more */
 	bool greeted, mail, rcpt;	/* as its replies and the commands before it make it */
 	bool mail_before, rcpt_before;	/* a RSET or HELO that may yet be refused */
 	bool ehlo;			/* the last of EHLO and HELO that it received */
 	unsigned offered;		/* HAS_* of its last EHLO */
 	bool mail_utf8;			/* its last MAIL had SMTPUTF8 */
 	uint64_t chunked;		/* octets of the chunks announced to it, of this message */
-	unsigned origin_took[OTHER + 1], client_got[OTHER + 1];	/* positive replies, by verb */
-	unsigned origin_recipients, origin_messages, origin_chunks;
+	unsigned recipients;
 	bool in_transaction;		/* as its replies alone make it */
 	bool authenticated, cancelled;	/* by its last 235; the last line of an exchange was "*" */
-	unsigned origin_successes, origin_challenges;
 	bool binary;			/* the message is BODY=BINARYMIME */
 	bool chunks, chunk_refused;	/* a message is open in chunks; the origin refused one of them */
 	uint64_t chunk_left;		/* of the BDAT that the origin is receiving */
 	bool chunk_last;
-	struct buffer chunk;		/* what it has of it; origin_body has what it has of the message */
-	bool may_be[CHUNKS_MAX];	/* which of the client's chunks that can be */
+	struct buffer chunk;		/* what it has of it; body has what it has of the message */
+	unsigned client;		/* the number of the client that it serves */
+	bool spoiled;			/* it received what might stay with it */
+	bool fit;			/* for another client than the one that it served */
+};
+
+struct model {
+	const struct model_rules *rules;
+	struct leg legs[2], *leg;	/* the last connection and the one before; the one that something happened on last */
+	unsigned client_number;		/* from 1 */
+
+	/* Since the present client came. */
+	unsigned origin_took[OTHER + 1], client_got[OTHER + 1];	/* positive replies, by verb */
+	unsigned origin_messages, origin_chunks;
+	unsigned origin_successes, origin_challenges;
+	bool may_be[CHUNKS_MAX];	/* which of the client's chunks the origin is receiving */
 	bool ended;			/* it has a whole message in chunks since the last model_settled */
 	unsigned ended_recipients;
 
+	/* Of the present client. */
 	enum { CLIENT_COMMANDS, CLIENT_DATA, CLIENT_BODY, CLIENT_CHUNK, CLIENT_AUTH, CLIENT_SASL } client;
 	struct owed client_is_owed;
 	struct replies proxy;
+	struct buffer said;		/* all that it sent */
 	struct buffer raw, client_body;	/* raw: sent, not yet taken for commands */
 	bool client_dead;		/* sent what ends a session */
 	bool blind, blind_body;		/* what the client sent can't be told apart any more */
@@ -91,9 +104,14 @@ struct model {
 	struct buffer secret;		/* its last line of an AUTH exchange, or AUTH itself */
 	unsigned client_successes, client_challenges;
 	bool client_gone;
+	bool unmarked;			/* the origin said MODEL_MARK by chance */
 };
 
+#define MODEL_MARK " for client "	/* in replies, and the number behind it */
+
 /* smtp_model.c */
+/* This client sent these octets, somewhere. */
+void model_check_said(const struct model *m, struct slice octets);
 void model_push(struct owed *o, enum verb verb);
 enum verb model_pop(struct owed *o);
 

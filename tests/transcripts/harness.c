@@ -56,7 +56,9 @@ static co_waits int connect_pair(struct connector *connector, const struct conne
 	if (h->former >= 0)
 		close(h->former);
 	h->former = h->server;
+	h->former_near = h->server_near;
 	h->server = pair[1];
+	h->server_near = pair[0];
 	h->n_connections++;
 	return 0;
 }
@@ -193,7 +195,7 @@ int harness_init(struct harness *h, const json_t *config, const json_t *members,
 		 const struct proxy_type *type)
 {
 	memset(h, 0, sizeof(*h));
-	h->client = h->server = h->former = -1;
+	h->client = h->server = h->former = h->server_near = h->former_near = -1;
 	h->now_ms = 1000;
 	h->clock = (struct clock){ .monotonic_ms = read_monotonic, .wall_ms = read_wall };
 	h->connector.connect = connect_pair;
@@ -242,6 +244,14 @@ int harness_connect(struct harness *h, const char *client_address)
 		err = take_for_encrypted(h->env.sessions->proxy.client);
 	harness_settle(h);
 	return err;
+}
+
+bool harness_uses_former(const struct harness *h)
+{
+	const struct stream *server = h->env.sessions != NULL ? h->env.sessions->proxy.server : NULL;
+
+	/* A descriptor that was closed may be the newer one's by now. */
+	return server != NULL && stream_fd(server) != h->server_near && stream_fd(server) == h->former_near;
 }
 
 /* What moves shows in the octets that the session has counted, in its end, or in nothing at all:

@@ -34,6 +34,7 @@ struct harness {
 	int connect_error;		/* -errno that connecting gives; 0: a socketpair */
 	bool client_encrypted;		/* the session takes the client's connection for encrypted */
 	int client, server;		/* the far ends; -1: closed, or never opened */
+	int server_near, former_near;	/* the near ends of these, as long as they are open */
 	int former;			/* of the connection to a server before this one; those before that are closed */
 	unsigned n_connections;		/* to servers */
 	struct harness_callback callbacks[HARNESS_CALLBACKS];
@@ -53,6 +54,9 @@ int harness_init(struct harness *h, const json_t *config, const json_t *members,
 
 /* Accept a client and run until nothing moves. A further one, when the session before has ended. */
 int harness_connect(struct harness *h, const char *client_address);
+
+/* The session's connection to a server is the former one. */
+bool harness_uses_former(const struct harness *h);
 
 /* Give the session its turns until nothing is left to do. */
 void harness_settle(struct harness *h);
