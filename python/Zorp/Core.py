@@ -27,6 +27,7 @@ from Zorp.Encryption import (Certificate, CertificateCA, ClientCertificateVerifi
                              FakeStartTLSEncryption, ForwardStartTLSEncryption, PrivateKey, ServerCertificateVerifier,
                              ServerOnlyEncryption, ServerSSLOptions, SNIBasedCertificate, StaticCertificate,
                              TwoSidedEncryption)
+from Zorp.Keybridge import X509KeyBridge, X509KeyManager
 from Zorp.Detector import AbstractDetector, CertDetector, DetectorPolicy, HttpDetector, SshDetector
 from Zorp.Proxy import proxyLog
 

@@ -5,6 +5,7 @@ from sallyport import problems as _problems, registry as _registry, tls_settings
 from sallyport.certificates import *
 from sallyport.declare import (Declaration as _Declaration, int_argument as _int_argument, is_poisoned as _is_poisoned,
                                name_argument as _name_argument)
+from sallyport.legacy_tls import Legacy as _Legacy
 from sallyport.problems import Refused as _Refused, shown as _shown
 from sallyport.tls_constants import *
 from sallyport.tls_options import *
@@ -129,6 +130,57 @@ class ForwardStartTLSEncryption(FakeStartTLSEncryption):
     _security = (SSL_ACCEPT_STARTTLS, SSL_FORWARD_STARTTLS)
 
 
+class TLSEncryption(_Declaration):
+    """What policies said before there were scenarios: config() assigns the attributes of self.ssl, which
+    the proxies of the services then have before their own config()."""
+
+    def __init__(self):
+        self.__dict__["_ssl"] = _Legacy()
+        self.config()
+
+    def config(self):
+        """For the policy to override."""
+
+    def __setattr__(self, name, value):
+        if name.startswith("_"):
+            self.__dict__[name] = value
+        else:
+            setattr(self._ssl, name, value)
+
+    def __getattr__(self, name):
+        if name.startswith("_") or self.__dict__.get("_poisoned"):
+            return super().__getattr__(name)
+        return getattr(self._ssl, name)
+
+
+class TLSKeyBridgeEncryption(TLSEncryption):
+    """With a key_generator made of attributes of its own."""
+
+    _KEYBRIDGE = ("keybridge_key_file", "keybridge_key_passphrase", "keybridge_cache_directory", "keybridge_trusted_ca_files",
+                  "keybridge_untrusted_ca_files", "keybridge_trusted_ca_cert_file", "keybridge_trusted_ca_key_file",
+                  "keybridge_untrusted_ca_cert_file", "keybridge_untrusted_ca_key_file")
+
+    def __init__(self):
+        self.__dict__.update((name, None) for name in self._KEYBRIDGE)
+        super().__init__()
+        from Zorp.Keybridge import X509KeyBridge
+        bridge = X509KeyBridge(self.keybridge_key_file, self.keybridge_cache_directory, self._ca("trusted"),
+                               self._ca("untrusted"), self.keybridge_key_passphrase)
+        self._ssl.key_generator = bridge
+        self._poisoned = _is_poisoned(bridge)
+
+    def _ca(self, which):
+        files = getattr(self, "keybridge_%s_ca_files" % which)
+        pair = tuple(getattr(self, "keybridge_%s_ca_%s_file" % (which, part)) for part in ("cert", "key"))
+        return pair if files is None and None not in pair else files
+
+    def __setattr__(self, name, value):
+        if name in self._KEYBRIDGE:
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+
 class EncryptionPolicy(_Declaration):
     """EncryptionPolicy(name, encryption)."""
 
@@ -136,7 +188,7 @@ class EncryptionPolicy(_Declaration):
         self.name = _name_argument("the encryption policy's name", name)
         if _is_poisoned(encryption):
             self._poisoned = True
-        elif not isinstance(encryption, Encryption):
+        elif not isinstance(encryption, (Encryption, TLSEncryption)):
             raise _Refused("EncryptionPolicy '%s': %s is not an encryption scenario" % (name, _shown(encryption)))
         self.encryption = encryption
         self._place = _problems.here()

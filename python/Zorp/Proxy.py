@@ -110,6 +110,7 @@ class Proxy(BuiltinProxy, metaclass=_ProxyMeta):
     _constant_prefixes = {}         # table name -> prefix of its action constants
     _callback_arguments = {}        # table name -> arguments of a function in it
     _upper_case_tables = ()         # tables whose keys are looked up in upper case
+    _more_names = ()                # attributes that the class takes, which the engine's proxy does not have
 
     def __new__(cls, *args, **kwargs):
         raise TypeError("%s is started by a service, not by the policy" % cls.__name__)
@@ -132,6 +133,29 @@ class Proxy(BuiltinProxy, metaclass=_ProxyMeta):
         if state.at_load:
             state.needs_session()
         return state.session
+
+    @property
+    def ssl(self):
+        """Encryption as older policies say it: sallyport/legacy_tls.py."""
+        return self.__dict__[_instance.NAME].ssl
+
+    @property
+    def tls(self):
+        """What the session knows of its handshakes: sallyport/tls_facts.py."""
+        state = self.__dict__[_instance.NAME]
+        if state.at_load:
+            state.needs_session()
+        return state.tls
+
+    @property
+    def encryption(self):
+        """The session's scenario, with its settings."""
+        state = self.__dict__[_instance.NAME]
+        if state.at_load:
+            state.needs_session()
+        if state.phase != _instance.RUN:
+            raise RuntimeError("self.encryption is known after config()")
+        return state.scenario()
 
     def __setattr__(self, name, value):
         state = self.__dict__[_instance.NAME]

@@ -100,7 +100,8 @@ class Certificate(Declaration):
         self._certificate = text
 
     def _read_file(self, name, private_key):
-        self._take(_checked_pem(name, readPEM(name), "CERTIFICATE"), private_key)
+        text = _checked_pem(name, readPEM(name), "CERTIFICATE") if problems.loading() else None
+        self._take(text, private_key)
         self._file = name
 
     @classmethod
@@ -109,7 +110,10 @@ class Certificate(Declaration):
 
     def getCertificate(self):
         """From the first certificate on; what stands before it is nobody's business."""
-        return self._certificate[self._certificate.index("-----BEGIN CERTIFICATE"):]
+        text = self._certificate
+        if text is None:        # declared while a session runs
+            text = _checked_pem(self._file, readPEM(self._file), "CERTIFICATE")
+        return text[text.index("-----BEGIN CERTIFICATE"):]
 
     def getPrivateKey(self):
         return self._private_key.getKey()

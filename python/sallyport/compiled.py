@@ -9,7 +9,7 @@ For each session of a class the serving half makes one instance and keeps it unt
     state.receive(packet["attributes"])                              wire names -> wire values
     function = compiled.function(instance, packet["callback"])
     result = function(*[from_wire(a) if isinstance(a, str) else a for a in packet["args"]])
-    changed = state.changes()                  {"attributes": {...}, "tables": [...]}, wire form
+    changed = state.changes()                  {"attributes": {...}, "tables": [...]}, wire form; "tls"
 
 inside `with engine.using(...)`. Everything here may raise what policy code raises. An instance is
 used by one call at a time; instances of different sessions may be used on different threads.
@@ -70,14 +70,15 @@ class OwnNumbers:
 class PolicyClass:
     """A proxy class that needs the host: it has callbacks, or is configured per session."""
 
-    __slots__ = ("number", "cls", "proxy", "scope", "per_session", "own_numbers")
+    __slots__ = ("number", "cls", "proxy", "scope", "per_session", "below", "own_numbers")
 
-    def __init__(self, number, cls, proxy, scope, per_session):
+    def __init__(self, number, cls, proxy, scope, per_session, below=None):
         self.number = number
         self.cls = cls  # the class of the policy
         self.proxy = proxy  # schema.ProxySchema: its attributes, tables, hooks
         self.scope = scope  # the named objects that its config() sees
         self.per_session = per_session
+        self.below = below  # what a TLSEncryption says, under the self.ssl of its config()
         self.own_numbers = OwnNumbers()
 
 
@@ -100,7 +101,7 @@ class Compiled:
         from Zorp.Session import StackedSession
         policy_class = self.classes[class_number]
         session = StackedSession.from_info(session_info or {}, self)
-        made = instance.configure(policy_class.cls, policy_class.proxy, policy_class.scope, session)
+        made = instance.configure(policy_class, session)
         instance.state_of(made).attach(self, policy_class)
         return made
 

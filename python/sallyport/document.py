@@ -14,7 +14,8 @@ class _Numbers:
     """Stands in for the Compiled of an instance that is described at load: every callable gets a
     number, in the order they are met."""
 
-    def __init__(self, first, natives):
+    def __init__(self, first, natives, encryptions):
+        self.encryptions = encryptions
         self.first = first
         self.native_matcher = natives.number
         self.where = {}
@@ -33,7 +34,8 @@ class Writer:
         self._natives = matchers.Natives(self._at)
         compiled.encryptions.begin(self._at, self._natives)
         self._configs = []
-        self._by_class = {}         # (class, instance name, its service's encryption calls it) -> index; None = refused
+        self._by_class = {}         # (class, instance name, what its service's encryption needs) -> index; None = refused
+        self._with_ssl = set()      # indices of those that say something of TLS themselves
         self._attributes_read = set()
         for source in load.sources.values():
             self._attributes_read |= source.attributes_read()
@@ -99,7 +101,7 @@ class Writer:
         configurations: what it calls belongs to no class."""
         policies = {id(p): p for i in self._load.instances for p in i.scope.kinds["encryption_policies"].values()}
         for policy in policies.values():
-            if is_poisoned(policy):
+            if is_poisoned(policy) or instance.legacy_of(policy) is not None:
                 continue
             try:
                 policy._index = self._compiled.encryptions.add(policy.encryption, policy.name, policy._place,
@@ -129,8 +131,11 @@ class Writer:
                        keepalive=service.keepalive,
                        limit_target_zones_to=[registry.zones()[z]._index for z in service.limit_target_zones_to],
                        accept_proxy_protocol=[registry.zones()[z]._index for z in service.accept_proxy_protocol])
-            if service.encryption is not None:
+            if service.encryption is not None and instance.legacy_of(service.encryption) is None:
                 row["encryption"] = service.encryption._index
+                if config in self._with_ssl:
+                    problems.report("service '%s': %s sets self.ssl, and the service has an encryption_policy"
+                                    % (service.name, service.proxy_class.__name__), "one of them is enough", service._place)
         return row
 
     def _config(self, service, owner):
@@ -139,14 +144,14 @@ class Writer:
             return None
         if is_poisoned(service.encryption):
             return None
-        key = (cls, owner.name, self._is_called(service.encryption))
+        key = (cls, owner.name, self._is_called(service.encryption), id(instance.legacy_of(service.encryption)))
         if key not in self._by_class:
             self._by_class[key] = self._make_config(cls, owner, service)
         return self._by_class[key]
 
     def _is_called(self, policy):
         """Hooks of this EncryptionPolicy are called for sessions of the class."""
-        return policy is not None and self._compiled.encryptions.calls_host(policy._index)
+        return policy is not None and instance.legacy_of(policy) is None and self._compiled.encryptions.calls_host(policy._index)
 
     def _make_config(self, cls, owner, service):
         """The index of the CONFIG of a class, or None and a problem."""
@@ -155,9 +160,9 @@ class Writer:
             problems.not_yet("service '%s': the %s proxy" % (service.name, cls.name), service._place)
             return None
         self._check_overrides(cls, proxy)
-        made = instance.make(cls, proxy)
+        made = instance.make(cls, proxy, instance.legacy_of(service.encryption))
         state = instance.state_of(made)
-        place = cls.__dict__.get("_place", service._place)
+        state.place = place = cls.__dict__.get("_place", service._place)
         errors = self._load.problems.errors
         self._check_assignments(cls, proxy)
         with watching() as seen:
@@ -182,10 +187,12 @@ class Writer:
     def _describe(self, cls, proxy, owner, state, per_session, place, called):
         compiled = self._compiled
         number = len(compiled.classes)
-        numbers = _Numbers(len(compiled.callbacks), self._natives)
+        numbers = _Numbers(len(compiled.callbacks), self._natives, compiled.encryptions)
         state.compiled = numbers
-        state.policy_class = PolicyClass(number, cls, proxy, owner.scope, per_session)
-        members = {"attributes": {}, "tables": {}, "hooks": {}} if per_session else state.configuration()
+        state.policy_class = PolicyClass(number, cls, proxy, owner.scope, per_session, state.below)
+        members = self._members(state, per_session, place)
+        if members is None:
+            return None
         if not self._natives_exist(members, proxy, place):
             return None
         life = {phase: True for phase in instance.LIFE if instance.life_methods(state.made, phase)}
@@ -201,8 +208,24 @@ class Writer:
             for where, callback in numbers.where.items():
                 compiled.callbacks.append(Callback(*where))
                 compiled.numbers[where] = callback
+        if state.uses_ssl() and state.below is None:
+            self._with_ssl.add(len(self._configs))
         self._configs.append(row)
         return len(self._configs) - 1
+
+    @staticmethod
+    def _members(state, per_session, place):
+        """What config() said, or None and a problem. For sessions that run it themselves only the
+        encryption is noted: as far as config() came it is one they may ask for."""
+        try:
+            if not per_session:
+                return state.configuration()
+            state.encryption_index()
+        except Refused as refused:
+            if not per_session:
+                problems.report(refused.message, refused.hint, place)
+                return None
+        return {"attributes": {}, "tables": {}, "hooks": {}}
 
     def _natives_exist(self, members, proxy, place):
         """What the standard class leaves to the engine must be there."""
@@ -242,7 +265,7 @@ class Writer:
         return None
 
     def _known_names(self, cls, proxy):
-        return set(proxy.names()) | set(instance.CORE_ATTRIBUTES)
+        return set(proxy.names()) | set(instance.CORE_ATTRIBUTES) | set(cls._more_names)
 
     def _is_own_business(self, cls, proxy, name):
         return (name.startswith("_") or name in self._known_names(cls, proxy) or hasattr(cls, name)

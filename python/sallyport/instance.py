@@ -5,11 +5,13 @@ At load one instance of each class is configured to find out what the class says
 that must not be looked at. In the serving half each session has an instance of its own.
 """
 
-from sallyport import problems, registry
+from sallyport import legacy_tls, problems, registry
 from sallyport.declare import is_poisoned
 from sallyport.octets import from_wire, to_wire
 from sallyport.problems import Refused
 from sallyport.tables import NoStack, Table
+from sallyport.tls_facts import Tls
+from sallyport.tls_hooks import OwnHooks, caller
 
 MAKING, CONFIG, RUN = "making", "config", "run"
 NAME = "_sallyport"
@@ -21,6 +23,7 @@ CORE_ATTRIBUTES = {
     "client_local_tos": "not yet", "client_remote_tos": "not yet",
     "server_local_tos": "not yet", "server_remote_tos": "not yet",
     "server_socket_mark": "not yet",
+    "encryption": "read only", "tls": "read only", "ssl": "read only",
     "client_stream": "read only", "server_stream": "read only", "session": "read only",
     "proxy_started": "read only", "name": "read only", "module": "read only",
 }
@@ -58,7 +61,8 @@ class SessionAtLoad:
 class State:
     """The engine's side of an instance."""
 
-    def __init__(self, cls, proxy):
+    def __init__(self, cls, proxy, below=None):
+        """below: the attributes of the TLSEncryption that the service names, if it does."""
         self.cls = cls
         self.proxy = proxy
         self.phase = MAKING
@@ -69,6 +73,11 @@ class State:
         self.changed = {}           # attributes assigned since the last changes(): name -> None
         self.compiled = None
         self.policy_class = None
+        self.tls = Tls()
+        self.place = ("", 0)        # of the class, or of who uses one of ours
+        self.below = below
+        self._named_below = None    # the same of one that encryption_policy names
+        self._ssl = None            # made when something asks for it: most classes never do
         self.encryption = None      # the EncryptionPolicy that encryption_policy names
 
     # While policy code runs
@@ -129,7 +138,12 @@ class State:
         if self.phase == RUN:
             raise Refused("encryption_policy can't be set while a session runs", "set it in config()")
         found = None if name is None else registry.lookup("encryption_policies", "EncryptionPolicy", name)
-        self.encryption = None if is_poisoned(found) else found     # of a refused one was told
+        if is_poisoned(found):      # what is wrong with it was told
+            found = None
+        self._named_below = legacy_of(found)
+        self.encryption = found if self._named_below is None else None
+        if self._ssl is not None:
+            self._ssl.lie_above(self.below or self._named_below)
 
     def missing(self, made, name):
         """self.name when Python found nothing of that name."""
@@ -204,7 +218,8 @@ class State:
             values[name] = from_wire(value) if isinstance(value, str) else value
 
     def changes(self):
-        """What policy code changed since the last time: {"attributes", "tables"} in wire form."""
+        """What policy code changed since the last time: {"attributes", "tables"} in wire form, and "tls"
+        behind a setup_key hook that gave a certificate."""
         attributes = {n: self._attribute_value(self.proxy.attributes[n]) for n in self.changed}
         self.changed.clear()
         tables = []
@@ -217,7 +232,8 @@ class State:
                 except KeyError:
                     row["deleted"] = True
                 tables.append(row)
-        return {"attributes": attributes, "tables": tables}
+        given = self.tls.take_given()
+        return {"attributes": attributes, "tables": tables, **({} if given is None else {"tls": given})}
 
     def function(self, number):
         """The callable behind a callback number. LookupError."""
@@ -240,6 +256,11 @@ class State:
             return call
         if kind == "hook":
             return getattr(self.made, name)
+        if kind == "handshake":
+            function = self.ssl.hook(name, key)
+            if function is None:
+                raise LookupError("config() did not set self.ssl.%s_handshake[\"%s\"] again" % (name, key))
+            return caller(key, function)(self.made)
         if kind == "shared":
             return self.compiled.shared[name](self.made)
         matcher = getattr(self.made, name)
@@ -276,9 +297,44 @@ class State:
             members["encryption"] = encryption
         return members
 
+    @property
+    def ssl(self):
+        """What the class says in the old form."""
+        if self._ssl is None:
+            self._ssl = legacy_tls.Legacy(self.below or self._named_below, self)
+        return self._ssl
+
+    def uses_ssl(self):
+        silent = self._ssl is None and self.below is None and self._named_below is None
+        return not silent and self.ssl.is_used()
+
     def encryption_index(self):
-        """Of the encryption that the class asks for; None: none."""
-        return None if self.encryption is None else self.encryption._index
+        """Of the encryption that the class asks for; None: none. Refused."""
+        if not self.uses_ssl():
+            return None if self.encryption is None else self.encryption._index
+        if self.encryption is not None:
+            raise Refused("self.ssl and encryption_policy are given both")
+        known, hooks = self.compiled.encryptions, OwnHooks(self)
+        scenario = self._own_scenario()
+        if self.at_load:
+            return known.add(scenario, self.cls.__name__, self.place, hooks)
+        found = known.find(scenario, self.cls.__name__, hooks)
+        if found is None:
+            raise Refused("what self.ssl says was not known when the policy was loaded: certificates and folders can't be new in a session",
+                          "declare an EncryptionPolicy and choose it by its name: self.encryption_policy")
+        return found
+
+    def _own_scenario(self):
+        return legacy_tls.scenario(self.ssl, self.place)
+
+    def scenario(self):
+        """What the session's encryption really is: that of its service counts more."""
+        from Zorp.Encryption import NoneEncryption
+        service = self.session.service
+        policy = self.encryption if service is None or service.encryption is None else service.encryption
+        if legacy_of(policy) is not None or (policy is None and self.uses_ssl()):
+            return self._own_scenario()
+        return NoneEncryption() if policy is None else policy.encryption
 
     def overridden_hooks(self):
         """Hooks with a place in the configuration that policy code defines."""
@@ -338,14 +394,19 @@ def life_methods(made, phase):
     return [getattr(made, name) for name in chosen if name is not None]
 
 
+def legacy_of(policy):
+    """The attributes of an EncryptionPolicy of the old kind; None: it is of the new one."""
+    return None if policy is None else policy.encryption.__dict__.get("_ssl")
+
+
 def state_of(made):
     return made.__dict__[NAME]
 
 
-def make(cls, proxy):
+def make(cls, proxy, below=None):
     """A bare instance with its State: what Proxy.__new__ returns."""
     made = object.__new__(cls)
-    state = State(cls, proxy)
+    state = State(cls, proxy, below)
     state.made = made
     made.__dict__[NAME] = state
     return made
@@ -365,5 +426,6 @@ def run_configuration(made, scope, session):
     return made
 
 
-def configure(cls, proxy, scope, session):
-    return run_configuration(make(cls, proxy), scope, session)
+def configure(policy_class, session):
+    made = make(policy_class.cls, policy_class.proxy, policy_class.below)
+    return run_configuration(made, policy_class.scope, session)

@@ -191,6 +191,8 @@ class Conversation(engine.Engine):
         self._states.append(state)
         try:
             state.receive(packet.get("attributes") or {})
+            if "tls" in packet:
+                state.tls.receive(packet["tls"])
             answer = self._call(made, packet) if op == "call" else self._hook(made, state, packet)
         except ConversationEnded:
             raise
@@ -211,8 +213,8 @@ class Conversation(engine.Engine):
             result = wire.value_to_wire(result)
         except TypeError:
             # "return re.match(...)" is a fine answer to a yes-or-no question, but an entry of a
-            # table has to name an action.
-            if number >= len(compiled.callbacks) or compiled.callbacks[number].kind == "table":
+            # table has to name an action, and a hook of a handshake its verdict.
+            if number >= len(compiled.callbacks) or compiled.callbacks[number].kind not in ("hook", "matcher"):
                 raise
             result = bool(result)
         return {"op": "done", "result": result}

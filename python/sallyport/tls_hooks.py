@@ -54,9 +54,16 @@ def caller(key, function):
 
     def bind(made):
         def setup_key(side):
-            if count == 1:
-                return function(side)
-            return function(side, made.tls.peer_certificate(SERVER if side == 0 else CLIENT), made.tls.server_name, made)
+            made.tls.begin_setup(SIDES[side])
+            try:
+                if count == 1:
+                    return function(side)
+                return function(side, made.tls.peer_certificate(SERVER if side == 0 else CLIENT), made.tls.server_name, made)
+            except BaseException:
+                made.tls.take_given_back()
+                raise
+            finally:
+                made.tls.begin_setup(None)
 
         def verify(side, verified, error):
             if count == 2:
