@@ -213,6 +213,8 @@ co_waits int tls_own_install(SSL *ssl, void *unused)
 		if (pem.len > 0)
 			return use_given(ssl, hand, pem, key_pem);
 	}
+	if (hand->context->mint != NULL)
+		return tls_bridge_install(ssl, hand);
 	if (hand->chosen != NULL)
 		return use(ssl, hand, &hand->tls->own[hand->chosen->index]);
 	return 1;

@@ -68,15 +68,6 @@ static int try_certificates(struct tls_context *c, struct policy_problems *probl
 	return err;
 }
 
-static int refuse_bridge(const struct tls_context *c, struct policy_problems *problems)
-{
-	if (c->side->own.bridge == NULL)
-		return 0;
-	problems_add(problems, PROBLEM_ERROR, c->encryption->place, "a StaticCertificate or an SNIBasedCertificate",
-		     "encryption %s: certificates made on the fly can't be used yet", c->encryption->name);
-	return -EINVAL;
-}
-
 static int build_context(struct tls_context *c, struct policy_problems *problems)
 {
 	int errs[4];
@@ -88,7 +79,7 @@ static int build_context(struct tls_context *c, struct policy_problems *problems
 		return -ENOMEM;
 	errs[0] = tls_options_apply(c, problems);
 	errs[1] = load_trust(c, problems);
-	errs[2] = refuse_bridge(c, problems);
+	errs[2] = tls_bridge_build(c, problems);
 	errs[3] = try_certificates(c, problems);
 	for (size_t i = 0; i < ARRAY_LEN(errs); i++)
 		if (errs[i] < 0)
@@ -155,6 +146,7 @@ static void free_context(struct tls_context *c)
 {
 	SSL_CTX_free(c->ctx);
 	tls_trust_clear(&c->trust);
+	mint_free(&c->mint);
 	free((void *)c->ocsp.ptr);
 	free(c->alpn);
 	OPENSSL_cleanse(&c->tickets, sizeof(c->tickets));

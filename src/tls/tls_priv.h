@@ -5,6 +5,7 @@
 
 #include "io/stream_priv.h"
 #include "tls/hello.h"
+#include "tls/mint.h"
 #include "tls/resume.h"
 #include "tls/tls.h"
 #include "tls/trust.h"
@@ -30,6 +31,7 @@ struct tls_context {
 	enum tls_end end;
 	SSL_CTX *ctx;				/* NULL: this end is off */
 	struct tls_trust trust;
+	struct mint *mint;			/* of a bridge; NULL: none */
 	struct slice ocsp;			/* a response to staple, malloc'ed; empty: none */
 	uint8_t *alpn;				/* as the library wants it */
 	unsigned alpn_octets;
@@ -112,6 +114,10 @@ int tls_chain_parse(struct slice pem, struct tls_chain *out, const char **why) M
 /* Which one for the name that the client asked for? 0; -ENOENT: none; -errno. */
 co_waits int tls_own_choose(struct tls_hand *hand) MUST_CHECK;
 co_waits int tls_own_install(SSL *ssl, void *unused);		/* a cert_cb */
+
+/* bridge.c: certificates made from those of the other end. Nothing to do where the policy has no bridge. */
+int tls_bridge_build(struct tls_context *context, struct policy_problems *problems) MUST_CHECK;	/* 0, -EINVAL, -ENOMEM */
+co_waits int tls_bridge_install(SSL *ssl, struct tls_hand *hand);	/* as a cert_cb */
 
 /* options.c */
 int tls_options_apply(struct tls_context *context, struct policy_problems *problems) MUST_CHECK;	/* 0, -EINVAL, -ENOMEM */
