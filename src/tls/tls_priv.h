@@ -59,7 +59,7 @@ struct tls_link {
 	int io_error;				/* -errno of the socket, which the library does not keep */
 	bool at_eof, ended;			/* ended: we said that nothing follows */
 	bool killed;				/* the peer may not go on, reads fail */
-	unsigned refusals;			/* of renegotiation */
+	unsigned refusals, messages;		/* of renegotiation; that brought no data */
 	size_t committed;			/* octets of a write that was begun and must be repeated */
 	/* Where the peer's new sessions belong, and what is known of it. */
 	struct tls_session_key session_key;

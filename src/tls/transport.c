@@ -20,6 +20,7 @@
 
 #define RECORD_OCTETS 16384u
 #define REFUSALS_MAX 4u		/* of renegotiation by a server; a client's first is its last */
+#define MESSAGES_MAX 64u	/* of the handshake's kind between two reads that brought something: tickets, keys */
 
 /* The socket. */
 
@@ -130,6 +131,8 @@ static void read_leaf(void *arg)
 	ERR_clear_error();
 	r = SSL_read_ex(c->link->ssl, c->buf, c->size, &n);
 	c->result = r == 1 ? (ssize_t)n : outcome(c->link, r, c->want);
+	if (r == 1)
+		c->link->messages = 0;
 	if (c->link->killed)
 		c->result = -EPROTO;
 }
@@ -252,11 +255,19 @@ const struct transport_ops transport_tls = {
 
 /* Making one. */
 
-/* Alerts, in either direction. One that refuses to renegotiate tells what the peer tried. */
+/*
+ * Alerts, in either direction; one that refuses to renegotiate tells what the peer tried. And, after
+ * the handshake, messages that are no data: the library goes on with them as long as there are more,
+ * so who sends nothing but those would have the worker for itself.
+ */
 static void on_info(const SSL *ssl, int where, int value)
 {
 	struct tls_link *link = tls_link_of(ssl);
 
+	if (link->hand == NULL && (where & SSL_CB_LOOP) != 0) {
+		link->killed |= ++link->messages > MESSAGES_MAX;
+		return;
+	}
 	if ((where & SSL_CB_ALERT) == 0)
 		return;
 	if (link->hand != NULL) {
