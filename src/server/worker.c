@@ -94,7 +94,7 @@ static void arm(struct worker *w)
 /* Sessions, and those that may become some. */
 static unsigned connections(const struct worker *w)
 {
-	return w->env.n_sessions + w->env.n_arrivals;
+	return w->env.sessions.n + w->env.arrivals.n;
 }
 
 /* The original destination, which the listener knows unless it is transparent or for any address. */
@@ -140,12 +140,12 @@ static void on_connection(void *arg, int fd, const struct endpoint *peer)
 		interfaces_of_connection(w->interfaces, fd, &flow);
 	if (session_start(&w->env, fd, &flow) != 0)
 		session_records_refused(&w->records);
-	session_records_arrivals(&w->records, w->env.n_arrivals);
+	session_records_arrivals(&w->records, w->env.arrivals.n);
 	if (connections(w) >= w->sessions_max && !w->full) {
 		w->full = true;
 		disarm(w);
 		log_event(LOG_CORE_ERROR, 1, slice_cstr("nosession"), "No room for more sessions in this worker",
-			  F_INT("sessions", w->env.n_sessions));
+			  F_INT("sessions", w->env.sessions.n));
 	}
 }
 
@@ -156,7 +156,7 @@ static void on_start(struct session_env *env, struct session *s)
 	struct worker *w = env->owner;
 
 	session_records_start(&w->records, s);
-	session_records_arrivals(&w->records, w->env.n_arrivals);
+	session_records_arrivals(&w->records, w->env.arrivals.n);
 	if (w->refresh.node.place == 0)
 		set_timer(w, &w->refresh, REFRESH_MS);
 }
@@ -190,7 +190,7 @@ static void on_refused(struct session_env *env)
 	struct worker *w = env->owner;
 
 	session_records_refused(&w->records);
-	session_records_arrivals(&w->records, w->env.n_arrivals);
+	session_records_arrivals(&w->records, w->env.arrivals.n);
 	one_less(w);
 }
 
@@ -198,10 +198,10 @@ static void on_refresh(struct loop_timer *timer)
 {
 	struct worker *w = WORKER_OF(timer, refresh);
 
-	for (struct session *s = w->env.sessions; s != NULL; s = s->next)
+	LIST_EACH(s, &w->env.sessions, struct session, place)
 		session_records_update(s);
 	session_records_log_dropped(&w->records, log_dropped());
-	if (w->env.n_sessions > 0)
+	if (w->env.sessions.n > 0)
 		set_timer(w, &w->refresh, REFRESH_MS);
 }
 
@@ -228,13 +228,13 @@ static void on_drain_limit(struct loop_timer *timer)
 
 	if (w->canceled) {		/* somebody does not unwind: the process ends all the same */
 		log_event(LOG_CORE_ERROR, 0, slice_cstr("nosession"), "Sessions did not end",
-			  F_INT("sessions", w->env.n_sessions));
-		for (struct session *s = w->env.sessions; s != NULL; s = s->next)
+			  F_INT("sessions", w->env.sessions.n));
+		LIST_EACH(s, &w->env.sessions, struct session, place)
 			session_record_lost(s);
 		quit(1);
 	}
 	w->canceled = true;
-	for (struct session *s = w->env.sessions; s != NULL; s = s->next)
+	LIST_EACH(s, &w->env.sessions, struct session, place)
 		session_stop(s, true);
 	session_stop_arrivals(&w->env);
 	set_timer(w, &w->drain_limit, WORKER_CANCEL_GRACE_MS);
@@ -259,10 +259,11 @@ static void drain(struct worker *w, int64_t limit_ms, bool ask_to_end)
 	w->draining = true;
 	if (limit_ms < 0 || limit_ms > DRAIN_MAX_S * 1000LL)
 		limit_ms = DRAIN_MAX_S * 1000LL;
-	for (struct session *s = w->env.sessions; ask_to_end && s != NULL; s = s->next)
-		session_stop(s, false);
-	if (ask_to_end)
+	if (ask_to_end) {
+		LIST_EACH(s, &w->env.sessions, struct session, place)
+			session_stop(s, false);
 		session_stop_arrivals(&w->env);
+	}
 	set_timer(w, &w->drain_limit, limit_ms);
 	set_timer(w, &w->drain_check, 0);
 }
@@ -292,7 +293,7 @@ static void stop_session(struct worker *w, const struct message *m)
 {
 	bool found = false;
 
-	for (struct session *s = w->env.sessions; s != NULL; s = s->next)
+	LIST_EACH(s, &w->env.sessions, struct session, place)
 		if (slice_is(m->body, s->id)) {
 			session_stop(s, true);
 			found = true;

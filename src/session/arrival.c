@@ -20,37 +20,13 @@
 
 struct arrival {
 	struct session_env *env;
-	struct arrival *next, *prev;
+	struct list_node place;		/* in env->arrivals */
 	struct flow flow;		/* src is the peer, until the header is read */
 	const struct service *service;	/* of the peer */
 	const struct zone *zone;	/* of the peer */
 	struct stream *stream;
 	struct co *co;
 };
-
-static void link_arrival(struct arrival *a)
-{
-	struct session_env *env = a->env;
-
-	a->next = env->arrivals;
-	if (a->next != NULL)
-		a->next->prev = a;
-	env->arrivals = a;
-	env->n_arrivals++;
-}
-
-static void unlink_arrival(struct arrival *a)
-{
-	struct session_env *env = a->env;
-
-	if (a->prev != NULL)
-		a->prev->next = a->next;
-	else
-		env->arrivals = a->next;
-	if (a->next != NULL)
-		a->next->prev = a->prev;
-	env->n_arrivals--;
-}
 
 /* 0 and *header; -EBADMSG with *why; -ETIMEDOUT; -EPIPE; -ECANCELED; -errno of the connection. */
 static co_waits int read_header(struct arrival *a, struct proxy_header *header, const char **why)
@@ -113,7 +89,7 @@ static co_waits void arrival_main(void *arg)
 	const char *why = "";
 	int err = read_header(a, &header, &why);
 
-	unlink_arrival(a);
+	list_remove(&env->arrivals, &a->place);
 	if (err == 0)
 		err = begin_session(a, &header);
 	else
@@ -146,12 +122,12 @@ int arrival_begin(struct session_env *env, int fd, const struct flow *flow, cons
 		free(a);
 		return -ENOMEM;
 	}
-	link_arrival(a);
+	list_add_first(&env->arrivals, &a->place);
 	return 0;
 }
 
 void session_stop_arrivals(struct session_env *env)
 {
-	for (struct arrival *a = env->arrivals; a != NULL; a = a->next)
+	LIST_EACH(a, &env->arrivals, struct arrival, place)
 		co_cancel(a->co);
 }

@@ -4,6 +4,7 @@
  * one end to the other; a hash would only be more to get wrong.
  */
 #include "session/pool.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "io/loop.h"
 
@@ -12,7 +13,7 @@
 #include <stdlib.h>
 
 struct entry {
-	struct entry *next, *prev;	/* next was put in before */
+	struct list_node place;		/* the next was put in before */
 	struct pool *pool;
 	struct pool_key key;
 	struct pooled c;		/* its note lies in octets */
@@ -23,7 +24,7 @@ struct entry {
 
 struct pool {
 	struct loop *loop;
-	struct entry *newest, *oldest;
+	struct list entries;		/* the newest first */
 	bool shut;
 	struct pool_counts counts;
 	void (*on_change)(void *arg);
@@ -56,19 +57,15 @@ static void unlink_entry(struct entry *e)
 {
 	struct pool *pool = e->pool;
 
-	*(e->prev != NULL ? &e->prev->next : &pool->newest) = e->next;
-	*(e->next != NULL ? &e->next->prev : &pool->oldest) = e->prev;
-	pool->counts.idle--;
+	list_remove(&pool->entries, &e->place);
+	pool->counts.idle = pool->entries.n;
 	loop_timer_clear(pool->loop, &e->timer);
 	stream_set_idle(e->c.stream, NULL);
 }
 
-static void link_entry(struct pool *pool, struct entry *e)
+static struct entry *entry_at(struct list_node *place)
 {
-	e->next = pool->newest;
-	*(e->next != NULL ? &e->next->prev : &pool->oldest) = e;
-	pool->newest = e;
-	pool->counts.idle++;
+	return LIST_ITEM(place, struct entry, place);
 }
 
 /* The goodbye is a courtesy: as much of it as goes at once, and nobody waits for an answer. */
@@ -118,8 +115,8 @@ void pool_shut(struct pool *pool)
 	if (pool == NULL)
 		return;
 	pool->shut = true;
-	while (pool->newest != NULL)
-		close_entry(pool->newest, "the generation ends", true);
+	while (pool->entries.first != NULL)
+		close_entry(entry_at(pool->entries.first), "the generation ends", true);
 }
 
 void pool_free(struct pool **poolp)
@@ -136,10 +133,10 @@ void pool_free(struct pool **poolp)
 /* Room for one more: of this service to this target, and at all. */
 static void make_room(struct pool *pool, const struct pool_key *key, unsigned idle_max)
 {
-	struct entry *e, *oldest = NULL;
+	struct entry *oldest = NULL;
 	unsigned n = 0;
 
-	for (e = pool->newest; e != NULL; e = e->next) {
+	LIST_EACH(e, &pool->entries, struct entry, place) {
 		if (e->key.service != key->service || !endpoint_equal(&e->key.how.remote, &key->how.remote))
 			continue;
 		oldest = e;
@@ -148,7 +145,7 @@ static void make_room(struct pool *pool, const struct pool_key *key, unsigned id
 	if (n >= idle_max)
 		close_entry(oldest, "one more than may be idle", true);
 	else if (pool->counts.idle >= POOL_MAX)
-		close_entry(pool->oldest, "the pool is full", true);
+		close_entry(entry_at(pool->entries.last), "the pool is full", true);
 }
 
 int pool_put(struct pool *pool, const struct pool_key *key, struct pooled *c, const struct pool_limits *limits)
@@ -184,7 +181,8 @@ int pool_put(struct pool *pool, const struct pool_key *key, struct pooled *c, co
 	e->idler.on_news = on_news;
 	stream_set_idle(c->stream, &e->idler);
 	c->stream = NULL;
-	link_entry(pool, e);
+	list_add_first(&pool->entries, &e->place);
+	pool->counts.idle = pool->entries.n;
 	pool->counts.kept++;
 	changed(pool);
 	return 0;
@@ -211,8 +209,8 @@ int pool_take(struct pool *pool, const struct pool_key *key, struct arena *arena
 {
 	struct entry *e, *next;
 
-	for (e = pool->newest; e != NULL; e = next) {
-		next = e->next;
+	for (e = entry_at(pool->entries.first); e != NULL; e = next) {
+		next = entry_at(e->place.next);
 		if (!pool_key_equal(&e->key, key))
 			continue;
 		/* What it said since the loop's last turn. */

@@ -86,30 +86,6 @@ static int make_ids(struct session *s)
 	return 0;
 }
 
-static void link_session(struct session *s)
-{
-	struct session_env *env = s->env;
-
-	s->next = env->sessions;
-	if (s->next != NULL)
-		s->next->prev = s;
-	env->sessions = s;
-	env->n_sessions++;
-}
-
-static void unlink_session(struct session *s)
-{
-	struct session_env *env = s->env;
-
-	if (s->prev != NULL)
-		s->prev->next = s->next;
-	else
-		env->sessions = s->next;
-	if (s->next != NULL)
-		s->next->prev = s->prev;
-	env->n_sessions--;
-}
-
 /* Is there room under the service's max_instances? Takes a place. The counters may be shared by
  * workers, so each takes first and gives back what was too much. */
 static bool take_place(const struct session_env *env, const struct service *service)
@@ -317,7 +293,7 @@ static void finish(struct session *s)
 		env->host->forget(env->host, &s->proxy);
 	if (env->on_end != NULL)
 		env->on_end(env, s);
-	unlink_session(s);
+	list_remove(&env->sessions, &s->place);
 	give_place_back(env, s->service);
 	arena_free(&arena);
 }
@@ -407,7 +383,7 @@ static struct session *session_create(struct session_env *env, const struct conn
 static void log_no_resources(const struct session_env *env, const char *what)
 {
 	log_event(LOG_CORE_ERROR, 1, slice_cstr("nosession"), "No resources for another session",
-		  F_TEXT("missing", what), F_INT("sessions", env->n_sessions));
+		  F_TEXT("missing", what), F_INT("sessions", env->sessions.n));
 }
 
 /* The client's stream and the coroutine; on failure the connection is closed and the session stays ours. */
@@ -459,7 +435,7 @@ int session_begin(struct session_env *env, struct connection *c, const struct de
 		arena_free(&arena);
 		return -ENOMEM;
 	}
-	link_session(s);
+	list_add_first(&env->sessions, &s->place);
 	tell_start(s);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #ifndef SALLYPORT_SESSION_SESSION_H
 #define SALLYPORT_SESSION_SESSION_H
 
+#include "base/list.h"
 #include "io/connector.h"
 #include "policy/proxy_config.h"
 #include "session/connect.h"
@@ -47,10 +48,8 @@ struct session_env {
 	void (*on_change)(struct session_env *, struct session *);	/* state, addresses or counters */
 	void (*on_end)(struct session_env *, struct session *);
 	void *owner;				/* of the environment: the worker */
-	struct session *sessions;		/* running ones, doubly linked */
-	unsigned n_sessions;
-	struct arrival *arrivals;		/* connections whose PROXY header is awaited: no sessions yet */
-	unsigned n_arrivals;
+	struct list sessions;			/* running ones, the newest first */
+	struct list arrivals;			/* connections whose PROXY header is awaited: no sessions yet */
 	uint64_t *counters;			/* COUNTERS_MAX a service; NULL: each session has its own */
 	uint32_t *service_sessions;		/* running per service, for max_instances; may be shared by workers */
 };
@@ -65,7 +64,7 @@ enum session_octets {
 
 struct session {
 	struct session_env *env;
-	struct session *next, *prev;
+	struct list_node place;			/* in env->sessions */
 	struct arena *arena;
 	char id[128];				/* "svc/default_instance#0/mail:7"; longer ones are cut */
 	uint64_t number;
@@ -113,6 +112,12 @@ void session_stop(struct session *session, bool now);
 /* For the process's sudden end: the accounting record of a session that did not end. It must not
  * run any more. */
 void session_record_lost(struct session *session);
+
+/* The running one that began last; NULL: none runs. */
+static inline struct session *session_newest(const struct session_env *env)
+{
+	return LIST_ITEM(env->sessions.first, struct session, place);
+}
 
 /* Octets so far, of open streams too. */
 void session_octets_now(const struct session *session, uint64_t out[SESSION_OCTETS]);

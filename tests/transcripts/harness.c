@@ -240,15 +240,15 @@ int harness_connect(struct harness *h, const char *client_address)
 	h->client = pair[1];
 	h->ended = false;
 	err = session_start(&h->env, pair[0], &flow);
-	if (err == 0 && h->client_encrypted && h->env.sessions != NULL)
-		err = take_for_encrypted(h->env.sessions->proxy.client);
+	if (err == 0 && h->client_encrypted && session_newest(&h->env) != NULL)
+		err = take_for_encrypted(session_newest(&h->env)->proxy.client);
 	harness_settle(h);
 	return err;
 }
 
 bool harness_uses_former(const struct harness *h)
 {
-	const struct stream *server = h->env.sessions != NULL ? h->env.sessions->proxy.server : NULL;
+	const struct stream *server = session_newest(&h->env) != NULL ? session_newest(&h->env)->proxy.server : NULL;
 
 	/* A descriptor that was closed may be the newer one's by now. */
 	return server != NULL && stream_fd(server) != h->server_near && stream_fd(server) == h->former_near;
@@ -262,8 +262,8 @@ void harness_settle(struct harness *h)
 
 	for (int quiet = 0; quiet < SETTLED_TURNS; quiet++) {
 		loop_turn(h->loop, 0);
-		if (h->env.sessions != NULL)
-			session_octets_now(h->env.sessions, after);
+		if (session_newest(&h->env) != NULL)
+			session_octets_now(session_newest(&h->env), after);
 		if (memcmp(before, after, sizeof(before)) != 0)
 			quiet = 0;
 		memcpy(before, after, sizeof(before));
@@ -286,9 +286,9 @@ void harness_close_server(struct harness *h)
 
 void harness_end(struct harness *h)
 {
-	for (struct session *s = h->env.sessions; s != NULL; s = s->next)
+	LIST_EACH(s, &h->env.sessions, struct session, place)
 		session_stop(s, true);
-	for (int i = 0; i < 100 && h->env.n_sessions > 0; i++) {
+	for (int i = 0; i < 100 && h->env.sessions.n > 0; i++) {
 		h->now_ms += 10000;
 		harness_settle(h);
 	}

@@ -654,8 +654,8 @@ static void do_count(struct run *r, char *rest) { check_counts(r, rest); }
 
 static void do_stop(struct run *r, char *rest)
 {
-	if (r->h.env.sessions != NULL)
-		session_stop(r->h.env.sessions, strcmp(rest, "now") == 0);
+	if (session_newest(&r->h.env) != NULL)
+		session_stop(session_newest(&r->h.env), strcmp(rest, "now") == 0);
 	settle(r);
 }
 

@@ -71,14 +71,14 @@ static void start_transaction(void)
 
 static size_t memory(void)
 {
-	return arena_used(harness.env.sessions->proxy.arena);
+	return arena_used(session_newest(&harness.env)->proxy.arena);
 }
 
 static void generate(void)
 {
 	struct call_value header = { .kind = CALL_NONE };
 
-	assert_int_equal(smtp_generate_received(&harness.env.sessions->proxy, NULL, 0, &header), 0);
+	assert_int_equal(smtp_generate_received(&session_newest(&harness.env)->proxy, NULL, 0, &header), 0);
 	assert_true(header.kind == CALL_OCTETS && slice_starts_with(header.octets, SLICE("Received: from ")));
 }
 
@@ -110,7 +110,7 @@ static void recipients(void **state)
 	(void)state;
 	memset(own, 'x', sizeof(own) - 1);
 	start_transaction();
-	s = smtp_of(&harness.env.sessions->proxy);
+	s = smtp_of(&session_newest(&harness.env)->proxy);
 	harness.callbacks[0] = (struct harness_callback){ .does = CALLBACK_RETURNS, .result = { .kind = CALL_INT, .number = 1 } };
 	for (int i = 0; i < 500; i++) {
 		own[0] = (char)('a' + i % 2);

@@ -77,7 +77,7 @@ static int tear_down(void **state)
 
 	session_stop_arrivals(&f->h.env);
 	harness_release(&f->h);
-	assert_int_equal(f->h.env.n_arrivals, 0);
+	assert_int_equal(f->h.env.arrivals.n, 0);
 	assert_int_equal(f->running[0] + f->running[1], 0);
 	close(f->log_fd);
 	free(f);
@@ -116,19 +116,19 @@ static void client_closed(struct fixture *f)
 
 	assert_true(recv(f->h.client, &octet, 1, MSG_DONTWAIT) <= 0);
 	assert_true(errno != EAGAIN);
-	assert_null(f->h.env.sessions);
-	assert_int_equal(f->h.env.n_arrivals, 0);
+	assert_null(session_newest(&f->h.env));
+	assert_int_equal(f->h.env.arrivals.n, 0);
 	assert_int_equal(f->refused, 1);
 }
 
 static struct session *the_session(struct fixture *f, const char *id, const char *client)
 {
-	struct session *s = f->h.env.sessions;
+	struct session *s = session_newest(&f->h.env);
 	struct endpoint expected;
 
 	assert_non_null(s);
-	assert_int_equal(f->h.env.n_sessions, 1);
-	assert_int_equal(f->h.env.n_arrivals, 0);
+	assert_int_equal(f->h.env.sessions.n, 1);
+	assert_int_equal(f->h.env.arrivals.n, 0);
 	assert_int_equal(endpoint_parse(slice_cstr(client), &expected), 0);
 	assert_string_equal(s->id, id);
 	assert_true(endpoint_equal(&s->client, &expected));
@@ -143,8 +143,8 @@ static void decided_for_the_client(void **state)
 	struct session *s;
 
 	assert_int_equal(harness_connect(&f->h, "10.0.1.7:50000"), 0);
-	assert_null(f->h.env.sessions);
-	assert_int_equal(f->h.env.n_arrivals, 1);
+	assert_null(session_newest(&f->h.env));
+	assert_int_equal(f->h.env.arrivals.n, 1);
 	client_sends(f, SLICE(HEADER("10.1.2.3")));
 	s = the_session(f, "svc/test/inside:0", "10.1.2.3:40001");
 	assert_string_equal(s->decision.src_zone->name, "inside");
@@ -165,7 +165,7 @@ static void octet_by_octet_from_a_child_zone(void **state)
 
 	assert_int_equal(harness_connect(&f->h, "10.0.2.7:50000"), 0);
 	for (size_t i = 0; i < header.len; i++) {
-		assert_null(f->h.env.sessions);
+		assert_null(session_newest(&f->h.env));
 		client_sends(f, slice_of(header.ptr + i, 1));
 	}
 	the_session(f, "svc/test/inside:0", "10.1.2.3:40001");
@@ -255,7 +255,7 @@ static void too_late(void **state)
 	client_sends(f, SLICE("PROXY TCP4 10.1.2.3 "));
 	f->h.now_ms += 4999;
 	harness_settle(&f->h);
-	assert_int_equal(f->h.env.n_arrivals, 1);
+	assert_int_equal(f->h.env.arrivals.n, 1);
 	f->h.now_ms += 1;
 	harness_settle(&f->h);
 	client_closed(f);
@@ -270,7 +270,7 @@ static void gone(void **state)
 	assert_int_equal(harness_connect(&f->h, "10.0.1.7:50000"), 0);
 	harness_close_client(&f->h);
 	harness_settle(&f->h);
-	assert_int_equal(f->h.env.n_arrivals, 0);
+	assert_int_equal(f->h.env.arrivals.n, 0);
 	assert_int_equal(f->refused, 1);
 	assert_true(log_has(f, "core.session(4)"));
 	assert_false(log_has(f, "core.violation"));
@@ -315,7 +315,7 @@ static void record_of_a_session_that_did_not_end(void **state)
 	assert_int_equal(harness_connect(&f->h, "10.1.2.3:50000"), 0);
 	client_sends(f, SLICE("PROXY"));
 	assert_false(log_has(f, "Connection summary"));
-	session_record_lost(f->h.env.sessions);
+	session_record_lost(session_newest(&f->h.env));
 	assert_true(log_has(f, "Connection summary"));
 	assert_true(log_has(f, "fault='admin', reason='stopped'"));
 	assert_true(log_has(f, "octets_to_server='39'"));	/* of streams that are open yet */
