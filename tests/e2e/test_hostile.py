@@ -67,6 +67,20 @@ def test_a_client_that_is_gone_in_mid_data_leaves_no_message(net, sink, firewall
     next_session_is_served(net, sink)
 
 
+def test_a_client_that_sends_no_more_in_mid_data_is_told(net, sink, firewall):
+    fw = firewall(policies.mail())
+    with client.Raw(net.dmz, ORIGIN) as raw:
+        in_data(raw)
+        raw.send(b'Subject: half\r\n\r\nhalf of it\r\n.')
+        raw.sock.shutdown(socket.SHUT_WR)
+        assert raw.reply()[0] == 421
+        assert raw.at_end()
+    ended(fw, 'client', 'client-closed')
+    process.wait_until(lambda: sink.events('disconnect'), 5, 'the origin is left')
+    assert sink.messages() == []
+    next_session_is_served(net, sink)
+
+
 # octets of the body, what ends the session
 BODY_FLAWS = {
     'bare LF': (b'a\nb\r\n.\r\n', 'body-bare-lf'),
@@ -287,6 +301,8 @@ def test_a_server_that_is_gone(net, firewall, scripted, where, how):
         assert code is not None and code // 100 == 4
         assert raw.at_end()
     fw.program.wait_line("fault='server'")
+    if where != 'greeting':
+        fw.program.wait_line(lambda line: 'smtp.accounting' in line and "result='failure'" in line, 5)
 
 
 def test_a_client_that_floods_refused_commands(net, sink, firewall):
