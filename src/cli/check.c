@@ -16,6 +16,7 @@ static int check(struct cli_load *load, bool json, bool warnings)
 		status = cli_load_build(load);
 	if (status == CLI_OK) {
 		policy_check_runnable(load->built, &load->problems);
+		(void)cli_load_tls(load);
 		status = load->problems.n_errors > 0 ? CLI_NO : CLI_OK;
 	}
 	if (status == CLI_OK || status == CLI_NO)

@@ -64,6 +64,7 @@ int cli_load_document(struct cli_load *load)
 	char why[1024] = "";
 	int err;
 
+	load->secrets = -1;
 	load->arena = arena_create(ARENA_MAX, 0);
 	if (load->arena == NULL) {
 		fprintf(stderr, "sallyport %s: %s\n", load->command, strerror(ENOMEM));
@@ -71,8 +72,7 @@ int cli_load_document(struct cli_load *load)
 	}
 	problems_init(&load->problems, load->arena);
 	err = policy_program_compile(&options, load->arena, &load->problems, &output, why, sizeof(why));
-	if (output.secrets >= 0)
-		close(output.secrets);
+	load->secrets = output.secrets;
 	if (err < 0 && load->problems.n_errors == 0) {
 		fprintf(stderr, "sallyport %s: %s\n", load->command, why);
 		return CLI_REFUSED;
@@ -164,5 +164,7 @@ void cli_print_problems(const struct cli_load *load, bool json, bool warnings)
 
 void cli_load_free(struct cli_load *load)
 {
+	if (load->arena != NULL && load->secrets >= 0)
+		close(load->secrets);
 	arena_free(&load->arena);
 }

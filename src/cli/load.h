@@ -20,6 +20,7 @@ struct cli_load {
 	struct policy_problems problems;
 	struct slice document;
 	bool is_document;			/* POLICY is a document itself */
+	int secrets;				/* of the policy, a sealed memory file; -1 = none */
 	const struct policy *built;		/* after cli_load_build */
 };
 
@@ -42,6 +43,9 @@ int cli_load_document(struct cli_load *load);
 
 /* Build the policy. As above. */
 int cli_load_build(struct cli_load *load);
+
+/* Load its keys and certificates, to find out what is wrong with them. As above. */
+int cli_load_tls(struct cli_load *load);
 
 /* FILE:LINE: error: MESSAGE, one a line, hints below; or one JSON object a line. */
 void cli_print_problems(const struct cli_load *load, bool json, bool warnings);
