@@ -17,7 +17,6 @@ SECRETS_MAX = 16384
 SECRET_OCTETS_MAX = 65536
 SECRETS_OCTETS_MAX = 16 << 20
 NAMED_MAX = 1024
-OLD_VERSIONS = ("TLSv1", "TLSv1.1")
 
 
 class Encryptions:
@@ -155,11 +154,7 @@ class Encryptions:
     def _options(settings, side):
         def of(name):
             return getattr(settings, "%s_%s" % (side, name))
-        versions = settings.versions(side)
-        ciphers = of("ssl_cipher")
-        if versions[0] in OLD_VERSIONS and "@SECLEVEL=" not in ciphers:
-            ciphers += ":@SECLEVEL=0"       # OpenSSL 3 speaks neither at its own level
-        row = {"versions": list(versions), "ciphers": ciphers, "session_seconds": of("session_timeout")}
+        row = {"versions": list(settings.versions(side)), "ciphers": of("ssl_cipher"), "session_seconds": of("session_timeout")}
         texts = {"ciphersuites": of("ssl_ciphersuites"), "groups": of("ssl_groups")}
         if side == CLIENT:
             row.update(server_preference=bool(settings.cipher_server_preference), tickets=bool(settings.client_session_tickets))

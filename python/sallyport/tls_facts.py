@@ -65,7 +65,8 @@ class Tls:
         if side in SIDES:
             if rest in FACTS:
                 member, missing = FACTS[rest]
-                value = self._facts.get(side, {}).get(member, missing)
+                value = self._facts.get(side, {}).get(member)
+                value = missing if value is None else value
                 return from_wire(value) if isinstance(value, str) else int(value)
             if rest == "peer_certificate":
                 return self.peer_certificate(side)

@@ -304,7 +304,8 @@ static int read_document(struct document_reader *d, const json_t *json)
 	return document_read_rules(d, json_object_get(json, "rules"));
 }
 
-/* What of the document does not come from files of patterns, by name. Ends the document. */
+/* What of the document does not come from files that are watched, by name: not from those of
+ * patterns, nor of certificates. Ends the document. */
 static int name_the_rest(struct document_reader *d, json_t *json)
 {
 	json_t *one;
@@ -318,6 +319,9 @@ static int name_the_rest(struct document_reader *d, json_t *json)
 		json_object_del(one, "match");
 		json_object_del(one, "ignore");
 	}
+	json_array_foreach(json_object_get(json, "tls_certificates"), i, one)
+		if (json_object_get(one, "file") != NULL)
+			json_object_del(one, "pem");
 	text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
 	if (text != NULL)
 		d->policy->fingerprint_without_files = fingerprint(slice_cstr(text), d->json.arena);

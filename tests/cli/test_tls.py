@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import unittest
 
@@ -121,6 +122,22 @@ class Tls(Case):
     def test_a_document_with_files_is_a_policy(self):
         document = self.write(self.assertRuns(OK, "compile", self.policy()).stdout, "policy.json")
         self.assertRuns(OK, "check", document)
+
+    def test_the_example(self):
+        folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../examples/tls")
+        for name in ("policy.py", "certificates"):
+            shutil.copy(os.path.join(folder, name), self.folder)
+        subprocess.run([self.path("certificates")], check=True, capture_output=True)
+        for name in ("mail", "lists"):
+            os.chmod(self.path("keys/%s.key" % name), 0o644)
+        os.chmod(self.path("policy.py"), 0o644)
+        document = json.loads(self.assertRuns(OK, "compile", self.path("policy.py")).stdout)
+        self.assertEqual([e["name"] for e in document["encryptions"]], ["starttls", "smtps"])
+        # Its keys, certificates and folders fit; without services nothing else is said of it.
+        with open(self.path("policy.py"), encoding="ascii") as f:
+            text = f.read()
+        alone = self.write(text[:text.index("class MailToExample")] + "def default_instance():\n    DenyService('no')\n")
+        self.assertRuns(OK, "check", alone)
 
     def test_an_unknown_name(self):
         found = self.problems(self.policy(("DenyService('no')", "DenyService('no'); Service('s', SmtpProxy, encryption_policy='mial')")))

@@ -307,11 +307,11 @@ class Options(EncryptionTest):
 
     def test_all_in_order(self):
         row = self.client("SSL_METHOD_ALL, SSL_CIPHERS_ALL, TRUE, 60, TRUE, TRUE, FALSE, FALSE, FALSE, TRUE, DHParam('-----BEGIN DH PARAMETERS-----'), TRUE")
-        self.assertEqual(row, {"versions": ["TLSv1", "TLSv1.3"], "ciphers": "ALL:!aNULL:@STRENGTH:@SECLEVEL=0", "session_seconds": 60,
+        self.assertEqual(row, {"versions": ["TLSv1", "TLSv1.3"], "ciphers": "ALL:!aNULL:@STRENGTH", "session_seconds": 60,
                                "server_preference": True, "tickets": True, "dh": "-----BEGIN DH PARAMETERS-----"})
         row = self.encryption("ServerOnlyEncryption(None, None, ServerSSLOptions(SSL_METHOD_ALL, SSL_CIPHERS_ALL, 60, TRUE, TRUE, FALSE, FALSE, "
                               "FALSE, TRUE))")["server"]["options"]
-        self.assertEqual(row, {"versions": ["TLSv1", "TLSv1.3"], "ciphers": "ALL:!aNULL:@STRENGTH:@SECLEVEL=0", "session_seconds": 60})
+        self.assertEqual(row, {"versions": ["TLSv1", "TLSv1.3"], "ciphers": "ALL:!aNULL:@STRENGTH", "session_seconds": 60})
 
     def test_versions(self):
         for given, versions in (("", "1.2 1.3"), ("disable_tlsv1=TRUE", "1.2 1.3"), ("disable_tlsv1=FALSE", "1 1.3"),
@@ -392,7 +392,7 @@ s.client_session_timeout = 5
             "type": 3, "depth": 2, "ca_directory": "/b", "crl_directory": "/d", "pinned_directory": "/f", "permit_invalid": True,
             "permit_missing_crl": False, "check_subject": True})
         self.assertEqual(row["client"]["options"], {
-            "versions": ["TLSv1.1", "TLSv1.3"], "ciphers": "A:@SECLEVEL=0", "session_seconds": 5, "server_preference": True,
+            "versions": ["TLSv1.1", "TLSv1.3"], "ciphers": "A", "session_seconds": 5, "server_preference": True,
             "tickets": True, "dh": "-----BEGIN DH PARAMETERS-----"})
         self.assertEqual(row["server"]["options"], {"versions": ["TLSv1.3", "TLSv1.3"], "ciphers": "B", "session_seconds": 300})
 

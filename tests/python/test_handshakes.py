@@ -68,7 +68,7 @@ class Seen(SmtpProxy):
     def look(self, command, param):
         t = self.tls
         self.error_info = "|".join(str(v) for v in (t.server_name, t.client_version, t.client_cipher, t.client_group, t.client_resumed,
-            t.client_certificate_trusted, t.client_verify_error, t.alpn, t.alpn_client_list, t.ja4, t.server_version,
+            t.client_certificate_trusted, t.client_verify_error, t.alpn, t.alpn_client_list, t.ja4, t.server_version + t.server_group,
             t.server_certificate_trusted, t.client_peer_certificate and t.client_peer_certificate.subject, t.server_peer_certificate,
             t.client_local_certificate))
         return SMTP_REQ_ACCEPT
@@ -124,7 +124,8 @@ def default_instance():
 LEAF = {"pem": "leaf", "subject": "/CN=x", "issuer": "/CN=ca", "serial": str(2 ** 80)}
 FACTS = {"server_name": "own.example", "client": {"version": "TLSv1.3", "cipher": "TLS_AES_128_GCM_SHA256", "group": "x25519", "resumed": 1,
                                                   "alpn": "smtp", "alpn_offered": "smtp,x", "ja4": "t13d", "trusted": 1, "error": 0,
-                                                  "peer": [LEAF, {**LEAF, "pem": "ca"}]}}
+                                                  "peer": [LEAF, {**LEAF, "pem": "ca"}]},
+         "server": {"version": "TLSv1.2", "group": None, "trusted": 0}}
 
 
 class Handshakes(WorkerTest):
@@ -147,7 +148,7 @@ class Handshakes(WorkerTest):
         number = [r for r in number if r["key"] == ["NOOP"]][0]["call"]["callback"]
         none = self.ask("call", callback=number, args=["NOOP", ""])["attributes"]["error_info"]
         self.assertEqual(none, "||||0|0|0||()|||0|None|None|None")
-        told = "own.example|TLSv1.3|TLS_AES_128_GCM_SHA256|x25519|1|1|0|smtp|('smtp', 'x')|t13d||0|/CN=x|None|None"
+        told = "own.example|TLSv1.3|TLS_AES_128_GCM_SHA256|x25519|1|1|0|smtp|('smtp', 'x')|t13d|TLSv1.2|0|/CN=x|None|None"
         answer = self.ask("call", callback=number, args=["NOOP", ""], tls=FACTS)
         self.assertEqual(answer["attributes"]["error_info"], told)
         # They are kept until others come.

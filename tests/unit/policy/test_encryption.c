@@ -209,6 +209,29 @@ static void a_session_chooses_anew(void **state)
 	assert_non_null(strstr(session_config(p, "{\"encryption\":null}", &config), "must be an integer"));
 }
 
+/* The file of a certificate is watched by itself: what is in it is not what somebody changed in the policy. */
+static const char *name_without_files(const char *pem, const char *other_pem)
+{
+	const struct policy *p = NULL;
+	char *text;
+
+	assert_true(asprintf(&text, "{\"format\":\"sallyport-policy\",\"version\":1,\"files\":[\"/p\"],\"instances\":[],\"zones\":[],"
+			     "\"matchers\":[{\"match\":[[\"a\",\"a\"]],\"ignore\":[],\"files\":[\"/m\"]}],\"tls_keys\":[{\"file\":\"/k\"}],"
+			     "\"tls_certificates\":[{\"file\":\"/c\",\"pem\":\"%s\",\"key\":0},{\"pem\":\"%s\",\"key\":0}],"
+			     "\"configs\":[],\"services\":[],\"rules\":[],\"callbacks\":0}", pem, other_pem) > 0);
+	assert_string_equal(build_document(arena, slice_cstr(text), &p), "");
+	free(text);
+	assert_non_null(p->fingerprint_without_files);
+	return p->fingerprint_without_files;
+}
+
+static void certificates_of_files_are_no_change_of_the_policy(void **state)
+{
+	(void)state;
+	assert_string_equal(name_without_files("A", "B"), name_without_files("C", "B"));
+	assert_string_not_equal(name_without_files("A", "B"), name_without_files("A", "C"));
+}
+
 /* The first piece that is from becomes to; what is said then. */
 static const char *changed(const char *from, const char *to)
 {
@@ -354,6 +377,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bridges_are_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(services_and_configurations_name_theirs, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_session_chooses_anew, setup, teardown),
+		cmocka_unit_test_setup_teardown(certificates_of_files_are_no_change_of_the_policy, setup, teardown),
 		cmocka_unit_test_setup_teardown(wrong_ones_are_refused_with_their_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(references_to_what_is_missing_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(every_shortage_of_memory_is_survived, setup, teardown),
