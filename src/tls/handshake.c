@@ -87,14 +87,14 @@ static int set_server_name(struct tls_hand *hand)
 {
 	char name[TLS_NAME_MAX + 1];
 	struct ip_addr ip;
-	int err;
 
 	if (hand->h->server_name.len == 0 || ip_parse(hand->h->server_name, &ip) == 0)
 		return 0;	/* addresses are not sent (RFC 6066, 3) */
-	err = slice_to_cstr(hand->h->server_name, name, sizeof(name));
-	if (err < 0)
-		return err;
-	hand->h->facts.server_name = arena_copy(hand->h->arena, hand->h->server_name);
+	if (tls_name_to_ascii(hand->h->server_name, name) < 0) {
+		tls_say(hand, "%.*s is no name that a server can be asked for", SLICE_ARG(hand->h->server_name));
+		return -EINVAL;
+	}
+	hand->h->facts.server_name = arena_copy(hand->h->arena, slice_cstr(name));
 	return hand->h->facts.server_name.ptr != NULL && SSL_set_tlsext_host_name(hand->ssl, name) == 1 ? 0 : -ENOMEM;
 }
 
@@ -171,6 +171,7 @@ static co_waits int finish(struct tls_hand *hand)
 		hand->err = stream_set_transport(hand->stream, &transport_tls, link);
 	if (hand->err < 0)
 		return hand->err;
+	SSL_set0_verify_cert_store(hand->ssl, NULL);	/* one that is replaced need not last as long as we do */
 	link->verdict = tls_verdict_of(hand);
 	link->hand = NULL;
 	hand->link = NULL;
@@ -232,12 +233,18 @@ co_waits int tls_handshake(const struct tls *tls, struct stream *stream, struct 
 	h->peer_fault = false;
 	r.hand.context = tls_context_of(tls, h->encryption, h->end);
 	err = r.hand.context->ctx == NULL ? -EINVAL : check_plain(stream, h);
+	if (err == 0 && tls->n_handshakes >= TLS_HANDSHAKES_MAX) {
+		snprintf(h->error, sizeof(h->error), "%u handshakes are under way already", TLS_HANDSHAKES_MAX);
+		err = -EBUSY;
+	}
 	if (err < 0)
 		return err;
 	streams_push_unsent();
 	child = co_spawn_joined(co_loop(), run, &r);
 	if (child == NULL)
 		return -ENOMEM;
+	r.hand.context->tls->n_handshakes++;
 	co_join(&child);
+	r.hand.context->tls->n_handshakes--;
 	return r.result;
 }

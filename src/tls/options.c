@@ -48,11 +48,37 @@ static int set_versions(struct tls_context *c, struct policy_problems *problems)
 	return -EINVAL;
 }
 
-/* TLS before 1.2 signs with SHA-1, which the library's usual level forbids: who asks for the one wants the other. */
+/*
+ * TLS before 1.2 signs with SHA-1, which the library lets nobody do but at its lowest level, where keys of 512 bits
+ * are good as well. Who asks for the old versions gets them and their signatures, and nothing else of that level.
+ */
+typedef int (*level_fn)(const SSL *ssl, const SSL_CTX *ctx, int what, int bits, int nid, void *other, void *arg);
+
+#define SHA1_MD5_BITS 64	/* of security that the library gives the digest of these versions */
+
+static int permit_old(const SSL *ssl, const SSL_CTX *ctx, int what, int bits, int nid, void *other, void *usual)
+{
+	switch (what) {
+	case SSL_SECOP_VERSION:
+		return 1;		/* between the policy's lowest and highest */
+	case SSL_SECOP_SIGALG_SUPPORTED:
+	case SSL_SECOP_SIGALG_SHARED:
+	case SSL_SECOP_SIGALG_CHECK:
+	case SSL_SECOP_SIGALG_MASK:
+		return bits >= SHA1_MD5_BITS;
+	default:
+		return ((level_fn)usual)(ssl, ctx, what, bits, nid, other, NULL);
+	}
+}
+
 static void set_level(struct tls_context *c)
 {
-	if (c->side->options.version_min < TLS1_2_VERSION)
-		SSL_CTX_set_security_level(c->ctx, 0);
+	level_fn usual = SSL_CTX_get_security_callback(c->ctx);
+
+	if (c->side->options.version_min >= TLS1_2_VERSION)
+		return;
+	SSL_CTX_set_security_callback(c->ctx, permit_old);
+	SSL_CTX_set0_security_ex_data(c->ctx, (void *)usual);
 }
 
 /* RSA key exchange has no forward secrecy, is a mine of padding oracles, and needs decryption with the key, which a

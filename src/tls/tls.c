@@ -7,16 +7,47 @@
 #include <stdlib.h>
 #include <time.h>
 
-static int load_trust(struct tls_context *c, struct policy_problems *problems)
+static bool is_same(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool has_same_sources(const struct tls_verifier *a, const struct tls_verifier *b)
+{
+	return is_same(a->ca_directory, b->ca_directory) && is_same(a->crl_directory, b->crl_directory) &&
+	       is_same(a->hint_directory, b->hint_directory) && is_same(a->pinned_directory, b->pinned_directory);
+}
+
+/* Policies have many encryptions and few directories: what was loaded once is shared. */
+static const struct tls_context *find_loaded(const struct tls_context *c)
+{
+	for (const struct tls_context *other = c->tls->contexts; other < c; other++)
+		if (other->trust.store != NULL && has_same_sources(&other->side->verifier, &c->side->verifier))
+			return other;
+	return NULL;
+}
+
+static int read_trust(struct tls_context *c, struct policy_problems *problems)
 {
 	struct tls_trust_sources sources;
+	const struct tls_context *loaded = find_loaded(c);
 	struct policy_place place = c->encryption->place;
-	int err = tls_trust_read(&c->side->verifier, place, problems, &sources);
+	int err;
 
+	if (loaded != NULL)
+		return tls_trust_share(&loaded->trust, &c->trust);
+	err = tls_trust_read(&c->side->verifier, place, problems, &sources);
 	if (err < 0)
 		return err;
 	err = tls_trust_build(&sources, place, problems, &c->trust);
 	tls_trust_sources_free(&sources);
+	return err;
+}
+
+static int load_trust(struct tls_context *c, struct policy_problems *problems)
+{
+	int err = read_trust(c, problems);
+
 	if (err == 0 && c->end == TLS_CLIENT && sk_X509_NAME_num(c->trust.hints) > 0) {
 		STACK_OF(X509_NAME) *hints = SSL_dup_CA_list(c->trust.hints);
 

@@ -93,8 +93,8 @@ struct tls_handshake {
 /*
  * Put TLS on top of a stream. Nothing may be buffered in either direction: octets that came in
  * plain text behind a STARTTLS are refused with -EPROTO. The deadline is at most the policy's
- * handshake_timeout from now. WAITS. 0; -ETIMEDOUT; -ECANCELED; -EPROTO (what the peer did);
- * -EACCES (verification, or the policy's code); -ENOMEM; -errno of the connection. After a failure
+ * handshake_timeout from now. WAITS. 0; -ETIMEDOUT; -ECANCELED; -EPROTO (what the peer did); -EBUSY
+ * (TLS is on already, or too many handshakes are under way); -EACCES (verification, or the policy's code); -ENOMEM; -errno of the connection. After a failure
  * nothing more can be said on the stream, except that the alert was sent.
  */
 co_waits int tls_handshake(const struct tls *tls, struct stream *stream, struct tls_handshake *handshake,

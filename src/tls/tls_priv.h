@@ -13,6 +13,7 @@
 #include <openssl/ssl.h>
 
 /* Ceilings. */
+#define TLS_HANDSHAKES_MAX 4096u	/* at a time, in each process: each has a deep stack and the library's buffers */
 #define TLS_PEER_CHAIN_OCTETS 65536	/* of the certificates that a peer may show */
 #define TLS_PEER_CERTIFICATES 32u	/* of them in the facts */
 
@@ -44,6 +45,7 @@ struct tls {
 	BIO_METHOD *bio;			/* sockets, without SIGPIPE */
 	struct tls_chain *own;			/* by tls_certificate.index */
 	struct tls_context *contexts;		/* by encryption, then end */
+	unsigned n_handshakes;			/* under way in this process */
 	struct tls_ratchet ratchet;
 	struct tls_sessions *sessions;		/* of servers, to resume; this process's own; NULL: none yet */
 };
@@ -129,6 +131,9 @@ void tls_handshake_setup(struct tls_context *context);
 void tls_verify_setup(struct tls_context *context);
 /* A session that goes on was verified when it began; who it is with is judged again. 0; -EACCES; -errno of the asks. */
 co_waits int tls_verify_resumed(struct tls_hand *hand) MUST_CHECK;
+
+/* name.c: a host's name as it stands in certificates and is asked for: A-labels, no dot at the end. 0; -EINVAL. */
+int tls_name_to_ascii(struct slice host, char out[TLS_NAME_MAX + 1]) MUST_CHECK;
 
 /* facts.c */
 int tls_facts_hello(struct tls_hand *hand, struct slice message) MUST_CHECK;	/* 0, -EBADMSG, -ENOMEM */

@@ -275,6 +275,39 @@ void tls_trust_clear(struct tls_trust *trust)
 	*trust = (struct tls_trust){ 0 };
 }
 
+static int copy_pins(const struct tls_trust *from, struct tls_trust *to)
+{
+	to->pins = calloc(from->n_pins + 1, sizeof(to->pins[0]));
+	if (to->pins == NULL)
+		return -ENOMEM;
+	for (; to->n_pins < from->n_pins; to->n_pins++) {
+		const struct tls_pin *pin = &from->pins[to->n_pins];
+		void *der = pin->der.len == 0 ? NULL : OPENSSL_memdup(pin->der.ptr, pin->der.len);
+
+		to->pins[to->n_pins] = (struct tls_pin){ strdup(pin->name), slice_of(der, der == NULL ? 0 : pin->der.len) };
+		if (to->pins[to->n_pins].name == NULL || (der == NULL && pin->der.len > 0)) {
+			to->n_pins++;
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+int tls_trust_share(const struct tls_trust *from, struct tls_trust *out)
+{
+	struct tls_trust trust = { .hints = SSL_dup_CA_list(from->hints) };
+
+	if (trust.hints == NULL || copy_pins(from, &trust) < 0) {
+		tls_trust_clear(&trust);
+		return -ENOMEM;
+	}
+	X509_STORE_up_ref(from->store);
+	trust.store = from->store;
+	memcpy(trust.digest, from->digest, sizeof(trust.digest));
+	*out = trust;
+	return 0;
+}
+
 /* Reading. */
 
 static int read_directory(const char *path, struct policy_place place, struct policy_problems *problems, struct tls_directory *out)

@@ -36,6 +36,8 @@ void tls_trust_sources_free(struct tls_trust_sources *sources);
  * 0; -ENOMEM. */
 int tls_trust_build(const struct tls_trust_sources *sources, struct policy_place place, struct policy_problems *problems,
 		    struct tls_trust *out) MUST_CHECK;
+/* Another owner of the same: the store, which is large, is shared. 0; -ENOMEM. */
+int tls_trust_share(const struct tls_trust *from, struct tls_trust *out) MUST_CHECK;
 void tls_trust_clear(struct tls_trust *trust);
 
 /* NULL: none of that name. */

@@ -112,6 +112,35 @@ static void wrong_name(void **state)
 	pair_close(&p);
 }
 
+/* Names that a server is asked for: as they stand in certificates. */
+static void names_to_ask_for(void **state)
+{
+	static const struct { const char *name, *asked; } rows[] = {
+		{ "mail.example", "mail.example" }, { "mail.example.", "mail.example" },
+		{ "b\xc3\xbc" "cher.example", "xn--bcher-kva.example" }, { "192.0.2.1", "" }, { "2001:db8::1", "" }, { "", "" },
+		{ "b\xff.example", NULL }, { ".", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct pair p;
+
+		world_setup(NULL);
+		world_build();
+		world_open(&p);
+		p.server.h.server_name = slice_cstr(rows[i].name);
+		pair_run(&p);
+		assert_int_equal(p.server.result, rows[i].asked != NULL ? 0 : -EINVAL);
+		if (rows[i].asked != NULL) {
+			assert_slice(p.client.h.facts.server_name, rows[i].asked);
+			assert_slice(p.server.h.facts.server_name, rows[i].asked);
+		} else {
+			assert_non_null(strstr(p.server.h.error, "is no name that a server can be asked for"));
+		}
+		pair_close(&p);
+		world_teardown(NULL);
+	}
+}
+
 /* Peers that are none. */
 
 static void plain_text_before(void **state)
@@ -162,6 +191,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(versions, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(unknown_ca, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(wrong_name, world_setup, world_teardown),
+		cmocka_unit_test(names_to_ask_for),
 		cmocka_unit_test_setup_teardown(plain_text_before, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(hangs, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(hangs_up, world_setup, world_teardown),

@@ -6,6 +6,13 @@
 #include <openssl/x509_vfy.h>
 #include <stdlib.h>
 
+/* Both ends of one policy. */
+static void shake_with(struct pair *p, const struct sample *s)
+{
+	pair_open(p, &w.toward_client, s, &w.toward_client, s);
+	pair_run(p);
+}
+
 /* Certificates of servers: kinds, and what each has. */
 
 enum kind { GOOD, EXPIRED, FUTURE, SELF_SIGNED, UNKNOWN_CA, WRONG_PURPOSE, REVOKED, KINDS };
@@ -317,6 +324,34 @@ static void pinned_client(void **state)
 	pair_close(&p);
 }
 
+/* Both ends of one encryption believe the same directories, which are read once. */
+static void shared(void **state)
+{
+	const struct tls_certificate *certificate = client_end()->own.fallback;
+	struct sample *s = &w.client_side;
+	struct pair p;
+
+	folder_make(folder_path("shared-pins"));
+	put_chain(folder_path("shared-pins/192.0.2.9"), w.leaf, NULL);
+	file_write(folder_path("shared-pins/none"), SLICE("nothing"));
+	for (int end = 0; end < TLS_ENDS; end++) {
+		struct tls_side *side = &s->encryption.sides[end];
+
+		side->security = TLS_FORCE;
+		side->own.fallback = certificate;
+		side->verifier.type = TLS_VERIFY_REQUIRED_TRUSTED;
+		side->verifier.ca_directory = side->verifier.hint_directory = w.ca_directory;
+		side->verifier.pinned_directory = folder_path("shared-pins");
+	}
+	world_build();
+	assert_int_equal(w.toward_client.problems.n_warnings, 1);
+	shake_with(&p, s);
+	assert_int_equal(p.client.result, 0);
+	assert_int_equal(p.server.result, 0);
+	assert_true(p.client.h.facts.trusted && p.server.h.facts.trusted);
+	pair_close(&p);
+}
+
 /* Clients. */
 
 static void clients(void **state)
@@ -458,6 +493,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(misnamed, world_setup, world_teardown),
 		cmocka_unit_test(pins),
 		cmocka_unit_test_setup_teardown(pinned_client, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(shared, world_setup, world_teardown),
 		cmocka_unit_test(clients),
 		cmocka_unit_test_setup_teardown(hints, world_setup, world_teardown),
 		cmocka_unit_test(policy_code),
