@@ -11,9 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PAUSE_MS 20		/* a source that has more within that time is left alone for that time */
+#define PAUSE_MS 50		/* a source that has more within that time is left alone for that time */
 #define ROOM_OCTETS 65536u
-#define READS_A_TURN 4u
+#define READS_A_TURN 8u		/* what a worker's pipe holds */
 #define READS_AT_END 16u	/* a pipe's most, to count what is lost with it */
 
 struct source {
@@ -37,6 +37,7 @@ struct log_pump {
 };
 
 static void on_out(void *arg, int fd, short revents);
+static void on_rested(void *arg);
 
 struct log_pump *log_pump_create(struct poller *poller, int out)
 {
@@ -50,6 +51,8 @@ struct log_pump *log_pump_create(struct poller *poller, int out)
 		return NULL;
 	}
 	p->poller = poller;
+	p->rest.fn = on_rested;
+	p->rest.arg = p;
 	p->out = out;
 	p->file = fstat(out, &st) == 0 && S_ISREG(st.st_mode);
 	return p;
@@ -142,14 +145,14 @@ static void source_end(struct log_pump *p, struct source *s, int64_t end)
 
 /*
  * One reading, when nothing is left to be written. false: end of file, the source is gone;
- * *more says whether there may be more.
+ * *octets of it came: all that there was, unless they are ROOM_OCTETS.
  */
-static bool source_read(struct log_pump *p, struct source *s, bool *more, int64_t end)
+static bool source_read(struct log_pump *p, struct source *s, size_t *octets, int64_t end)
 {
 	ssize_t n = read(s->fd, p->room + s->kept, ROOM_OCTETS);
 	size_t len, whole;
 
-	*more = false;
+	*octets = 0;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return true;
 	if (n <= 0) {
@@ -165,7 +168,7 @@ static bool source_read(struct log_pump *p, struct source *s, bool *more, int64_
 	s->kept = len - whole;
 	memcpy(s->line, p->room + whole, s->kept);
 	write_room(p, whole, end);
-	*more = n == ROOM_OCTETS;
+	*octets = (size_t)n;
 	return true;
 }
 
@@ -184,12 +187,42 @@ static void on_out(void *arg, int fd, short revents)
 		set_events(p);
 }
 
+static void rest(struct log_pump *p, struct source *s)
+{
+	s->resting = true;
+	if (p->rest.at_ms == 0)
+		poller_timer_set(p->poller, &p->rest, PAUSE_MS);
+}
+
+/* What is there, in some readings; then a rest, if there was something again. */
+static void serve(struct log_pump *p, struct source *s, bool busy)
+{
+	size_t octets = ROOM_OCTETS, all = 0;
+
+	for (unsigned i = 0; octets == ROOM_OCTETS && p->left == 0 && i < READS_A_TURN; i++) {
+		if (!source_read(p, s, &octets, 0))
+			return;
+		all += octets;
+	}
+	/* The end of a rest is a wake-up too, which pays only where lines come in numbers. It also bounds what a
+	 * writer can make us do. */
+	if (busy && all > 0)
+		rest(p, s);
+}
+
+/* Who rested is read at once: asking first whether there is something would be one more call. */
 static void on_rested(void *arg)
 {
 	struct log_pump *p = arg;
 
-	for (struct source *s = p->sources; s != NULL; s = s->next)
-		s->resting = false;
+	for (struct source *s = p->sources, *next; s != NULL; s = next) {
+		next = s->next;
+		if (s->resting) {
+			s->resting = false;
+			if (p->left == 0)
+				serve(p, s, true);
+		}
+	}
 	set_events(p);
 }
 
@@ -197,34 +230,16 @@ static void on_source(void *arg, int fd, short revents)
 {
 	struct log_pump *p = arg;
 	struct source *s = p->sources;
-	int64_t before, now = poller_now();
-	bool more = true;
+	int64_t before;
 
 	while (s != NULL && s->fd != fd)
 		s = s->next;
 	if (s == NULL)
 		return;
 	before = s->read_at;
-	s->read_at = now;
-	for (unsigned i = 0; more && p->left == 0 && i < READS_A_TURN; i++)
-		if (!source_read(p, s, &more, 0)) {
-			s = NULL;
-			break;
-		}
-	if (p->left > 0)
-		set_events(p);
-	if (s == NULL || p->left > 0)
-		return;
-	/* The end of a pause is a wake-up too, which pays only where lines come in numbers. */
-	if (now - before >= PAUSE_MS)
-		return;
-	s->resting = true;
-	poller_events(p->poller, fd, 0);
-	if (p->rest.at_ms == 0) {
-		p->rest.fn = on_rested;
-		p->rest.arg = p;
-		poller_timer_set(p->poller, &p->rest, PAUSE_MS);
-	}
+	s->read_at = poller_now();
+	serve(p, s, s->read_at - before < PAUSE_MS);
+	set_events(p);
 }
 
 /*
@@ -277,11 +292,11 @@ void log_pump_flush(struct log_pump *p, int max_ms)
 
 	(void)write_left(p, end);
 	for (struct source *s = p->sources, *next; s != NULL; s = next) {
-		bool more = true;
+		size_t octets = ROOM_OCTETS;
 
 		next = s->next;
-		while (more && p->left == 0 && poller_now() <= end)
-			if (!source_read(p, s, &more, end))
+		while (octets == ROOM_OCTETS && p->left == 0 && poller_now() <= end)
+			if (!source_read(p, s, &octets, end))
 				break;
 	}
 	set_events(p);

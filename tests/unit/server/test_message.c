@@ -194,6 +194,44 @@ static void test_log_that_is_read_late(void **state)
 	pumped_end();
 }
 
+/* A busy source rests between readings; one that has no more is waited for without waking up. */
+static void test_log_in_numbers(void **state)
+{
+	struct poller poller;
+	struct log_pump *pump;
+	int in[2], out[2];
+	char text[64];
+
+	poller_init(&poller);
+	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(out, O_CLOEXEC | O_NONBLOCK), 0);
+	pump = log_pump_create(&poller, out[1]);
+	assert_int_equal(log_pump_add(pump, in[0]), 0);
+	alarm(60);
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(dprintf(in[1], "line %d\n", i), 7);
+		do
+			poller_turn(&poller);
+		while (read(out[0], text, sizeof(text)) != 7);
+		assert_int_equal(text[5], '0' + i);
+	}
+	while (poller.timers != NULL)
+		poller_turn(&poller);
+	assert_int_equal(dprintf(in[1], "the last\n"), 9);
+	poller_turn(&poller);
+	assert_int_equal(read(out[0], text, sizeof(text)), 9);
+	/* Its end, at rest. */
+	assert_int_equal(dprintf(in[1], "torn"), 4);
+	close(in[1]);
+	while (read(out[0], text, sizeof(text)) != 5)
+		poller_turn(&poller);
+	assert_memory_equal(text, "torn\n", 5);
+	alarm(0);
+	log_pump_free(&pump);
+	close(out[0]);
+	close(out[1]);
+}
+
 /* At the end nobody waits for a reader for long: what is lost is counted. */
 static void test_log_that_is_not_read_at_the_end(void **state)
 {
@@ -223,6 +261,7 @@ int main(void)
 		cmocka_unit_test(test_log_that_is_no_pipe),
 		cmocka_unit_test(test_hang_up_that_nobody_asked_for),
 		cmocka_unit_test(test_log_that_is_read_late),
+		cmocka_unit_test(test_log_in_numbers),
 		cmocka_unit_test(test_log_that_is_not_read_at_the_end),
 	};
 
