@@ -31,6 +31,8 @@ def _wrong_value(name, default, value):
     if name == "timeout_server_connect":
         good = isinstance(value, int) and 1 <= value <= 3600000
         return None if good else "must be a number of milliseconds from 1 to 3600000"
+    if name == "keys_in_workers":
+        return None if isinstance(value, int) and value in (0, 1) else "must be TRUE or FALSE"
     if isinstance(default, int):
         return None if isinstance(value, int) else "must be a number"
     if isinstance(default, str):
@@ -40,7 +42,8 @@ def _wrong_value(name, default, value):
 
 options = Container("config.options", {
     "timeout_server_connect": 30000, "language": "en", "kzorp_enabled": 1,
-    "zone_dispatcher_shift_threshold": 1000, "product_name": "Sallyport", "package_suffix": ""})
+    "zone_dispatcher_shift_threshold": 1000, "product_name": "Sallyport", "package_suffix": "",
+    "keys_in_workers": 0})
 blob = Container("config.blob", {
     "temp_directory": "/var/lib/zorp/tmp/", "max_disk_usage": 1073741824, "max_mem_usage": 268435456,
     "lowat": 100663296, "hiwat": 134217728, "noswap_max": 16384})

@@ -90,7 +90,8 @@ class Writer:
     @staticmethod
     def _options():
         from Zorp.Config import options
-        return {"timeout_server_connect": options.timeout_server_connect, "language": options.language}
+        return {"timeout_server_connect": options.timeout_server_connect, "language": options.language,
+                "keys_in_workers": bool(options.keys_in_workers)}
 
     def _zone(self, zone):
         return {"name": zone.name, "addrs": [str(s) for s in zone.subnets], "hostnames": [],

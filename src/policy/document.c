@@ -236,7 +236,7 @@ static int read_instances(struct document_reader *d, const json_t *json)
 /* The engine takes no option itself yet: the host has worked both into services and attributes. */
 static int read_options(struct document_reader *d, const json_t *json)
 {
-	static const char *const members[] = { "timeout_server_connect", "language", NULL };
+	static const char *const members[] = { "timeout_server_connect", "language", "keys_in_workers", NULL };
 	const struct json_path path = { NULL, "options", 0 };
 	const char *language;
 	int64_t timeout;
@@ -249,6 +249,8 @@ static int read_options(struct document_reader *d, const json_t *json)
 		err = json_member_int_or(&d->json, &path, json, "timeout_server_connect", 0, INT32_MAX, 0, &timeout);
 	if (err == 0 && json_object_get(json, "language") != NULL)
 		err = json_member_text(&d->json, &path, json, "language", 16, &language);
+	if (err == 0)
+		err = json_member_bool_or(&d->json, &path, json, "keys_in_workers", false, &d->policy->keys_in_workers);
 	return err;
 }
 

@@ -123,6 +123,7 @@ struct policy {
 	const struct encryption *encryptions;	size_t n_encryptions;
 	const struct tls_certificate *tls_certificates;	size_t n_tls_certificates;
 	const struct tls_key *tls_keys;	size_t n_tls_keys;
+	bool keys_in_workers;			/* the private keys may be where the traffic is */
 	uint32_t n_secrets;			/* that the policy host hands over apart from the document */
 	uint32_t n_callbacks;			/* 0: runs without a policy host */
 	bool needs_host;			/* callbacks, or a configuration per session */

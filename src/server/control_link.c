@@ -152,6 +152,7 @@ static void on_control(void *arg, int fd, short revents)
 
 static int be_control(struct supervisor *s, int sock, int log)
 {
+	explicit_bzero(&s->ratchet, sizeof(s->ratchet));
 	const int keep[] = { sock, s->control_listener };
 
 	(void)dup2(log, STDERR_FILENO);

@@ -547,6 +547,7 @@ static int be_leader(struct supervisor *s, int sock, uint32_t number, int log)
 		.kernel = s->kernel,
 		.verbosity = s->verbosity,
 		.logspec = s->logspec,
+		.ratchet = &s->ratchet,
 	};
 	const int keep[] = { sock };
 	unsigned rights = s->can_forge ? KEEP_NET_RAW | KEEP_NET_BIND_SERVICE : KEEP_NET_BIND_SERVICE;

@@ -183,6 +183,7 @@ static void set_log(struct leader *l, const struct message *m)
 		(void)log_set_spec((int)m->number, spec, NULL);
 	if (l->workers != NULL)
 		leader_workers_tell(l, m);
+	leader_keeper_log_changed(l, m);
 }
 
 static void obey(struct leader *l, struct message *m)
@@ -310,6 +311,9 @@ static int load(struct leader *l, struct policy_problems *problems)
 
 	if (err != 0)
 		return err;
+	err = leader_keeper_load(l, problems);
+	if (err != 0)
+		return err;
 	m.fds[0] = leader_plan(l, problems);
 	if (m.fds[0] < 0)
 		return m.fds[0];
@@ -330,6 +334,9 @@ static void release(struct leader *l)
 	}
 	host_free(&l->host);
 	file_watch_free(&l->files);
+	leader_keeper_free(l);
+	if (l->secrets >= 0)
+		close(l->secrets);
 	arena_free(&l->arena);
 	free(l->workers);
 	free(l->listeners);
@@ -362,6 +369,7 @@ int leader_run(const struct leader_setup *setup)
 	if (this_leader == NULL || arena == NULL)
 		return 1;
 	this_leader->setup = setup;
+	this_leader->secrets = -1;
 	poller_init(&this_leader->poller);
 	problems_init(&problems, arena);
 	status = lead(this_leader, &problems);

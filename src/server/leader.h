@@ -15,6 +15,8 @@
 #include "server/poller.h"
 #include "server/run_options.h"
 #include "server/statistics.h"
+#include "tls/ratchet.h"
+#include "tls/tls.h"
 
 struct leader_setup {
 	const struct run_options *options;
@@ -23,6 +25,7 @@ struct leader_setup {
 	bool kernel;			/* with kernel rules; else ordinary listeners */
 	int verbosity;			/* as they are now; options has what they were at the start */
 	const char *logspec;
+	struct tls_ratchet *ratchet;	/* of session tickets; the leader's own copy, which it steps */
 };
 
 /* Runs until told to end. Returns the process's exit status. */
@@ -50,6 +53,8 @@ struct leader_worker {
 	bool answered;			/* what leader->awaited asks for */
 	int64_t started_ms, backoff_ms;
 	struct poller_timer restart;
+	int64_t keys_ms;		/* when it got its connection to the keeper */
+	struct poller_timer keys_again;
 };
 
 struct leader {
@@ -68,6 +73,11 @@ struct leader {
 	uint32_t *service_sessions;
 	int signals;
 	struct host *host;		/* NULL: the policy needs none */
+	int secrets;			/* of the policy: a memory file for the keeper, not read here; -1 = none */
+	struct leader_keeper *keeper;	/* NULL: the policy has no encryptions, nor the next two */
+	struct tls_keys *tls_keys;
+	struct tls *tls;
+	struct poller_timer ratchet;
 	struct message_room room;
 	struct poller_timer answer_limit, drain_limit, look_at_files;
 	struct file_watch *files;	/* of matchers; NULL: none to be watched */
@@ -93,6 +103,17 @@ struct policy_program_options leader_program_options(const struct leader *l, int
 int leader_host_start(struct leader *l, pid_t program, int control) MUST_CHECK;
 void leader_host_wanted(struct leader_worker *w, bool kill_old);	/* MSG_HOST_WANTED */
 void leader_host_child_ended(struct leader *l, pid_t pid, int status);
+
+/*
+ * The keeper of the private keys (leader_keeper.c). Starts it, waits for what it has loaded, builds
+ * the contexts with that; nothing when the policy has no encryptions. 0; -EINVAL with errors in
+ * problems; -errno.
+ */
+int leader_keeper_load(struct leader *l, struct policy_problems *problems) MUST_CHECK;
+void leader_keeper_connect(struct leader_worker *w);		/* a worker that was started */
+void leader_keeper_wanted(struct leader_worker *w);		/* MSG_KEYS_WANTED */
+void leader_keeper_log_changed(struct leader *l, const struct message *m);
+void leader_keeper_free(struct leader *l);
 
 void leader_tell_supervisor(struct leader *l, const struct message *m);
 void leader_check_awaited(struct leader *l);

@@ -76,8 +76,7 @@ static int build(struct leader *l, struct arena *scratch, struct policy_problems
 
 	if (err != 0)
 		return err;
-	if (output.secrets >= 0)
-		close(output.secrets);		/* nobody signs yet */
+	l->secrets = output.secrets;		/* not for this process to read: the keeper does */
 	err = policy_build(output.document, &proxy_registry_all, l->arena, problems, &l->policy);
 	if (err == 0 && !output.is_document && l->policy->n_matcher_files > 0) {
 		l->files = file_watch_create(l->policy->matcher_files, l->policy->n_matcher_files, began_wall_ms);

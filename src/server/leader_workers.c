@@ -87,11 +87,14 @@ static int be_worker(struct leader_worker *w, int sock, pid_t leader_pid)
 		.listener_fds = l->listener_fds,
 		.n_listeners = l->n_listeners,
 		.can_forge = l->can_forge,
+		.tls = l->tls,
+		.tls_keys = l->tls_keys,
 	};
 	int *keep = calloc(l->n_listeners + 1, sizeof(*keep));
 	sigset_t none;
 
 	privileges_die_with(leader_pid);
+	explicit_bzero(l->setup->ratchet, sizeof(*l->setup->ratchet));	/* it is in the contexts, which step it */
 	if (keep == NULL || privileges_reduce(l->can_forge ? l->keep : l->keep & ~KEEP_NET_RAW) != 0)
 		return 1;
 	(void)dup2(w->log, STDERR_FILENO);
@@ -133,6 +136,7 @@ int leader_worker_start(struct leader_worker *w)
 	w->answered = l->awaited == MSG_PAUSED;		/* it is born paused */
 	m.number = (uint32_t)pid;
 	leader_tell_supervisor(l, &m);
+	leader_keeper_connect(w);
 	return 0;
 }
 
@@ -177,6 +181,7 @@ void leader_worker_ended(struct leader_worker *w, int status)
 	bool expected = l->phase == LEADER_DRAINING && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 
 	poller_remove(&l->poller, w->sock);
+	poller_timer_clear(&l->poller, &w->keys_again);
 	close(w->sock);
 	w->sock = -1;
 	w->pid = 0;
@@ -231,6 +236,9 @@ static void worker_said(struct leader_worker *w, struct message *m)
 		break;
 	case MSG_HOST_WANTED:
 		leader_host_wanted(w, m->value == 1);
+		break;
+	case MSG_KEYS_WANTED:
+		leader_keeper_wanted(w);
 		break;
 	case MSG_SESSION_STOPPED:
 		leader_tell_supervisor(l, m);

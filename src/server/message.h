@@ -37,6 +37,12 @@ enum message_type {
 	MSG_HOST_WANTED,	/* worker: value: 1 = kill the one before */
 	MSG_HOST_FDS,		/* leader: its connections; the first one is the control connection */
 	MSG_SESSION_STOPPED,	/* W: number: the request; value: 1 = there was such a session */
+	/* Between leader, workers and the keeper of the private keys. */
+	MSG_KEEPER_LOADED,	/* keeper: fd: records of all keys (tls/keeper_file.h) */
+	MSG_KEEPER_PEER,	/* leader to keeper: slot, fd: a worker's connection */
+	MSG_KEYS_WANTED,	/* worker: its connection to the keeper is lost */
+	MSG_KEYS,		/* leader to worker: fd: a new one */
+	MSG_KEEPER_UPDATE,	/* keeper, by the leader to each worker: fd: records of what changed */
 	/* Between the supervisor and the control process; number: the request. */
 	MSG_CONTROL_REQUEST,	/* body: struct control_request */
 	MSG_CONTROL_REPLY,	/* value: 0 fine, else enum cli_status; body: text */

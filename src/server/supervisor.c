@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STOP_GRACE_MS 12000	/* from the end of the drain to SIGKILL */
@@ -321,6 +322,23 @@ static int open_control(struct supervisor *s)
 	return fd == 0 ? 0 : refuse("the control process", fd);
 }
 
+/* All generations have the same one, so that a client's ticket is good with the next one, too. */
+static void step_ratchet(void *arg)
+{
+	struct supervisor *s = arg;
+
+	tls_ratchet_step(&s->ratchet, time(NULL));
+	poller_timer_set(&s->poller, &s->ratchet_step, TLS_EPOCH_SECONDS * 1000LL);
+}
+
+static int start_ratchet(struct supervisor *s)
+{
+	s->ratchet_step.fn = step_ratchet;
+	s->ratchet_step.arg = s;
+	poller_timer_set(&s->poller, &s->ratchet_step, TLS_EPOCH_SECONDS * 1000LL);
+	return tls_ratchet_start(&s->ratchet, time(NULL));
+}
+
 static int start(struct supervisor *s)
 {
 	const char *bad = NULL;
@@ -346,6 +364,9 @@ static int start(struct supervisor *s)
 	err = watch_signals(s);
 	if (err != 0)
 		return refuse("signals", err);
+	err = start_ratchet(s);
+	if (err != 0)
+		return refuse("random numbers", err);
 	s->pump = log_pump_create(&s->poller, STDERR_FILENO);
 	if (s->pump == NULL)
 		return refuse("memory", -ENOMEM);

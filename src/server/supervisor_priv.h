@@ -8,6 +8,7 @@
 #include "server/poller.h"
 #include "server/run_options.h"
 #include "server/supervisor.h"
+#include "tls/ratchet.h"
 
 #define EXIT_FINE 0		/* as enum cli_status; cli is above us */
 #define EXIT_NO 1
@@ -74,6 +75,8 @@ struct supervisor {
 	bool reload_ok;
 	char reload_error[2048];
 	uint32_t worker_restarts;
+	struct tls_ratchet ratchet;	/* of session tickets: what leaders start with */
+	struct poller_timer ratchet_step;
 	int exit_status;
 	bool over;
 	struct message_room room;

@@ -13,6 +13,7 @@
 #include "server/interfaces.h"
 #include "server/session_records.h"
 #include "server/worker_host.h"
+#include "server/worker_tls.h"
 #include "session/pool.h"
 #include "session/session.h"
 
@@ -45,6 +46,7 @@ struct worker {
 	struct session_records records;
 	struct loop *loop;
 	struct worker_host *host;		/* NULL: the policy needs none */
+	struct worker_tls tls;
 	struct interfaces *interfaces;		/* NULL: no rule looks at interfaces */
 	struct loop_watch leader;
 	struct message_room room;
@@ -339,6 +341,12 @@ static void obey(struct worker *w, struct message *m)
 	case MSG_HOST_FDS:
 		worker_host_connect(w->host, m);
 		break;
+	case MSG_KEYS:
+		worker_tls_connect(&w->tls, m);
+		break;
+	case MSG_KEEPER_UPDATE:
+		worker_tls_update(&w->tls, m);
+		break;
 	case MSG_QUIT:
 		quit(0);
 	default:
@@ -442,6 +450,8 @@ static int prepare(struct worker *w)
 	if (err != 0)
 		return err;
 	w->env.host = worker_host_port(w->host);
+	w->tls = (struct worker_tls){ .loop = w->loop, .tls = setup->tls, .keys = setup->tls_keys,
+				      .leader = setup->leader, .slot = setup->slot };
 	w->sessions_max = sessions_limit(setup);
 	w->leader.fd = setup->leader;
 	w->leader.on_ready = on_leader;
@@ -461,6 +471,8 @@ static void release(struct worker *w)
 	close_listeners(w);
 	pool_free(&w->env.pool);
 	worker_host_free(&w->host);
+	tls_free(&w->tls.tls);
+	tls_keys_free(&w->tls.keys);
 	session_records_release(&w->records);
 	interfaces_free(&w->interfaces);
 	loop_free(&w->loop);

@@ -8,6 +8,7 @@
 #include "server/run_options.h"
 #include "server/statistics.h"
 #include "session/proxy.h"
+#include "tls/tls.h"
 
 #define WORKER_CALLBACK_TIMEOUT_MS 5000
 /* From cancelled waits to the end of the process: what the end of a session may wait for (the
@@ -26,6 +27,8 @@ struct worker_setup {
 	const int *listener_fds;
 	size_t n_listeners;
 	bool can_forge;
+	struct tls *tls;			/* NULL: the policy has no encryptions */
+	struct tls_keys *tls_keys;
 };
 
 /* Runs until told to end. Returns the process's exit status. */

@@ -64,9 +64,20 @@ static const char *words(unsigned long code)
 	return text != NULL ? text : "no reason given";
 }
 
+/* What stands with the first error; where the keeper does not sign, that says why. */
+static void details(const char **out)
+{
+	int flags = 0;
+
+	(void)ERR_peek_error_data(out, &flags);
+	if ((flags & ERR_TXT_STRING) == 0)
+		*out = "";
+}
+
 static int protocol_failure(struct tls_hand *hand)
 {
 	unsigned long first = ERR_peek_error();
+	const char *more;
 	int reason = ERR_GET_REASON(first);
 
 	if (reason == ERR_R_MALLOC_FAILURE) {
@@ -82,7 +93,8 @@ static int protocol_failure(struct tls_hand *hand)
 		return by_peer(hand, -EPROTO);
 	}
 	if (is_ours(first)) {
-		tls_say(hand, "OpenSSL failed: %s", words(first));
+		details(&more);
+		tls_say(hand, "OpenSSL failed: %s%s%s", words(first), more[0] != '\0' ? ": " : "", more);
 		return -EIO;
 	}
 	if (hand->alert_sent != 0)

@@ -160,7 +160,7 @@ static co_waits int ask(const struct signature *s, const struct key_scheme *sche
 	/* Others ran meanwhile, and the queue of errors is the thread's: what is in it is not ours. */
 	ERR_clear_error();
 	if (n <= 0) {
-		ERR_raise_data(ERR_LIB_PROV, PROV_R_FAILED_TO_SIGN, "key process: %s", strerror(-n));
+		ERR_raise_data(ERR_LIB_PROV, PROV_R_FAILED_TO_SIGN, "the keeper: %s", strerror(-n));
 		return 0;
 	}
 	*len = (size_t)n;

@@ -195,21 +195,28 @@ static bool is_response(struct slice der)
 	return good;
 }
 
+int tls_ocsp_read(const struct encryption *e, struct policy_problems *problems, struct slice *out)
+{
+	const char *file = e->sides[TLS_CLIENT].options.ocsp_file;
+	struct slice octets;
+	int err = tls_read_file(file, OCSP_OCTETS_MAX, &octets);
+
+	if (err == 0 && is_response(octets)) {
+		*out = octets;
+		return 0;
+	}
+	problems_add(problems, PROBLEM_ERROR, e->place, "a successful response in DER, as `openssl ocsp -respout` writes it",
+		     "encryption %s: OCSP response %s: %s", e->name, file, err < 0 ? strerror(-err) : "this is none");
+	if (err == 0)
+		free((void *)octets.ptr);
+	return -EINVAL;
+}
+
 static int load_ocsp(struct tls_context *c, struct policy_problems *problems)
 {
-	const char *file = c->side->options.ocsp_file;
-	int err;
-
-	if (file == NULL || c->end == TLS_SERVER)
+	if (c->side->options.ocsp_file == NULL || c->end == TLS_SERVER)
 		return 0;
-	err = tls_read_file(file, OCSP_OCTETS_MAX, &c->ocsp);
-	if (err == 0 && is_response(c->ocsp))
-		return 0;
-	problems_add(problems, PROBLEM_ERROR, c->encryption->place,
-		     "a successful response in DER, as `openssl ocsp -respout` writes it",
-		     "encryption %s: OCSP response %s: %s", c->encryption->name, file,
-		     err < 0 ? strerror(-err) : "this is none");
-	return -EINVAL;
+	return tls_ocsp_read(c->encryption, problems, &c->ocsp);
 }
 
 static int staple(SSL *ssl, void *arg)

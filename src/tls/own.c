@@ -15,6 +15,7 @@ void tls_chain_clear(struct tls_chain *chain)
 {
 	X509_free(chain->leaf);
 	sk_X509_pop_free(chain->rest, X509_free);
+	EVP_PKEY_free(chain->key);
 	*chain = (struct tls_chain){ 0 };
 }
 
@@ -63,6 +64,19 @@ int tls_chain_parse(struct slice pem, struct tls_chain *out, const char **why)
 	return err;
 }
 
+int tls_chain_key(struct tls_chain *chain, EVP_PKEY *key)
+{
+	int fits = key != NULL ? EVP_PKEY_eq(X509_get0_pubkey(chain->leaf), key) : 0;
+
+	ERR_clear_error();
+	if (fits != 1)
+		return -EINVAL;
+	if (EVP_PKEY_up_ref(key) != 1)
+		return -ENOMEM;
+	chain->key = key;
+	return 0;
+}
+
 static const char *certificate_name(const struct tls_certificate *c)
 {
 	return c->file != NULL ? c->file : "given as a text";
@@ -82,14 +96,9 @@ static int load_chain(struct tls *tls, const struct tls_certificate *c, struct p
 			     "certificate %s: %s", certificate_name(c), why);
 		return err;
 	}
-	chain->key = tls_keys_get(tls->keys, c->key);
-	if (chain->key == NULL) {
-		problems_add(problems, PROBLEM_ERROR, c->place, NULL, "certificate %s has no private key", certificate_name(c));
-		return -EINVAL;
-	}
-	if (EVP_PKEY_eq(X509_get0_pubkey(chain->leaf), chain->key) == 1)
-		return 0;
-	ERR_clear_error();
+	err = tls_chain_key(chain, tls_keys_get(tls->keys, c->key));
+	if (err != -EINVAL)
+		return err;
 	problems_add(problems, PROBLEM_ERROR, c->place, "the certificate must be made for this key",
 		     "certificate %s does not belong to the private key %s", certificate_name(c),
 		     c->key->file != NULL ? c->key->file : "given with it");
@@ -189,7 +198,6 @@ static int use_given(SSL *ssl, struct tls_hand *hand, struct slice pem, struct s
 		hand->err = 0;
 		good = use(ssl, hand, &chain);
 	}
-	EVP_PKEY_free(chain.key);
 	tls_chain_clear(&chain);
 	return good;
 }

@@ -12,22 +12,24 @@ static bool is_same(const char *a, const char *b)
 	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-static bool has_same_sources(const struct tls_verifier *a, const struct tls_verifier *b)
+bool tls_context_has_sources(const struct tls_context *c, const struct tls_verifier *of)
 {
-	return is_same(a->ca_directory, b->ca_directory) && is_same(a->crl_directory, b->crl_directory) &&
-	       is_same(a->hint_directory, b->hint_directory) && is_same(a->pinned_directory, b->pinned_directory);
+	const struct tls_verifier *own = &c->side->verifier;
+
+	return is_same(own->ca_directory, of->ca_directory) && is_same(own->crl_directory, of->crl_directory) &&
+	       is_same(own->hint_directory, of->hint_directory) && is_same(own->pinned_directory, of->pinned_directory);
 }
 
 /* Policies have many encryptions and few directories: what was loaded once is shared. */
 static const struct tls_context *find_loaded(const struct tls_context *c)
 {
 	for (const struct tls_context *other = c->tls->contexts; other < c; other++)
-		if (other->trust.store != NULL && has_same_sources(&other->side->verifier, &c->side->verifier))
+		if (other->trust.store != NULL && tls_context_has_sources(other, &c->side->verifier))
 			return other;
 	return NULL;
 }
 
-static int read_trust(struct tls_context *c, struct policy_problems *problems)
+static int read_trust(struct tls_context *c, struct policy_problems *problems, struct tls_trust *out)
 {
 	struct tls_trust_sources sources;
 	const struct tls_context *loaded = find_loaded(c);
@@ -35,53 +37,73 @@ static int read_trust(struct tls_context *c, struct policy_problems *problems)
 	int err;
 
 	if (loaded != NULL)
-		return tls_trust_share(&loaded->trust, &c->trust);
+		return tls_trust_share(&loaded->trust, out);
 	err = tls_trust_read(&c->side->verifier, place, problems, &sources);
 	if (err < 0)
 		return err;
-	err = tls_trust_build(&sources, place, problems, &c->trust);
+	err = tls_trust_build(&sources, place, problems, out);
 	tls_trust_sources_free(&sources);
 	return err;
 }
 
-static int load_trust(struct tls_context *c, struct policy_problems *problems)
+int tls_context_trust(struct tls_context *c, struct tls_trust *trust)
 {
-	int err = read_trust(c, problems);
+	STACK_OF(X509_NAME) *hints = NULL;
 
-	if (err == 0 && c->end == TLS_CLIENT && sk_X509_NAME_num(c->trust.hints) > 0) {
-		STACK_OF(X509_NAME) *hints = SSL_dup_CA_list(c->trust.hints);
-
-		if (hints == NULL)
+	if (c->end == TLS_CLIENT && sk_X509_NAME_num(trust->hints) > 0) {
+		hints = SSL_dup_CA_list(trust->hints);
+		if (hints == NULL) {
+			tls_trust_clear(trust);
 			return -ENOMEM;
-		SSL_CTX_set_client_CA_list(c->ctx, hints);
+		}
 	}
-	return err;
+	if (c->end == TLS_CLIENT)
+		SSL_CTX_set_client_CA_list(c->ctx, hints);
+	tls_trust_clear(&c->trust);
+	c->trust = *trust;
+	return 0;
 }
 
-/* Would OpenSSL show it at all? A key that is too short for its level comes out here and not in the first session. */
-static int try_certificate(struct tls_context *c, const struct tls_certificate *certificate, struct policy_problems *problems)
+static int load_trust(struct tls_context *c, struct policy_problems *problems)
 {
-	const struct tls_chain *chain = &c->tls->own[certificate->index];
-	const char *reason;
-	SSL *ssl;
+	struct tls_trust trust;
+	int err = read_trust(c, problems, &trust);
+
+	return err == 0 ? tls_context_trust(c, &trust) : err;
+}
+
+int tls_context_try(const struct tls_context *c, const struct tls_chain *chain, const char **why)
+{
+	SSL *ssl = SSL_new(c->ctx);
 	int good;
 
-	if (chain->leaf == NULL || chain->key == NULL)
-		return 0;	/* said before */
-	ssl = SSL_new(c->ctx);
 	if (ssl == NULL)
 		return -ENOMEM;
 	good = SSL_use_cert_and_key(ssl, chain->leaf, chain->key, chain->rest, 1);
-	reason = good == 1 ? "" : ERR_reason_error_string(ERR_peek_error());
+	*why = good == 1 ? NULL : ERR_reason_error_string(ERR_peek_error());
+	if (good != 1 && *why == NULL)
+		*why = "OpenSSL does not say why";
 	ERR_clear_error();
 	SSL_free(ssl);
-	if (good == 1)
-		return 0;
+	return good == 1 ? 0 : -EKEYREJECTED;
+}
+
+/* A key that is too short for OpenSSL's level comes out here and not in the first session. */
+static int try_certificate(struct tls_context *c, const struct tls_certificate *certificate, struct policy_problems *problems)
+{
+	const struct tls_chain *chain = &c->tls->own[certificate->index];
+	const char *why;
+	int err;
+
+	if (chain->leaf == NULL || chain->key == NULL)
+		return 0;	/* said before */
+	err = tls_context_try(c, chain, &why);
+	if (err != -EKEYREJECTED)
+		return err;
 	problems_add(problems, PROBLEM_ERROR, certificate->place,
 		     "a newer certificate, or @SECLEVEL=1 at the end of the encryption's ciphers",
 		     "certificate %s can't be used by encryption %s: %s",
-		     certificate->file != NULL ? certificate->file : "given as a text", c->encryption->name,
-		     reason != NULL ? reason : "OpenSSL does not say why");
+		     certificate->file != NULL ? certificate->file : "given as a text", c->encryption->name, why);
 	return -EINVAL;
 }
 

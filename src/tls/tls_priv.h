@@ -21,7 +21,7 @@
 struct tls_chain {
 	X509 *leaf;				/* NULL: could not be loaded */
 	STACK_OF(X509) *rest;
-	EVP_PKEY *key;				/* borrowed from the keys, or owned where policy code gave it */
+	EVP_PKEY *key;				/* a reference: the keys may have another one by now */
 };
 
 /* One end of one encryption. */
@@ -113,6 +113,8 @@ int tls_own_load(struct tls *tls, struct policy_problems *problems) MUST_CHECK;	
 void tls_chain_clear(struct tls_chain *chain);
 /* PEM text, leaf first; what precedes the first certificate is skipped. 0; -EINVAL (*why); -ENOMEM. */
 int tls_chain_parse(struct slice pem, struct tls_chain *out, const char **why) MUST_CHECK;
+/* Its key; a reference of the chain's own. 0; -EINVAL: it is for another certificate, or there is none; -ENOMEM. */
+int tls_chain_key(struct tls_chain *chain, EVP_PKEY *key) MUST_CHECK;
 /* Which one for the name that the client asked for? 0; -ENOENT: none; -errno. */
 co_waits int tls_own_choose(struct tls_hand *hand) MUST_CHECK;
 co_waits int tls_own_install(SSL *ssl, void *unused);		/* a cert_cb */
@@ -123,6 +125,18 @@ co_waits int tls_bridge_install(SSL *ssl, struct tls_hand *hand);	/* as a cert_c
 
 /* options.c */
 int tls_options_apply(struct tls_context *context, struct policy_problems *problems) MUST_CHECK;	/* 0, -EINVAL, -ENOMEM */
+
+/* The response of an encryption's client end, tested; malloc'ed. 0; -EINVAL and a problem; -ENOMEM. */
+int tls_ocsp_read(const struct encryption *e, struct policy_problems *problems, struct slice *out) MUST_CHECK;
+
+/* tls.c */
+/* Does the context believe what the directories of that verifier hold? */
+bool tls_context_has_sources(const struct tls_context *context, const struct tls_verifier *of);
+/* What the context believes from now on; takes the contents over, also when it fails. 0, -ENOMEM */
+int tls_context_trust(struct tls_context *context, struct tls_trust *trust) MUST_CHECK;
+
+/* Would OpenSSL show it at all? 0; -EKEYREJECTED (*why); -ENOMEM. */
+int tls_context_try(const struct tls_context *context, const struct tls_chain *chain, const char **why) MUST_CHECK;
 
 /* handshake.c */
 void tls_handshake_setup(struct tls_context *context);

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tls/keeper_keys_priv.h"
+
+#include "policy/secrets.h"
+#include "tls/keys_priv.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/x509.h>
+#include <stdlib.h>
+
+#define PROBLEMS_ARENA_MAX (4u << 20)
+#define SECRETS_ARENA_MAX (4u << 20)
+/* Room for private halves: OpenSSL puts them there by itself, once there is some. */
+#define SECURE_OCTETS (1u << 20)
+#define SECURE_OCTETS_A_KEY (16u << 10)
+#define SECURE_OCTETS_MIN_PIECE 32
+
+/* OpenSSL wants a power of two. That it can't be locked is told by none: it is so in many a container. */
+static void make_secure_memory(size_t n_keys)
+{
+	size_t size = SECURE_OCTETS;
+
+	while (size < SECURE_OCTETS + n_keys * SECURE_OCTETS_A_KEY)
+		size *= 2;
+	(void)CRYPTO_secure_malloc_init(size, SECURE_OCTETS_MIN_PIECE);
+}
+
+int keeper_keys_create(const struct policy *policy, struct slice secrets, bool give, struct keeper_keys **out)
+{
+	struct keeper_keys *k = calloc(1, sizeof(*k));
+	int err;
+
+	if (k == NULL)
+		return -ENOMEM;
+	make_secure_memory(policy->n_tls_keys);
+	k->policy = policy;
+	k->give = give;
+	k->now = calloc(policy->n_tls_keys + 1, sizeof(*k->now));
+	k->chains = calloc(policy->n_tls_certificates + 1, sizeof(*k->chains));
+	k->ring = key_ring_create(policy->n_tls_keys);
+	k->arena = arena_create(SECRETS_ARENA_MAX, 0);
+	k->secrets.n = policy->n_secrets;
+	err = k->ring == NULL || k->now == NULL || k->chains == NULL || k->arena == NULL ? -ENOMEM :
+	      secrets_split(secrets, policy->n_secrets, k->arena, &k->secrets.items);
+	if (err != 0)
+		keeper_keys_free(&k);
+	else
+		*out = k;
+	return err;
+}
+
+void keeper_keys_free(struct keeper_keys **kp)
+{
+	struct keeper_keys *k = *kp;
+
+	if (k == NULL)
+		return;
+	*kp = NULL;
+	for (size_t i = 0; k->now != NULL && i < k->policy->n_tls_keys; i++)
+		EVP_PKEY_free(k->now[i]);
+	free(k->now);
+	free(k->chains);
+	key_ring_free(&k->ring);
+	arena_free(&k->arena);
+	free(k);
+}
+
+size_t keeper_keys_answer(const struct keeper_keys *k, struct slice request, uint8_t reply[KEY_REPLY_MAX])
+{
+	return key_ring_answer(k->ring, request, reply);
+}
+
+int keeper_keys_write(const struct keeper_keys *k, uint32_t index, EVP_PKEY *key, struct buffer *records)
+{
+	struct keeper_record record = { .kind = k->give ? KEEPER_KEY_WHOLE : KEEPER_KEY_PUBLIC, .index = index };
+	unsigned char *der = NULL;
+	int n = k->give ? i2d_PrivateKey(key, &der) : i2d_PUBKEY(key, &der);
+
+	ERR_clear_error();
+	if (n <= 0)
+		return -ENOMEM;
+	record.parts[0] = slice_of(der, (size_t)n);
+	keeper_record_write(records, &record);
+	OPENSSL_clear_free(der, (size_t)n);
+	return 0;
+}
+
+int keeper_keys_use(struct keeper_keys *k, uint32_t index, EVP_PKEY *key, struct policy_problems *problems)
+{
+	const struct tls_key *declared = &k->policy->tls_keys[index];
+	int err = key_ring_set(k->ring, index, key);
+
+	if (err != 0) {
+		problems_add(problems, PROBLEM_ERROR, declared->place, "an RSA key of at most 8192 bits, an EC key, Ed25519 or Ed448",
+			     "private key %s: %s", declared->file != NULL ? declared->file : "given as a text",
+			     err == -EINVAL ? "a key of this kind can't sign in TLS" : strerror(-err));
+		return err;
+	}
+	EVP_PKEY_free(k->now[index]);
+	k->now[index] = key;
+	return 0;
+}
+
+static void load_one(struct keeper_keys *k, uint32_t index, struct policy_problems *problems, struct buffer *records)
+{
+	EVP_PKEY *key = tls_key_load(&k->policy->tls_keys[index], &k->secrets, problems);
+
+	if (key == NULL)
+		return;
+	if (keeper_keys_use(k, index, key, problems) != 0)
+		EVP_PKEY_free(key);
+	else if (keeper_keys_write(k, index, key, records) != 0)
+		problems_add(problems, PROBLEM_ERROR, k->policy->tls_keys[index].place, NULL, "private key: %s", strerror(ENOMEM));
+}
+
+static void write_problems(uint32_t index, const struct policy_problems *problems, struct buffer *records)
+{
+	for (const struct policy_problem *p = problems->first; p != NULL; p = p->next) {
+		struct keeper_record record = { .kind = p->severity == PROBLEM_ERROR ? KEEPER_ERROR : KEEPER_WARNING,
+						.index = index };
+
+		record.parts[0] = slice_cstr(p->message);
+		record.parts[1] = slice_cstr(p->hint);
+		keeper_record_write(records, &record);
+	}
+}
+
+void keeper_keys_load(struct keeper_keys *k, bool again, struct buffer *records)
+{
+	struct arena *arena = arena_create(PROBLEMS_ARENA_MAX, 0);
+	struct policy_problems problems;
+
+	for (uint32_t i = 0; arena != NULL && i < k->policy->n_tls_keys; i++) {
+		problems_init(&problems, arena);
+		load_one(k, i, &problems, records);
+		write_problems(i, &problems, records);
+		arena_reset(arena);
+	}
+	arena_free(&arena);
+	if (!again)
+		keeper_keys_know(k);
+}
