@@ -52,7 +52,8 @@ struct transport_ops {
 	int (*shutdown_write)(void *self, unsigned *want);	/* 0 or -errno */
 	void (*close)(void *self);				/* frees self, not the descriptor */
 	bool splices;						/* the descriptor carries the plain octets */
-	bool encrypts;						/* nobody on the way can read them */
+	bool encrypts;						/* nobody on the way can read them; a writev that said
+								 * -EAGAIN began to send, and wants the same octets again */
 };
 
 /* A stream on a connected, non-blocking socket, which it owns from then on; no other process may

@@ -33,6 +33,8 @@ static int own_decision(struct tls_hand *hand)
 {
 	switch (hand->err) {
 	case -ETIMEDOUT:
+		if (!hand->waiting)
+			break;
 		tls_say(hand, "%s did not finish in time", peer_name(hand));
 		return by_peer(hand, hand->err);
 	case -ECANCELED:
@@ -41,9 +43,8 @@ static int own_decision(struct tls_hand *hand)
 	case -ENOMEM:
 		tls_say(hand, "there is no memory");
 		break;
-	default:
-		tls_say(hand, "it was given up");
 	}
+	tls_say(hand, "it was given up: %s", strerror(-hand->err));
 	return hand->err;
 }
 

@@ -139,6 +139,7 @@ static co_waits int wait_for(struct tls_hand *hand, unsigned want)
 	s->watch.ready &= ~want;
 	while (err == 0 && (s->watch.ready & want) == 0)
 		err = stream_wait_news(s, hand->until);
+	hand->waiting = err < 0;
 	return err;
 }
 
@@ -219,7 +220,11 @@ static int check_plain(struct stream *stream, struct tls_handshake *h)
 		h->peer_fault = true;
 		return -EPROTO;
 	}
-	return stream_unsent(stream) > 0 || stream_is_encrypted(stream) ? -EBUSY : 0;
+	if (stream_unsent(stream) == 0 && !stream_is_encrypted(stream))
+		return 0;
+	snprintf(h->error, sizeof(h->error), stream_is_encrypted(stream) ? "TLS is on already" :
+		 "octets in plain text were not sent before the handshake");
+	return -EBUSY;
 }
 
 co_waits int tls_handshake(const struct tls *tls, struct stream *stream, struct tls_handshake *h, deadline_t deadline)

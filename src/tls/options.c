@@ -241,7 +241,8 @@ static int confirm_name(SSL *ssl, int *alert, void *arg)
 
 int tls_options_apply(struct tls_context *c, struct policy_problems *problems)
 {
-	uint64_t options = SSL_OP_ALL | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION;
+	/* The usual workarounds, but not the one that takes away a defence of CBC in TLS 1.0. */
+	uint64_t options = (SSL_OP_ALL & ~SSL_OP_DONT_INSERT_EMPTY_FRAGMENTS) | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION;
 	int errs[5];
 
 	if (c->side->options.server_preference)

@@ -79,6 +79,7 @@ struct tls_hand {
 	SSL *ssl;
 	deadline_t limit, until;		/* the caller's, and that of the part now running */
 	int err;				/* why it ends, where the library did not decide that */
+	bool waiting;				/* err came while the peer was waited for */
 	bool peer_fault;			/* of err */
 	int alert_sent, alert_read;		/* level << 8 | number; 0 = none */
 	int hello_err;				/* of parsing it */

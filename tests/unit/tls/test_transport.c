@@ -70,9 +70,12 @@ static void small_socket(int fd)
 
 static void moves_bulk(void **state)
 {
-	for (uint16_t version = 0x0303; version <= 0x0304; version++) {
+	static const uint16_t versions[] = { 0x0301, 0x0303, 0x0304 };
+
+	for (size_t i = 0; i < ARRAY_LEN(versions); i++) {
 		world_setup(NULL);
-		client_end()->options.version_max = version;
+		client_end()->options.version_min = client_end()->options.version_max = versions[i];
+		server_end()->options.version_min = 0x0301;
 		world_build();
 		world_open(&p);
 		small_socket(stream_fd(p.client.stream));

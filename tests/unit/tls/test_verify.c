@@ -428,7 +428,11 @@ static co_waits int on_verified(void *arg, const struct tls_facts *facts)
 
 static void policy_code(void **state)
 {
-	static const struct { enum kind kind; int answer, result; bool trusted; } rows[] = {
+	static const struct {
+		enum kind kind;
+		int answer, result;
+		bool trusted;
+	} rows[] = {
 		{ GOOD, 0, 0, true }, { GOOD, 1, 0, true }, { GOOD, -EACCES, -EACCES, true },
 		{ EXPIRED, 0, -EACCES, false }, { EXPIRED, 1, 0, false }, { EXPIRED, -EACCES, -EACCES, false },
 		{ GOOD, -ETIMEDOUT, -ETIMEDOUT, true },
@@ -449,6 +453,7 @@ static void policy_code(void **state)
 		assert_int_equal(p.server.h.facts.trusted, rows[i].trusted);
 		assert_int_equal(asked, 1);
 		assert_true((rows[i].result == 0) == (p.server.h.error[0] == '\0'));
+		assert_int_equal(p.server.h.peer_fault, rows[i].result == -EACCES);
 		pair_close(&p);
 		world_teardown(NULL);
 	}
