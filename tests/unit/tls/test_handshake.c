@@ -185,6 +185,111 @@ static void hangs_up(void **state)
 	pair_close(&p);
 }
 
+/* What else the caller said is on its way before the peer is waited for. */
+
+static struct stream *other;
+
+static co_waits void speak_and_shake(void *arg)
+{
+	struct pair *p = arg;
+
+	assert_int_equal(stream_write(other, SLICE("220 go ahead"), DEADLINE_NEVER), 0);
+	p->client.result = tls_handshake(p->client.tls, p->client.stream, &p->client.h, co_now() + 100);
+}
+
+static void sends_before(void **state)
+{
+	struct pair p;
+	char buf[20];
+	int fd[2];
+
+	world_build();
+	pair_open(&p, &w.toward_client, &w.client_side, NULL, NULL);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
+	other = stream_open(p.loop, fd[0]);
+	assert_non_null(co_spawn(p.loop, speak_and_shake, &p));
+	loop_turn(p.loop, 0);
+	loop_turn(p.loop, 0);
+	assert_int_equal(read(fd[1], buf, sizeof(buf)), 12);
+	loop_run(p.loop);
+	assert_int_equal(p.client.result, -ETIMEDOUT);
+	stream_close(&other);
+	close(fd[1]);
+	pair_close(&p);
+}
+
+/* Not with octets of its own still queued, nor twice. */
+
+static co_waits void shake_unsent(void *arg)
+{
+	struct pair *p = arg;
+
+	assert_int_equal(stream_write(p->client.stream, SLICE("220"), DEADLINE_NEVER), 0);
+	p->client.result = tls_handshake(p->client.tls, p->client.stream, &p->client.h, DEADLINE_NEVER);
+	assert_string_equal(p->client.h.error, "octets in plain text were not sent before the handshake");
+}
+
+static void unsent_plain_text(void **state)
+{
+	struct pair p;
+
+	world_build();
+	pair_open(&p, &w.toward_client, &w.client_side, NULL, NULL);
+	assert_non_null(co_spawn(p.loop, shake_unsent, &p));
+	loop_run(p.loop);
+	assert_int_equal(p.client.result, -EBUSY);
+	pair_close(&p);
+}
+
+static co_waits void shake_again(struct end *e)
+{
+	if (e->h.end == TLS_SERVER)
+		return;
+	assert_int_equal(tls_handshake(e->tls, e->stream, &e->h, DEADLINE_NEVER), -EBUSY);
+	assert_string_equal(e->h.error, "TLS is on already");
+}
+
+static void tls_in_tls(void **state)
+{
+	struct pair p;
+
+	world_build();
+	world_open(&p);
+	p.client.then = p.server.then = shake_again;
+	pair_run(&p);
+	assert_int_equal(p.server.result, 0);
+	pair_close(&p);
+}
+
+/* The facts need memory: every ceiling either does or ends the handshake. */
+static void little_memory(void **state)
+{
+	int succeeded = 0, failed = 0;
+
+	world_mutual(TLS_VERIFY_REQUIRED_TRUSTED);
+	world_build();
+	for (size_t ceiling = 16; ceiling < 16384 && succeeded < 3; ceiling += 160) {
+		struct pair p;
+
+		world_open(&p);
+		arena_free(&p.client.arena);
+		arena_free(&p.server.arena);
+		p.client.h.arena = p.client.arena = arena_create(ceiling, 0);
+		p.server.h.arena = p.server.arena = arena_create(ceiling, 0);
+		p.server.h.server_name = SLICE("mail.example");
+		pair_run(&p);
+		if (p.client.result == 0 && p.server.result == 0) {
+			succeeded++;
+		} else {
+			failed++;
+			assert_true(p.client.result == -ENOMEM || p.server.result == -ENOMEM);
+		}
+		pair_close(&p);
+	}
+	assert_int_equal(succeeded, 3);
+	assert_true(failed > 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -195,6 +300,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(plain_text_before, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(hangs, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(hangs_up, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(sends_before, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(unsent_plain_text, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(tls_in_tls, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(little_memory, world_setup, world_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, world_create, world_remove);
