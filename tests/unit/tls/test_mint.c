@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The rules of mimicking, one by one: what is taken over, what is not, what is refused. */
 #include "mint_scene.h"
+#include "tls/key_provider.h"
+#include "tls/key_ring.h"
 #include "tls/mint_priv.h"
 
 #include <errno.h>
@@ -719,6 +721,75 @@ static void test_public_leaf_key(void **state)
 	}
 }
 
+/* Both keys in another process: what is minted is the same, and the handshake has a key that fits. */
+
+static struct key_ring *ring;
+
+static int ask_ring(void *arg, uint64_t key, const struct key_scheme *scheme, struct slice input, uint8_t *out)
+{
+	uint8_t packet[sizeof(struct key_request) + EVP_MAX_MD_SIZE], answer[KEY_REPLY_MAX];
+	const struct key_request head = { .number = 1, .scheme = scheme->number, .key = key };
+	struct key_reply reply;
+
+	assert_true(input.len <= sizeof(packet) - sizeof(head));
+	memcpy(packet, &head, sizeof(head));
+	memcpy(packet + sizeof(head), input.ptr, input.len);
+	key_ring_answer(ring, slice_of(packet, sizeof(head) + input.len), answer);
+	memcpy(&reply, answer, sizeof(reply));
+	if (reply.result > 0)
+		memcpy(out, answer + sizeof(reply), (size_t)reply.result);
+	return reply.result;
+}
+
+static EVP_PKEY *move_away(struct key_provider *provider, size_t index, EVP_PKEY *key)
+{
+	unsigned char *der = NULL;
+	EVP_PKEY *remote = NULL;
+	int len = i2d_PUBKEY(key, &der);
+
+	assert_int_equal(key_ring_set(ring, index, key), 0);
+	assert_int_equal(key_provider_key(provider, slice_of(der, (size_t)len), &remote), 0);
+	OPENSSL_free(der);
+	EVP_PKEY_free(key);
+	return remote;
+}
+
+static void test_remote_keys(void **state)
+{
+	static const char *const kinds[] = { "RSA-2048", "P-256", "P-384" };
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		struct mint_scene s;
+		struct recipe recipe;
+		struct key_provider *provider;
+		X509 *original, *leaf;
+		const char *why = "";
+
+		ring = key_ring_create(2);
+		assert_int_equal(key_provider_create(ask_ring, NULL, &provider), 0);
+		mint_scene_begin(&s, kinds[i], kinds[i]);
+		s.leaf_key = move_away(provider, 0, s.leaf_key);
+		s.trusted.key = move_away(provider, 1, s.trusted.key);
+		recipe = mint_scene_original(&s);
+		original = recipe_make(&recipe);
+		leaf = mint_one(&s, original, &why);
+		if (leaf == NULL)
+			fail_msg("%s: %s", kinds[i], why);
+		assert_true(verifies(leaf, s.trusted.certificate, "site.example"));
+		assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(leaf), s.leaf_key), 1);
+		X509_free(leaf);
+		/* The key process is gone. */
+		key_ring_free(&ring);
+		ring = key_ring_create(2);
+		assert_null(mint_one(&s, original, &why));
+		assert_string_equal(why, "the CA's key could not sign");
+		X509_free(original);
+		mint_scene_end(&s);
+		key_provider_free(&provider);
+		key_ring_free(&ring);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -730,6 +801,7 @@ int main(void)
 		cmocka_unit_test(test_refused),		cmocka_unit_test(test_octets),
 		cmocka_unit_test(test_memory),		cmocka_unit_test(test_chain),
 		cmocka_unit_test(test_setup),		cmocka_unit_test(test_public_leaf_key),
+		cmocka_unit_test(test_remote_keys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
