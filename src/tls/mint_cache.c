@@ -33,27 +33,37 @@
 #define FILE_MODE 0640				/* not secret, but says who visits what */
 #define PATH_ROOM (MINT_NAME_MAX + 8)
 
+/* No descriptor: workers close what they do not know after they were forked. */
 struct mint_cache {
-	int directory;
+	char *path;
 	size_t max;
 	size_t written;			/* since this process looked at how much is there */
 	bool looked;
 };
 
+static int open_directory(const struct mint_cache *cache)
+{
+	int fd = open(cache->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd >= 0 ? fd : -errno;
+}
+
 int mint_cache_open(const char *directory, size_t max, struct mint_cache **out)
 {
 	struct mint_cache *cache = calloc(1, sizeof(*cache));
-	int err;
+	int fd = -ENOMEM;
 
 	if (cache == NULL)
 		return -ENOMEM;
 	cache->max = max;
-	cache->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (cache->directory < 0) {
-		err = -errno;
-		free(cache);
-		return err;
+	cache->path = strdup(directory);
+	if (cache->path != NULL)
+		fd = open_directory(cache);
+	if (fd < 0) {
+		mint_cache_close(&cache);
+		return fd;
 	}
+	close(fd);
 	*out = cache;
 	return 0;
 }
@@ -65,18 +75,19 @@ void mint_cache_close(struct mint_cache **cp)
 	if (cache == NULL)
 		return;
 	*cp = NULL;
-	close(cache->directory);
+	free(cache->path);
 	free(cache);
 }
 
-/*
- * A description of the lock's own each time: one that was inherited would be locked for all
- * processes that have it, as soon as it is for one.
- */
+/* A description of its own each time: one that was inherited would be locked for all who have it. */
 int mint_cache_lock(const struct mint_cache *cache)
 {
-	int fd = openat(cache->directory, ".lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, FILE_MODE);
+	int directory = open_directory(cache), fd;
 
+	if (directory < 0)
+		return -1;
+	fd = openat(directory, ".lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, FILE_MODE);
+	close(directory);
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		close(fd);
 		fd = -1;
@@ -85,7 +96,7 @@ int mint_cache_lock(const struct mint_cache *cache)
 }
 
 /* A whole file; allocated. NULL: there is none, or none that could be one of ours. */
-static BIO *read_file(const struct mint_cache *cache, const char *name, const char *suffix, bool *present)
+static BIO *read_file(int directory, const char *name, const char *suffix, bool *present)
 {
 	char path[PATH_ROOM];
 	struct stat st;
@@ -95,7 +106,7 @@ static BIO *read_file(const struct mint_cache *cache, const char *name, const ch
 
 	snprintf(path, sizeof(path), "%s%s", name, suffix);
 	/* Not waiting for whoever writes into it, should it be a pipe. */
-	fd = openat(cache->directory, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	fd = openat(directory, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	*present = fd >= 0 || errno != ENOENT;
 	if (fd < 0)
 		return NULL;
@@ -116,23 +127,36 @@ static int no_passphrase(char *buf, int size, int writing, void *arg)
 	return -1;
 }
 
-X509 *mint_cache_read(const struct mint_cache *cache, const char *name, struct slice original_pem, bool *present)
+static X509 *read_pair(int directory, const char *name, struct slice original_pem, bool *present)
 {
 	bool has_original;
-	BIO *certificate = read_file(cache, name, ".crt", present), *original;
+	BIO *certificate = read_file(directory, name, ".crt", present), *original;
 	X509 *leaf = NULL;
 	char *octets;
 	long len;
 
 	if (certificate == NULL)
 		return NULL;
-	original = read_file(cache, name, ".orig", &has_original);
+	original = read_file(directory, name, ".orig", &has_original);
 	if (original != NULL && (len = BIO_get_mem_data(original, &octets)) > 0 &&
 	    slice_equal(slice_of(octets, (size_t)len), original_pem))
 		leaf = PEM_read_bio_X509(certificate, NULL, no_passphrase, NULL);
 	ERR_clear_error();
 	BIO_free(original);
 	BIO_free(certificate);
+	return leaf;
+}
+
+X509 *mint_cache_read(const struct mint_cache *cache, const char *name, struct slice original_pem, bool *present)
+{
+	int directory = open_directory(cache);
+	X509 *leaf;
+
+	*present = false;
+	if (directory < 0)
+		return NULL;
+	leaf = read_pair(directory, name, original_pem, present);
+	close(directory);
 	return leaf;
 }
 
@@ -165,7 +189,7 @@ static int partial_name(char *path, size_t size)
 }
 
 /* The file gets its name when it is whole. It is not synced: a torn one is found out when it is read. */
-static int write_file(const struct mint_cache *cache, const char *name, const char *suffix, struct slice octets, bool replace)
+static int write_file(int directory, const char *name, const char *suffix, struct slice octets, bool replace)
 {
 	char path[PATH_ROOM], partial[PATH_ROOM];
 	int fd, err = partial_name(partial, sizeof(partial));
@@ -173,24 +197,24 @@ static int write_file(const struct mint_cache *cache, const char *name, const ch
 	if (err < 0)
 		return err;
 	snprintf(path, sizeof(path), "%s%s", name, suffix);
-	fd = openat(cache->directory, partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
+	fd = openat(directory, partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
 	if (fd < 0)
 		return -errno;
 	err = write_all(fd, octets);
 	if (close(fd) < 0 && err == 0)
 		err = -errno;
 	if (err == 0 && replace) {
-		if (renameat(cache->directory, partial, cache->directory, path) == 0)
+		if (renameat(directory, partial, directory, path) == 0)
 			return 0;
 		err = -errno;
-	} else if (err == 0 && linkat(cache->directory, partial, cache->directory, path, 0) < 0) {
+	} else if (err == 0 && linkat(directory, partial, directory, path, 0) < 0) {
 		err = -errno;
 	}
-	unlinkat(cache->directory, partial, 0);
+	unlinkat(directory, partial, 0);
 	return err;
 }
 
-int mint_cache_write(struct mint_cache *cache, const char *name, X509 *leaf, struct slice original_pem, bool replace)
+static int write_pair(int directory, const char *name, X509 *leaf, struct slice original_pem, bool replace)
 {
 	BIO *pem = BIO_new(BIO_s_mem());
 	char *octets;
@@ -199,11 +223,22 @@ int mint_cache_write(struct mint_cache *cache, const char *name, X509 *leaf, str
 
 	if (pem != NULL && PEM_write_bio_X509(pem, leaf) == 1 && (len = BIO_get_mem_data(pem, &octets)) > 0) {
 		/* Everybody writes the same original under this name; replacing it harms nobody. */
-		err = write_file(cache, name, ".orig", original_pem, true);
+		err = write_file(directory, name, ".orig", original_pem, true);
 		if (err == 0)
-			err = write_file(cache, name, ".crt", slice_of(octets, (size_t)len), replace);
+			err = write_file(directory, name, ".crt", slice_of(octets, (size_t)len), replace);
 	}
 	BIO_free(pem);
+	return err;
+}
+
+int mint_cache_write(struct mint_cache *cache, const char *name, X509 *leaf, struct slice original_pem, bool replace)
+{
+	int directory = open_directory(cache), err;
+
+	if (directory < 0)
+		return directory;
+	err = write_pair(directory, name, leaf, original_pem, replace);
+	close(directory);
 	if (err == 0)
 		cache->written++;
 	return err;
@@ -247,16 +282,16 @@ static bool is_ours(struct slice file, const char *suffix)
 }
 
 /* Count the file, or delete it if it is too old for its kind. Files of others are left alone. */
-static void look_at(const struct mint_cache *cache, const char *file, int64_t now, struct listing *list)
+static void look_at(int directory, const char *file, int64_t now, struct listing *list)
 {
 	struct slice name = slice_cstr(file);
 	bool partial = slice_starts_with(name, SLICE(".new-")), leaf = is_ours(name, ".crt");
 	struct stat st;
 
-	if ((!partial && !leaf && !is_ours(name, ".orig")) || fstatat(cache->directory, file, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if ((!partial && !leaf && !is_ours(name, ".orig")) || fstatat(directory, file, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
 	if (now - st.st_mtime > (partial ? PARTIAL_AGE_MAX : AGE_MAX)) {
-		unlinkat(cache->directory, file, 0);
+		unlinkat(directory, file, 0);
 	} else if (leaf && list->n < list->room) {
 		struct kept *kept = &list->kept[list->n++];
 
@@ -265,59 +300,51 @@ static void look_at(const struct mint_cache *cache, const char *file, int64_t no
 	}
 }
 
-static void delete_pair(const struct mint_cache *cache, const char *name)
+static void delete_pair(int directory, const char *name)
 {
 	char path[PATH_ROOM];
 
 	snprintf(path, sizeof(path), "%s.crt", name);
-	unlinkat(cache->directory, path, 0);
+	unlinkat(directory, path, 0);
 	snprintf(path, sizeof(path), "%s.orig", name);
-	unlinkat(cache->directory, path, 0);
-}
-
-static DIR *open_listing(const struct mint_cache *cache)
-{
-	int fd = openat(cache->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-
-	if (dir == NULL && fd >= 0)
-		close(fd);
-	return dir;
+	unlinkat(directory, path, 0);
 }
 
 /* Room for twice as many as may stay; were there more, the next time will see the rest. */
-static void throw_out(struct mint_cache *cache)
+static void throw_out(struct mint_cache *cache, DIR *dir)
 {
 	struct listing list = { .room = 2 * cache->max };
 	int64_t now = (int64_t)time(NULL);	/* the clock that dates files */
-	DIR *dir = open_listing(cache);
 	struct dirent *entry;
 
 	list.kept = calloc(list.room, sizeof(*list.kept));
-	if (dir == NULL || list.kept == NULL)
-		goto out;
+	if (list.kept == NULL)
+		return;
 	while ((entry = readdir(dir)) != NULL)
-		look_at(cache, entry->d_name, now, &list);
+		look_at(dirfd(dir), entry->d_name, now, &list);
 	if (list.n > cache->max) {
 		/* An eighth more, so that not each look finds one too many. */
 		size_t surplus = list.n - (cache->max - cache->max / 8);
 
 		qsort(list.kept, list.n, sizeof(*list.kept), by_age);
 		for (size_t i = 0; i < surplus; i++)
-			delete_pair(cache, list.kept[i].name);
+			delete_pair(dirfd(dir), list.kept[i].name);
 	}
-out:
 	free(list.kept);
-	if (dir != NULL)
-		closedir(dir);
 }
 
 /* Looking costs some milliseconds: so at the first time, and after a sixteenth of the maximum was added. */
 void mint_cache_tidy(struct mint_cache *cache)
 {
+	DIR *dir;
+
 	if (cache->looked && cache->written <= cache->max / 16)
+		return;
+	dir = opendir(cache->path);
+	if (dir == NULL)
 		return;
 	cache->looked = true;
 	cache->written = 0;
-	throw_out(cache);
+	throw_out(cache, dir);
+	closedir(dir);
 }

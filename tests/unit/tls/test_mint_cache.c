@@ -555,6 +555,31 @@ static void test_processes(void **state)
 	end(&f);
 }
 
+/* Workers are forked after the mint was made, and close all descriptors that they do not know. */
+static void test_forked(void **state)
+{
+	struct fixture f;
+	struct mint_setup setup;
+	struct mint *mint;
+	const char *why;
+	int status;
+	pid_t pid;
+
+	begin(&f);
+	setup = mint_scene_setup(&f.s, f.directory);
+	mint = mint_scene_mint(&setup);
+	pid = fork();
+	if (pid == 0) {
+		closefrom(3);
+		_exit(mint_scene_try(mint, f.original, true, NOW, &why) == NULL);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(count(&f, ".crt", NULL), 1);
+	mint_free(&mint);
+	end(&f);
+}
+
 static unsigned descriptors(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -584,6 +609,7 @@ int main(void)
 		cmocka_unit_test(test_format),	   cmocka_unit_test(test_disbelieved), cmocka_unit_test(test_planted),
 		cmocka_unit_test(test_validity),   cmocka_unit_test(test_locked),      cmocka_unit_test(test_unusable),
 		cmocka_unit_test(test_bounds),	   cmocka_unit_test(test_processes),   cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_forked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
