@@ -300,26 +300,11 @@ class Writer:
 
     def _rules(self, numbers):
         rows = []
-        seen = {}
         for index, run in enumerate(self._load.instances):
             for rule in sorted(run.rules, key=lambda r: r.rule_id):
-                if is_poisoned(rule):
-                    continue
-                self._check_twin(rule, seen)
-                if rule.service.name not in numbers:
-                    continue
-                rows.append(self._rule(rule, index, numbers[rule.service.name]))
+                if not is_poisoned(rule) and rule.service.name in numbers:
+                    rows.append(self._rule(rule, index, numbers[rule.service.name]))
         return rows
-
-    def _check_twin(self, rule, seen):
-        conditions = frozenset((n, frozenset(v)) for n, v in rule.conditions.items() if v)
-        if conditions in seen:
-            before = seen[conditions]
-            problems.warn("the conditions of this rule are those of rule %d in %s, line %d" % (
-                before.rule_id, problems.relative(before._place[0]), before._place[1]),
-                "the rule with the lower id gets the connections", rule._place)
-        else:
-            seen[conditions] = rule
 
     def _rule(self, rule, index, service):
         zones = registry.zones()

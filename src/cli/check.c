@@ -2,6 +2,7 @@
 /* sallyport check: every problem of a policy, silent when there is none. */
 #include "cli/commands.h"
 #include "cli/load.h"
+#include "policy/doubts.h"
 
 #include <stdio.h>
 
@@ -17,6 +18,10 @@ static int check(struct cli_load *load, bool json, bool warnings)
 	if (status == CLI_OK) {
 		policy_check_runnable(load->built, &load->problems);
 		(void)cli_load_tls(load);
+		if (warnings && policy_check_doubts(load->built, &load->problems) < 0) {
+			fprintf(stderr, "sallyport check: out of memory\n");
+			return CLI_REFUSED;
+		}
 		status = load->problems.n_errors > 0 ? CLI_NO : CLI_OK;
 	}
 	if (status == CLI_OK || status == CLI_NO)

@@ -3,6 +3,7 @@
 #include "server/leader.h"
 #include "base/clock.h"
 #include "kernel/plan.h"
+#include "policy/doubts.h"
 #include "proxy/registry.h"
 #include "server/interfaces.h"
 #include "server/privileges.h"
@@ -104,6 +105,9 @@ int leader_read_policy(struct leader *l, struct policy_problems *problems)
 	if (err != 0)
 		return err;
 	policy_check_runnable(l->policy, problems);
+	err = policy_check_rules(l->policy, problems);
+	if (err != 0)
+		return err;
 	return problems->n_errors > 0 ? -EINVAL : 0;
 }
 

@@ -128,6 +128,72 @@ class Bad(Case):
         self.assertNotIn("\x1b", result.stderr)
 
 
+class Doubts(Case):
+    """What a policy says and probably does not mean: only with --warnings."""
+
+    POLICY = """\
+        from Zorp.Smtp import *
+        Zone('internet', ['0.0.0.0/0', '::/0'])
+        Zone('office', ['10.0.0.0/8'])
+        Zone('office.dev', ['10.1.0.0/16'], admin_parent='office')
+        Zone('dmz', ['172.16.0.0/16'])
+        Zone('dmz.mail', ['172.16.40.0/24'], admin_parent='dmz')
+        Zone('balancers', ['192.0.2.0/25'])
+        Zone('partners', ['192.0.2.128/25'])
+        Zone('relays', ['198.51.100.0/24'])
+        class Mail(SmtpProxy):
+            relay_zones = ('relays',)
+        def default_instance():
+            to = DirectedRouter(dest_addr=SockAddrInet('172.16.40.1', 25))
+            Service('mail', Mail, router=to, accept_proxy_protocol=('balancers',), limit_target_zones_to=('partners',))
+            Service('other', Mail, router=to)
+            Rule(rule_id=1, service='mail', proto=6, dst_port=25, src_zone=('office', 'internet'), dst_zone='dmz.mail')
+        """
+
+    def doubts(self, *lines, without=None):
+        text = self.POLICY.rstrip() + "\n" + "".join("            %s\n" % line for line in lines)
+        path = self.write(text if without is None else text.replace(without, ""))
+        self.assertEqual(self.problems(path, status=OK), [])
+        problems = self.problems(path, "--warnings", status=OK)
+        self.assertEqual({p["severity"] for p in problems} - {"warning"}, set())
+        return [(p["line"], p["message"], p["hint"]) for p in problems]
+
+    def test_service_that_no_rule_leads_to(self):
+        self.assertEqual(self.doubts(), [(15, "service 'other': no rule leads to it", None)])
+        self.assertEqual(self.doubts("Rule(rule_id=2, service='other', dst_port=26, proto=6)"), [])
+
+    def test_same_conditions(self):
+        (line, message, hint), = self.doubts("Rule(rule_id=2, service='other', src_zone=['internet', 'office'], "
+                                             "dst_zone=('dmz.mail',), dst_port='25', proto=(6,))")
+        self.assertEqual((line, message), (17, "rule 2 can never win: rule 1 has the same conditions, and comes first"))
+        self.assertRegex(hint, "^rule 1 of default_instance is in .*policy.py, line 16$")
+
+    def test_shadowed(self):
+        (line, message, hint), = self.doubts("Rule(rule_id=2, service='other', proto=6, dst_port=25, src_zone='office', dst_zone='dmz.mail')")
+        self.assertEqual((line, message), (17, "rule 2 can never win: what it matches, rule 1 matches at least as well"))
+        # An address of every kind as a subnet is better than each zone.
+        (line, message, _), = self.doubts("Rule(rule_id=2, service='other', proto=6, dst_port=25, src_subnet=('0.0.0.0/0', '::/0'))")
+        self.assertEqual((line, message), (16, "rule 1 can never win: what it matches, rule 2 matches at least as well"))
+        self.assertEqual(self.doubts("Rule(rule_id=2, service='other', proto=6, dst_port=25, src_zone='office.dev', dst_zone='dmz.mail')"), [])
+
+    def test_zones_that_nobody_names(self):
+        used = "Rule(rule_id=2, service='other', proto=6, dst_port=26)"
+        for without, line, zone, hint in (
+                ("            relay_zones = ('relays',)\n", 9, "relays", "it only keeps its addresses out of zone 'internet'"),
+                ("accept_proxy_protocol=('balancers',), ", 7, "balancers", "it only keeps its addresses out of zone 'internet'"),
+                (", limit_target_zones_to=('partners',)", 8, "partners", "it only keeps its addresses out of zone 'internet'")):
+            fix = "" if "relay_zones" not in without else "            pass\n"
+            path = self.write((self.POLICY.rstrip() + "\n            %s\n" % used).replace(without, fix))
+            (problem,) = self.problems(path, "--warnings", status=OK)
+            self.assertEqual((problem["line"], problem["message"], problem["hint"]), (line, "zone '%s' is named nowhere" % zone, hint))
+        # Zones above or below one that is named are part of it.
+        found = self.doubts(used, without=", dst_zone='dmz.mail'")
+        self.assertEqual([(line, message) for line, message, _ in found],
+                         [(5, "zone 'dmz' is named nowhere"), (6, "zone 'dmz.mail' is named nowhere")])
+        self.assertEqual([hint for _, _, hint in found], ["it only keeps its addresses out of zone '%s'" % z for z in ("internet", "dmz")])
+        self.assertEqual(self.doubts("Rule(rule_id=2, service='other', proto=6, dst_port=26, dst_zone='dmz')", without=", dst_zone='dmz.mail'"), [])
+
+
 class NotYet(Case):
     """What a policy says rightly and this version can't do."""
 

@@ -366,7 +366,6 @@ class Warnings(PolicyTest):
     def test_warnings(self):
         self.warned(instance("PFService('s')"), (3, "leave with this host's address"))
         self.warned(instance("DenyService('s')\nRule(service='s', dst_port=[80, PortRange(1, 100)])"), (4, "overlap"))
-        self.warned(instance("DenyService('s')\nRule(service='s', dst_port=80)\nRule(service='s', dst_port=80)"), (5, "are those of rule 1"))
         self.warned(instance("Service('s', SmtpProxy)\nRule(service='s', proto=1)"), (4, "carries TCP"))
 
 

@@ -10,7 +10,7 @@ import subprocess
 import time
 import unittest
 
-from support import LIMIT, PROGRAM, ServerTest, receive, wait_for
+from support import LIMIT, PLUG, PROGRAM, ServerTest, receive, wait_for
 
 
 def fds(pid):
@@ -133,6 +133,11 @@ def default_instance():
         firewall = self.run_firewall().ready()
         self.assertEqual({os.sched_getscheduler(pid) for pid in firewall.worker_pids()}, {os.SCHED_BATCH})
         self.assertEqual(os.sched_getscheduler(firewall.leader_pid()), os.SCHED_OTHER)
+
+    def test_rules_that_never_win_are_told(self):
+        self.write_policy(PLUG + "    Rule(service='plug', dst_port=%(port)d, dst_subnet=('127.0.0.1', ), src_zone=('localhost', ))\n")
+        firewall = self.run_firewall().ready()
+        wait_for(lambda: "rule 2 can never win: rule 1 has the same conditions, and comes first" in firewall.log(), "the warning")
 
     def test_both_workers_serve(self):
         self.write_policy()
