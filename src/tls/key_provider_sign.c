@@ -188,7 +188,7 @@ static co_waits int digest_sign(void *arg, unsigned char *out, size_t *len, size
 	if (scheme->digest == NULL) {
 		if (!ask(s, scheme, slice_of(text, text_len), made, &n))
 			return 0;
-	} else if (EVP_Digest(text, text_len, digest, &digest_len, EVP_get_digestbyname(scheme->digest), NULL) != 1 ||
+	} else if (EVP_Digest(text, text_len, digest, &digest_len, scheme->md(), NULL) != 1 ||
 		   !ask(s, scheme, slice_of(digest, digest_len), made, &n)) {
 		return 0;
 	}

@@ -80,13 +80,12 @@ static const struct ring_key *find(const struct key_ring *ring, uint64_t name)
 static int sign_digest(EVP_PKEY *key, const struct key_scheme *scheme, struct slice digest, uint8_t *out, size_t *len)
 {
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
-	const EVP_MD *md = EVP_get_digestbyname(scheme->digest);
-	bool fine = ctx != NULL && md != NULL && EVP_PKEY_sign_init(ctx) == 1;
+	bool fine = ctx != NULL && EVP_PKEY_sign_init(ctx) == 1;
 
 	if (fine && strcmp(scheme->key_type, "RSA") == 0) {
 		int padding = scheme->pss ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING;
 
-		fine = EVP_PKEY_CTX_set_rsa_padding(ctx, padding) == 1 && EVP_PKEY_CTX_set_signature_md(ctx, md) == 1 &&
+		fine = EVP_PKEY_CTX_set_rsa_padding(ctx, padding) == 1 && EVP_PKEY_CTX_set_signature_md(ctx, scheme->md()) == 1 &&
 		       (!scheme->pss || EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) == 1);
 	}
 	fine = fine && EVP_PKEY_sign(ctx, out, len, digest.ptr, digest.len) == 1;

@@ -12,24 +12,33 @@
 #define RSA_PKCS1(octet) DER("\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01" octet "\x05\x00")
 #define ECDSA(octet) DER("\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03" octet)
 
+/* Looking digests up by name takes OpenSSL 3.0 longer than a signature with a curve, so they stand here. */
+#define SHA_1 "SHA1", "SHA-1", EVP_sha1, 20
+#define SHA_224 "SHA224", "SHA2-224", EVP_sha224, 28
+#define SHA_256 "SHA256", "SHA2-256", EVP_sha256, 32
+#define SHA_384 "SHA384", "SHA2-384", EVP_sha384, 48
+#define SHA_512 "SHA512", "SHA2-512", EVP_sha512, 64
+#define MD5_SHA_1 "MD5-SHA1", "MD5-SHA1", EVP_md5_sha1, 36
+#define TEXT NULL, NULL, NULL, 0
+
 static const struct key_scheme schemes[] = {
-	/* number  key type   digest      octets  PSS    algorithm */
-	{ 0x0401, "RSA",     "SHA256",   32,     false, RSA_PKCS1("\x0b") },
-	{ 0x0501, "RSA",     "SHA384",   48,     false, RSA_PKCS1("\x0c") },
-	{ 0x0601, "RSA",     "SHA512",   64,     false, RSA_PKCS1("\x0d") },
-	{ 0x0301, "RSA",     "SHA224",   28,     false, RSA_PKCS1("\x0e") },
-	{ 0x0201, "RSA",     "SHA1",     20,     false, NONE },
-	{ 0xfe01, "RSA",     "MD5-SHA1", 36,     false, NONE },
-	{ 0x0804, "RSA",     "SHA256",   32,     true,  NONE },
-	{ 0x0805, "RSA",     "SHA384",   48,     true,  NONE },
-	{ 0x0806, "RSA",     "SHA512",   64,     true,  NONE },
-	{ 0x0403, "EC",      "SHA256",   32,     false, ECDSA("\x02") },
-	{ 0x0503, "EC",      "SHA384",   48,     false, ECDSA("\x03") },
-	{ 0x0603, "EC",      "SHA512",   64,     false, ECDSA("\x04") },
-	{ 0x0303, "EC",      "SHA224",   28,     false, ECDSA("\x01") },
-	{ 0x0203, "EC",      "SHA1",     20,     false, NONE },
-	{ 0x0807, "ED25519", NULL,       0,      false, DER("\x30\x05\x06\x03\x2b\x65\x70") },
-	{ 0x0808, "ED448",   NULL,       0,      false, DER("\x30\x05\x06\x03\x2b\x65\x71") },
+	/* number  key type   digest     PSS    algorithm */
+	{ 0x0401, "RSA",     SHA_256,   false, RSA_PKCS1("\x0b") },
+	{ 0x0501, "RSA",     SHA_384,   false, RSA_PKCS1("\x0c") },
+	{ 0x0601, "RSA",     SHA_512,   false, RSA_PKCS1("\x0d") },
+	{ 0x0301, "RSA",     SHA_224,   false, RSA_PKCS1("\x0e") },
+	{ 0x0201, "RSA",     SHA_1,     false, NONE },
+	{ 0xfe01, "RSA",     MD5_SHA_1, false, NONE },
+	{ 0x0804, "RSA",     SHA_256,   true,  NONE },
+	{ 0x0805, "RSA",     SHA_384,   true,  NONE },
+	{ 0x0806, "RSA",     SHA_512,   true,  NONE },
+	{ 0x0403, "EC",      SHA_256,   false, ECDSA("\x02") },
+	{ 0x0503, "EC",      SHA_384,   false, ECDSA("\x03") },
+	{ 0x0603, "EC",      SHA_512,   false, ECDSA("\x04") },
+	{ 0x0303, "EC",      SHA_224,   false, ECDSA("\x01") },
+	{ 0x0203, "EC",      SHA_1,     false, NONE },
+	{ 0x0807, "ED25519", TEXT,      false, DER("\x30\x05\x06\x03\x2b\x65\x70") },
+	{ 0x0808, "ED448",   TEXT,      false, DER("\x30\x05\x06\x03\x2b\x65\x71") },
 };
 
 const struct key_scheme *key_scheme_numbered(uint16_t number)
@@ -40,24 +49,18 @@ const struct key_scheme *key_scheme_numbered(uint16_t number)
 	return NULL;
 }
 
-static bool same_digest(const char *ours, const char *name)
+static bool has_digest(const struct key_scheme *scheme, const char *name)
 {
-	const EVP_MD *a, *b;
-
-	if (ours == NULL || name == NULL || name[0] == '\0')
-		return ours == NULL && (name == NULL || name[0] == '\0');
-	if (OPENSSL_strcasecmp(ours, name) == 0)
-		return true;
-	a = EVP_get_digestbyname(ours);		/* "SHA2-256" is one more name of "SHA256" */
-	b = EVP_get_digestbyname(name);
-	return a != NULL && a == b;
+	if (scheme->digest == NULL || name == NULL || name[0] == '\0')
+		return scheme->digest == NULL && (name == NULL || name[0] == '\0');
+	return OPENSSL_strcasecmp(scheme->digest, name) == 0 || OPENSSL_strcasecmp(scheme->digest_too, name) == 0;
 }
 
 const struct key_scheme *key_scheme_find(const char *key_type, const char *digest, bool pss)
 {
 	for (size_t i = 0; i < ARRAY_LEN(schemes); i++)
 		if (strcmp(schemes[i].key_type, key_type) == 0 && schemes[i].pss == pss &&
-		    same_digest(schemes[i].digest, digest))
+		    has_digest(&schemes[i], digest))
 			return &schemes[i];
 	return NULL;
 }

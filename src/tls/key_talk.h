@@ -44,14 +44,15 @@ struct key_reply {
 struct key_scheme {
 	uint16_t number;
 	const char *key_type;		/* "RSA", "EC", "ED25519", "ED448" */
-	const char *digest;		/* of the input, which is one; NULL: the input is the text */
+	const char *digest, *digest_too;	/* names of the input's, which is a digest; NULL: the input is the text */
+	const EVP_MD *(*md)(void);	/* the same */
 	uint16_t digest_octets;
 	bool pss;			/* RSA: PSS, salt as long as the digest; else PKCS#1 v1.5 */
 	struct slice algorithm;		/* AlgorithmIdentifier of certificates, DER; empty: certificates have none */
 };
 
 const struct key_scheme *key_scheme_numbered(uint16_t number);		/* NULL: there is none */
-/* digest may be any of its names, or NULL. NULL: TLS does not sign so. */
+/* digest: as OpenSSL names it, or NULL. NULL: TLS does not sign so. */
 const struct key_scheme *key_scheme_find(const char *key_type, const char *digest, bool pss);
 
 /* The key's type as above; NULL: TLS has no use for it here. */
