@@ -23,7 +23,7 @@ static void diverge(struct smtp *s)
  */
 void smtp_forget_transaction(struct smtp *s, const struct smtp_pending *p)
 {
-	bool reset = p->verb == &smtp_verbs[SMTP_RSET] || p->verb == &smtp_verbs[SMTP_HELO] || p->verb == &smtp_verbs[SMTP_EHLO];
+	bool hello = p->verb->on_reply == smtp_on_hello, reset = hello || p->verb == &smtp_verbs[SMTP_RSET];
 
 	if (p->verb == &smtp_verbs[SMTP_MAIL] || p->verb == &smtp_verbs[SMTP_RCPT] ||
 	    (p->verb == &smtp_verbs[SMTP_BDAT] && !p->chunk_last)) {
@@ -32,6 +32,9 @@ void smtp_forget_transaction(struct smtp *s, const struct smtp_pending *p)
 		s->state = SMTP_STATE_EHLO;
 		s->reset_by_us = true;
 		smtp_end_transaction(s);
+		/* Its extensions are other ones now, or none: the client, who was refused, knows only of those before. */
+		if (hello)
+			smtp_forget_offers(s);
 	}
 }
 

@@ -44,6 +44,13 @@ void smtp_hello_forget(struct smtp *s)
 	smtp_hello_hide(s);
 }
 
+void smtp_forget_offers(struct smtp *s)
+{
+	s->active_extensions = 0;
+	smtp_auth_forget_offer(s);
+	s->pipelining = false;
+}
+
 void smtp_note_extensions(struct smtp *s, const struct smtp_reply *reply)
 {
 	struct smtp_reply_limits limits = smtp_reply_limits_of(s);

@@ -197,11 +197,10 @@ static void begin_anew(struct smtp *s)
 	smtp_end_transaction(s);
 	s->state = s->assumed = SMTP_STATE_INITIAL;
 	smtp_hello_forget(s);
-	s->active_extensions = 0;
+	smtp_forget_offers(s);
 	s->server_extensions = 0;
 	s->client_authenticated = s->in_message = false;
-	smtp_auth_forget_offer(s);
-	s->pipelining = s->announced = s->reset_by_us = s->connected = false;
+	s->announced = s->reset_by_us = s->connected = false;
 }
 
 /*

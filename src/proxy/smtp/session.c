@@ -85,9 +85,7 @@ void smtp_on_hello(struct smtp *s, struct smtp_pending *p, unsigned code)
 {
 	if (!smtp_code_is_positive(code))
 		return;
-	s->active_extensions = 0;
-	smtp_auth_forget_offer(s);
-	s->pipelining = false;
+	smtp_forget_offers(s);
 	s->reset_by_us = false;
 	s->in_message = false;
 	s->state = SMTP_STATE_EHLO;

@@ -287,6 +287,7 @@ void smtp_hello_hide(struct smtp *s);					/* behind it */
 void smtp_hello_accept(struct smtp *s, const struct smtp_verb *verb);
 void smtp_hello_forget(struct smtp *s);
 /* And what the client gets to know of the server. */
+void smtp_forget_offers(struct smtp *s);	/* of extensions */
 /* The extensions that its reply to EHLO names. */
 void smtp_note_extensions(struct smtp *s, const struct smtp_reply *reply);
 /* A line of that reply: does the client get it, and how? *out points into line or buf. */
