@@ -337,14 +337,14 @@ co_waits void smtp_reuse_leave(struct smtp *s)
 {
 	const struct server_keep keep = keep_of(s);
 	const char *why;
-	bool lost = false;
+	bool well = ended_well(s->proxy);
 
 	if (!s->config->reuse_server_sessions || s->proxy->server == NULL)
 		return;
-	why = ended_well(s->proxy) ? doubt(s) : "the session ended otherwise";
+	why = well ? doubt(s) : "the session ended otherwise";
 	if (why == NULL && (s->state & (SMTP_STATE_INITIAL | SMTP_STATE_EHLO)) == 0) {
 		why = reset(s);
-		lost = why != NULL;	/* nobody knows what it would take for what */
+		well = why == NULL;	/* nobody knows what it would take for what */
 	}
 	if (why == NULL && proxy_keep_server(s->proxy, &keep) == 0) {
 		proxy_log(s->proxy, LOG_SMTP_DEBUG, 6, "Server session left to the pool", F_INT("messages", s->reuse.messages));
@@ -353,6 +353,7 @@ co_waits void smtp_reuse_leave(struct smtp *s)
 	proxy_log(s->proxy, LOG_SMTP_DEBUG, 6, "Server session not left to the pool",
 		  F_TEXT("reason", why != NULL ? why : "the pool does not take it"));
 	/* The client's QUIT was answered here: then the server is told, too, but nobody waits for it. */
-	if (s->reuse.quit && !lost && !s->in_message && stream_write(s->proxy->server, GOODBYE, 0) == 0)
+	if (s->reuse.quit && well && !s->in_message && stream_peek(s->proxy->server).len == 0 &&
+	    stream_write(s->proxy->server, GOODBYE, 0) == 0)
 		(void)!stream_push(s->proxy->server);
 }
