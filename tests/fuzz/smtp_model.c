@@ -99,7 +99,7 @@ void model_next_client(struct model *m)
 	m->client_recipients = m->client_messages = m->client_chunks = 0;
 	m->n_sent = 0;
 	m->client_chunk_left = 0;
-	m->client_successes = m->client_challenges = 0;
+	m->client_successes = m->client_challenges = m->auths_refused = 0;
 	buffer_clear(&m->proxy.octets);
 	buffer_clear(&m->said);
 	buffer_clear(&m->raw);

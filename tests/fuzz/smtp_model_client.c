@@ -80,6 +80,16 @@ static void take_client_octets(struct model *m)
 	}
 }
 
+bool model_client_skips_auth(struct model *m)
+{
+	if (m->client != CLIENT_AUTH)
+		return false;
+	m->auths_refused++;
+	m->client = CLIENT_COMMANDS;
+	take_client_octets(m);
+	return true;
+}
+
 void model_client_sends(struct model *m, struct slice octets)
 {
 	buffer_append(&m->said, octets);
@@ -97,6 +107,9 @@ static void client_told(struct model *m, enum verb verb, int code)
 		/* A go-ahead is not given to those who went ahead. */
 		FUZZ_CHECK(code != 354 || (m->raw.len == 0 && m->leg->state == ORIGIN_BODY));
 		m->blind = m->blind_body = code == 354 && !m->rules->strict_lines;
+	} else if (verb == AUTH && m->auths_refused > 0) {
+		m->auths_refused--;
+		FUZZ_CHECK(code >= 400);
 	} else if (verb == AUTH || verb == SASL) {
 		m->client = code == 334 ? CLIENT_SASL : CLIENT_COMMANDS;
 		m->client_successes += code == 235;

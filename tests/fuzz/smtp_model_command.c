@@ -25,21 +25,43 @@ static void check_verb(const struct model *m, struct slice word)
 }
 
 /* Chunks of one message follow each other: none that the client sent between them is left out. */
+static bool can_be(const struct model *m, size_t i, size_t first, const struct chunk *chunk)
+{
+	return (m->leg->chunks ? i > 0 && m->may_be[i - 1] : i >= first) && m->sent[i].octets == chunk->octets &&
+	       m->sent[i].last == chunk->last;
+}
+
+/* The first of the client's chunks that the last one of the origin's can be. */
+static size_t first_chunk(const struct model *m)
+{
+	for (size_t i = 0; i < m->n_sent; i++)
+		if (m->may_be[i])
+			return i;
+	return m->leg->chunks ? m->n_sent : 0;
+}
+
+static bool was_sent(const struct model *m, const struct chunk *chunk)
+{
+	size_t first = first_chunk(m);
+
+	for (size_t i = 0; i < m->n_sent; i++)
+		if (can_be(m, i, first, chunk))
+			return true;
+	return false;
+}
+
 static void origin_chunk_starts(struct model *m, struct slice line)
 {
 	struct chunk chunk;
 	bool before = m->leg->chunks;
-	size_t first = m->n_sent;
+	size_t first;
 
 	FUZZ_CHECK((m->leg->offered & HAS_CHUNKING) != 0 && m->leg->rcpt && model_chunk_of(line, &chunk));
-	for (size_t i = 0; i < m->n_sent && first == m->n_sent; i++)
-		if (m->may_be[i])
-			first = i;
-	if (first == m->n_sent && !before)
-		first = 0;
+	while (!was_sent(m, &chunk) && model_client_skips_auth(m))
+		;
+	first = first_chunk(m);
 	for (size_t i = m->n_sent; i-- > 0;)
-		m->may_be[i] = (before ? i > 0 && m->may_be[i - 1] : i >= first) && m->sent[i].octets == chunk.octets &&
-			       m->sent[i].last == chunk.last;
+		m->may_be[i] = can_be(m, i, first, &chunk);
 	if (!before)
 		buffer_clear(&m->leg->body);
 	buffer_clear(&m->leg->chunk);

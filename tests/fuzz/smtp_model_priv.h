@@ -103,6 +103,7 @@ struct model {
 	uint64_t client_chunk_left;
 	struct buffer secret;		/* its last line of an AUTH exchange, or AUTH itself */
 	unsigned client_successes, client_challenges;
+	unsigned auths_refused;		/* as the origin shows, and the client has not heard yet */
 	bool client_gone;
 	bool unmarked;			/* the origin said MODEL_MARK by chance */
 };
@@ -114,6 +115,9 @@ struct model {
 void model_check_said(const struct model *m, struct slice octets);
 void model_push(struct owed *o, enum verb verb);
 enum verb model_pop(struct owed *o);
+
+/* smtp_model_client.c: the origin has what the client sent behind an AUTH. Then that was refused. false: there is none. */
+bool model_client_skips_auth(struct model *m);
 
 /* smtp_model_text.c: pure functions on octets. */
 enum verb model_verb_of(struct slice line);
