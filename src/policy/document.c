@@ -306,13 +306,11 @@ static int read_document(struct document_reader *d, const json_t *json)
 	return document_read_rules(d, json_object_get(json, "rules"));
 }
 
-/* What of the document does not come from files that are watched, by name: not from those of
- * patterns, nor of certificates. Ends the document. */
-static int name_the_rest(struct document_reader *d, json_t *json)
+/* Takes out what comes from files that are watched by themselves. */
+static void forget_files(json_t *json)
 {
 	json_t *one;
 	size_t i;
-	char *text;
 
 	json_object_del(json, "characters");		/* there if a pattern needs them */
 	json_array_foreach(json_object_get(json, "matchers"), i, one) {
@@ -324,11 +322,40 @@ static int name_the_rest(struct document_reader *d, json_t *json)
 	json_array_foreach(json_object_get(json, "tls_certificates"), i, one)
 		if (json_object_get(one, "file") != NULL)
 			json_object_del(one, "pem");
+}
+
+static const char *name_the_rest(json_t *json, struct arena *arena)
+{
+	const char *name;
+	char *text;
+
+	forget_files(json);
 	text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
-	if (text != NULL)
-		d->policy->fingerprint_without_files = fingerprint(slice_cstr(text), d->json.arena);
+	name = text == NULL ? NULL : fingerprint(slice_cstr(text), arena);
 	free(text);
-	return d->policy->fingerprint_without_files != NULL ? 0 : -ENOMEM;
+	return name;
+}
+
+const char *policy_fingerprint_without_files(struct slice document, struct arena *arena)
+{
+	struct policy_problems problems;
+	struct json_reader reader = { .arena = arena, .problems = &problems, .subject = "policy document" };
+	json_t *json;
+	const char *name;
+
+	problems_init(&problems, arena);
+	json = document.len > DOCUMENT_OCTETS_MAX ? NULL : json_read_text(&reader, document);
+	name = json == NULL ? NULL : name_the_rest(json, arena);
+	json_decref(json);
+	return name;
+}
+
+static bool has_watched_files(const struct policy *policy)
+{
+	for (size_t i = 0; i < policy->n_tls_certificates; i++)
+		if (policy->tls_certificates[i].file != NULL)
+			return true;
+	return policy->n_matcher_files > 0;
 }
 
 static int build(struct document_reader *d, struct slice document)
@@ -342,8 +369,10 @@ static int build(struct document_reader *d, struct slice document)
 	if (json == NULL)
 		return -EINVAL;
 	err = read_document(d, json);
-	if (err == 0 && d->policy->n_matcher_files > 0)
-		err = name_the_rest(d, json);
+	if (err == 0 && has_watched_files(d->policy)) {
+		d->policy->fingerprint_without_files = name_the_rest(json, d->json.arena);
+		err = d->policy->fingerprint_without_files != NULL ? 0 : -ENOMEM;
+	}
 	json_decref(json);
 	malloc_trim(0);		/* the workers are forked from this process: give back what JSON took */
 	return err;

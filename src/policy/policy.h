@@ -116,10 +116,8 @@ struct policy {
 	const struct rule *rules;	size_t n_rules;
 	const struct proxy_config *const *configs;	size_t n_configs;
 	const struct matchers *matchers;	/* NULL: none */
-	/* Files whose lines became patterns of matchers. If there are any: the fingerprint of the document
-	 * without these patterns, which stays the same when nothing but the files changes. */
-	const char *const *matcher_files;	size_t n_matcher_files;
-	const char *fingerprint_without_files;
+	const char *const *matcher_files;	size_t n_matcher_files;	/* whose lines became patterns of matchers */
+	const char *fingerprint_without_files;	/* NULL: nothing of it comes from files that are watched */
 	const struct encryption *encryptions;	size_t n_encryptions;
 	const struct tls_certificate *tls_certificates;	size_t n_tls_certificates;
 	const struct tls_key *tls_keys;	size_t n_tls_keys;
@@ -144,6 +142,10 @@ struct proxy_registry {
  */
 int policy_build(struct slice document, const struct proxy_registry *registry, struct arena *arena,
 		 struct policy_problems *problems, const struct policy **out) MUST_CHECK;
+
+/* The fingerprint of a document without what came from files that are watched: patterns, certificates.
+ * It stays the same when nothing but these files changes. NULL: no document, or no memory. */
+const char *policy_fingerprint_without_files(struct slice document, struct arena *arena);
 
 /* Adds an error for each thing that the policy says rightly but this version can't do yet. Called
  * by whoever is going to run it, and by `check`. */

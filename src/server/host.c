@@ -4,6 +4,7 @@
 #include "base/buffer.h"
 #include "base/log.h"
 #include "policy/fingerprint.h"
+#include "policy/policy.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -321,11 +322,23 @@ static void on_control(void *arg, int fd, short revents)
 	json_decref(packet);
 }
 
+static bool is_same(const struct host *h, struct arena *arena)
+{
+	struct slice document = buffer_slice(&h->document);
+	const char *digest = fingerprint(document, arena);
+
+	if (digest != NULL && strcmp(digest, h->setup.fingerprint) == 0)
+		return true;
+	if (h->setup.fingerprint_without_files == NULL)
+		return false;
+	digest = policy_fingerprint_without_files(document, arena);
+	return digest != NULL && strcmp(digest, h->setup.fingerprint_without_files) == 0;
+}
+
 static void check_document(struct host *h)
 {
-	struct arena *arena = arena_create(4096, 0);
-	const char *digest = arena != NULL ? fingerprint(buffer_slice(&h->document), arena) : NULL;
-	bool same = digest != NULL && strcmp(digest, h->setup.fingerprint) == 0;
+	struct arena *arena = arena_create(65536, 0);
+	bool same = arena != NULL && is_same(h, arena);
 
 	arena_free(&arena);
 	buffer_release(&h->document);

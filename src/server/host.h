@@ -5,8 +5,9 @@
  * talked to over a socket, a lost one is started again with growing pauses, and what workers
  * asked for meanwhile is done when it is there.
  *
- * A zygote that was started again has run the policy again. It is only used when it made the
- * same document, octet for octet: callback numbers mean something in that one document alone.
+ * A zygote that was started again has run the policy again. It is only used when it made the same
+ * document: callback numbers mean something in that one document alone. What comes from files of
+ * patterns and certificates, which change while a generation lives, may differ.
  */
 #ifndef SALLYPORT_SERVER_HOST_H
 #define SALLYPORT_SERVER_HOST_H
@@ -29,6 +30,7 @@ struct host_setup {
 	unsigned slots;
 	unsigned conversations;		/* of a server, beside its control connection */
 	const char *fingerprint;	/* of the document that is loaded */
+	const char *fingerprint_without_files;	/* as the policy has it; may be NULL */
 	/* Start the policy program again. 0 or -errno; must not wait for it. */
 	int (*spawn)(void *arg, struct host_process *out);
 	/* Connections of a new server, for the worker of that slot; fds[0] is the control connection.

@@ -122,7 +122,8 @@ int leader_host_start(struct leader *l, pid_t program, int control)
 
 	l->host = host_create(&(struct host_setup){
 		.poller = &l->poller, .slots = l->setup->options->workers, .conversations = CALLBACK_CONVERSATIONS,
-		.fingerprint = l->policy->fingerprint, .spawn = spawn, .connected = connected, .arg = l }, &process);
+		.fingerprint = l->policy->fingerprint,
+		.fingerprint_without_files = l->policy->fingerprint_without_files, .spawn = spawn, .connected = connected, .arg = l }, &process);
 	return l->host != NULL ? 0 : -errno;
 }
 

@@ -512,14 +512,15 @@ class ProxyClasses(PolicyTest):
 class Imports(PolicyTest):
     NAMES = ("Core Zorp Proxy Smtp Http Ftp Pop3 Telnet Finger Whois Plug AnyPy APR Zone Service Rule Router Chainer NAT "
              "Resolver Matcher Detector Encryption Auth AuthDB Session Stream SockAddr Subnet Dispatch Stack Exceptions "
-             "Globals Cache Config Common Keybridge").split()
+             "Globals Cache Config Common Keybridge Pssl").split()
 
     def test_every_module_brings_the_union(self):
         lines = []
         for name in self.NAMES:
             lines += ["names = {}", "exec('from Zorp.%s import *', names)" % name,
                       "for n in 'Service Rule Zone InetZone DirectedRouter InbandRouter SockAddrInet TRUE FALSE PortRange ConnectChainer "
-                      "NATPolicy EncryptionPolicy SSL_FORCE_SSL ClientNoneVerifier MatcherPolicy log config Z_PORT_EXACT'.split():",
+                      "NATPolicy EncryptionPolicy SSL_FORCE_SSL ClientNoneVerifier DHParam NoneEncryption SidedEncryption "
+                      "readPEM X509KeyBridge TLSEncryption getEncryptionPolicy MatcherPolicy log config Z_PORT_EXACT'.split():",
                       "    assert n in names, (%r, n)" % name]
         self.good("\n".join(lines) + "\nfrom Zorp.Core import *\ndef i():\n    DenyService('s')\n")
 

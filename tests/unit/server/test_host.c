@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "policy/fingerprint.h"
 #include "server/host.h"
+#include "policy/policy.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,8 @@
 
 #define SLOTS 2
 #define CONVERSATIONS 3
-#define DOCUMENT "{\"a document\":1}"
+#define DOCUMENT "{\"a document\":1,\"tls_certificates\":[{\"file\":\"/c\",\"pem\":\"one\"}]}"
+#define RENEWED "{\"a document\":1,\"tls_certificates\":[{\"file\":\"/c\",\"pem\":\"two\"}]}"
 
 static struct world {
 	struct poller poller;
@@ -98,7 +100,8 @@ static int set_up(void **state)
 	w.arena = arena_create(1u << 20, 0);
 	w.host = host_create(&(struct host_setup){
 		.poller = &w.poller, .slots = SLOTS, .conversations = CONVERSATIONS, .spawn = spawn,
-		.fingerprint = fingerprint(SLICE(DOCUMENT), w.arena), .connected = connected },
+		.fingerprint = fingerprint(SLICE(DOCUMENT), w.arena),
+		.fingerprint_without_files = policy_fingerprint_without_files(SLICE(DOCUMENT), w.arena), .connected = connected },
 		&(struct host_process){ .pid = 0 });
 	assert_non_null(w.host);
 	assert_int_equal(w.spawned, 1);
@@ -229,6 +232,15 @@ static void test_another_document_is_not_served(void **state)
 	expect(FORK(0), CONVERSATIONS + 1);
 }
 
+/* The file of a certificate changes while a generation lives. */
+static void test_a_renewed_certificate_is_no_other_document(void **state)
+{
+	host_want(w.host, 0, false);
+	say("{\"op\":\"ready\"}");
+	say_document(RENEWED);
+	expect(FORK(0), CONVERSATIONS + 1);
+}
+
 static void test_a_stuck_server_is_killed(void **state)
 {
 	get_ready();
@@ -348,6 +360,7 @@ int main(void)
 		CASE(test_a_server_for_each_slot),
 		CASE(test_wishes_wait_for_the_zygote),
 		CASE(test_another_document_is_not_served),
+		CASE(test_a_renewed_certificate_is_no_other_document),
 		CASE(test_a_stuck_server_is_killed),
 		CASE(test_a_server_that_was_given_up_before_it_was_born),
 		CASE(test_servers_that_end_at_once_are_started_with_pauses),
