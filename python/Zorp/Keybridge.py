@@ -4,7 +4,7 @@
 from sallyport.certificates import (CertificateCA as _CertificateCA, DynamicCertificate as _DynamicCertificate,
                                     PrivateKey as _PrivateKey)
 from sallyport.declare import Declaration as _Declaration, is_poisoned as _is_poisoned
-from sallyport.problems import Refused as _Refused, shown as _shown
+from sallyport.problems import Refused as _Refused
 
 
 class X509KeyManager(_Declaration):
@@ -39,7 +39,7 @@ class X509KeyBridge(X509KeyManager):
 
     def _ca(self, what, files):
         if not isinstance(files, (tuple, list)) or not 2 <= len(files) <= 3:
-            raise _Refused("X509KeyBridge: %s must be (certificate, key[, passphrase]), not %s" % (what, _shown(files)))
+            raise _Refused("X509KeyBridge: %s must be (certificate, key[, passphrase])" % what)
         key = self._key(files[1], files[2] if len(files) == 3 else "")
         return _CertificateCA(files[0], key) if self._text else _CertificateCA.fromFile(files[0], key)
 

@@ -19,6 +19,11 @@ def readPEM(filename):
         raise Refused("%s can't be read: %s" % (shown(filename), getattr(error, "strerror", error))) from None
 
 
+def _kind(value):
+    """What it is, in a message: the text of a key is nobody's to read."""
+    return "a string" if isinstance(value, str) else shown(value)
+
+
 def _checked_pem(what, text, *kinds):
     if not isinstance(text, str):
         raise Refused("%s must be PEM text, not %s" % (what, type(text).__name__))
@@ -94,7 +99,7 @@ class Certificate(Declaration):
 
     def _take(self, text, private_key):
         if not isinstance(private_key, PrivateKey) and not is_poisoned(private_key):
-            raise Refused("%s: %s is not a PrivateKey" % (type(self).__name__, shown(private_key)))
+            raise Refused("%s: %s is not a PrivateKey" % (type(self).__name__, _kind(private_key)))
         self._private_key = private_key
         self._poisoned = is_poisoned(private_key)
         self._certificate = text
@@ -204,7 +209,7 @@ class DynamicCertificate(AbstractCertificateGenerator):
 
     def __init__(self, private_key, trusted_ca, untrusted_ca, cache_directory=None, extension_whitelist=None):
         if not isinstance(private_key, PrivateKey) and not is_poisoned(private_key):
-            raise Refused("DynamicCertificate: %s is not a PrivateKey" % shown(private_key))
+            raise Refused("DynamicCertificate: %s is not a PrivateKey" % _kind(private_key))
         _check_certificate("DynamicCertificate: trusted_ca", trusted_ca)
         _check_certificate("DynamicCertificate: untrusted_ca", untrusted_ca)
         extensions = extension_whitelist or self.WHITELIST

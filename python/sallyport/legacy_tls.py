@@ -28,13 +28,13 @@ def _pair(name, value):
 
 def _pem(name, value):
     if not isinstance(value, str) or "-----BEGIN " not in value:
-        raise Refused("%s must be PEM text, not %s" % (name, shown(value)), "a file is named by ..._cert_file and ..._key_file")
+        raise Refused("%s must be PEM text" % name, "a file is named by ..._cert_file and ..._key_file")
     return value
 
 
 def _passphrase(name, value):
     if not isinstance(value, str):
-        raise Refused("%s must be a string, not %s" % (name, shown(value)))
+        raise Refused("%s must be a string, not %s" % (name, type(value).__name__))
     return value
 
 

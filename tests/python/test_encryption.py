@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encryption policies: what the classes make of their arguments, and what they refuse."""
 
+import json
 import unittest
 
-from policy_support import HEAD, PolicyTest, instance
+from policy_support import HEAD, PolicyTest, compile_policy, instance
 
 TOP = HEAD + """\
 K = PrivateKey('-----BEGIN PRIVATE KEY-----\\nkey\\n', 'sesame')
@@ -239,6 +240,17 @@ EncryptionPolicy('f', ClientOnlyEncryption(SNIBasedCertificate({m[1]: S})))
         self.assertEqual(first, {"key": 0, "trusted_ca": 0, "untrusted_ca": 1,
                                  "extensions": ["keyUsage", "subjectAltName", "extendedKeyUsage"]})
         self.assertEqual(second, {"key": 0, "trusted_ca": 0, "untrusted_ca": 1, "extensions": ["keyUsage"], "cache_directory": "/cache"})
+
+    def test_mistakes_do_not_tell_secrets(self):
+        for expression in ("PrivateKey('hunter2')", "PrivateKey('-----BEGIN PRIVATE KEY-----', ('hunter2',))",
+                           "Certificate('-----BEGIN CERTIFICATE-----', 'hunter2')", "DynamicCertificate('hunter2', CA, CA)",
+                           "X509KeyBridge(key_pem='hunter2', trusted_ca_files=('a', 'hunter2', 5), untrusted_ca_files=('hunter2',))",
+                           "X509KeyBridge(key_pem='-----BEGIN PRIVATE KEY-----', key_passphrase=['hunter2'])",
+                           "TLSEncryption().client_local_privatekey = 'hunter2'",
+                           "TLSEncryption().client_local_privatekey_passphrase = ['hunter2']"):
+            result = compile_policy(instance(expression, TOP))
+            self.assertEqual(result.status, 1, expression)
+            self.assertNotIn("hunter2", json.dumps(result.problems) + result.stderr)
 
     def test_refused(self):
         for expression, message in (
