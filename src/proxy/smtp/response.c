@@ -335,7 +335,7 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 			return smtp_fail(s, FAULT_SERVER, p->verb == &smtp_verbs[SMTP_RSET] ? "reset-refused" : "greeting-refused", 0);
 		s->diverged = s->in_message = false;
 		smtp_queue_pop(s);
-		return smtp_reuse_send_held(s);
+		return smtp_reuse_send_held(s, reply);
 	}
 	if (smtp_leaves_doubt(s, p, reply->code)) {
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The server does not end its transaction", F_INT("response", reply->code));

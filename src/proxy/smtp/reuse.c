@@ -183,10 +183,13 @@ co_waits int smtp_reuse_send(struct smtp *s, struct smtp_pending *p)
 	return open_fresh(s);
 }
 
-co_waits int smtp_reuse_send_held(struct smtp *s)
+co_waits int smtp_reuse_send_held(struct smtp *s, const struct smtp_reply *greeting)
 {
 	if (!s->reuse.held)
 		return 0;
+	/* What is behind it can't be the reply to a command that was not sent. */
+	if (stream_peek(s->proxy->server).len > greeting->raw.len)
+		return smtp_fail(s, FAULT_SERVER, "unexpected-reply", 0);
 	s->reuse.held = false;
 	return smtp_write_command(s, s->head, &nothing_more);
 }

@@ -315,7 +315,7 @@ co_waits int smtp_reuse_replace(struct smtp *s) MUST_CHECK;
 /* The first command to an untested leg. WAITS. */
 co_waits int smtp_reuse_send(struct smtp *s, struct smtp_pending *p) MUST_CHECK;
 /* Behind the greeting of a fresh leg: what waited for it. WAITS. */
-co_waits int smtp_reuse_send_held(struct smtp *s) MUST_CHECK;
+co_waits int smtp_reuse_send_held(struct smtp *s, const struct smtp_reply *greeting) MUST_CHECK;
 /* Each reply of the server, before anything else becomes of it. 1: it is nothing to the client, and the
  * stream that it stood in is gone. WAITS. */
 co_waits int smtp_reuse_hear(struct smtp *s, const struct smtp_pending *p, const struct smtp_reply *reply) MUST_CHECK;
