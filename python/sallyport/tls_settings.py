@@ -10,7 +10,7 @@ from sallyport.problems import Refused, shown
 
 CLIENT, SERVER = "client", "server"
 SIDES = (CLIENT, SERVER)
-SSL_HS_POLICY = 6
+SSL_HS_ACCEPT, SSL_HS_POLICY = 1, 6
 VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 DEPTH_MAX = 100
 SESSION_SECONDS_MAX = 604800    # RFC 8446: seven days
@@ -264,6 +264,17 @@ class Handshake(dict):
             return
         super().__setitem__(key, value)
         self.places[key] = problems.here()
+
+    def __delitem__(self, key):
+        if self._frozen and not problems.loading():
+            raise Refused("%s_handshake can't be changed any more: all sessions share it" % self.side)
+        super().__delitem__(key)
+
+    def __missing__(self, key):
+        """What policies wrap: as the verification says."""
+        if key != "verify_cert_ext":
+            raise KeyError(key)
+        return (SSL_HS_POLICY, lambda side, result, certificate=None, proxy=None: SSL_HS_ACCEPT)
 
     def _check(self, key, value):
         if key in OLD_HOOKS:

@@ -446,6 +446,16 @@ EncryptionPolicy('e', ClientOnlyEncryption(Mine()))
 """).document
         self.assertEqual(document["encryptions"][0]["client"]["certificate"], {"setup_key": {"callback": 0}})
 
+    def test_the_stock_hook_can_be_wrapped(self):
+        self.compiled("""
+t = TwoSidedEncryption(S, client_verify=None)
+kind, stock = t.settings.server_handshake['verify_cert_ext']
+assert kind == SSL_HS_POLICY and stock(1, (0, 18), None, None) == SSL_HS_ACCEPT and 'verify_cert_ext' not in t.settings.server_handshake
+t.settings.server_handshake['verify_cert_ext'] = (SSL_HS_POLICY, lambda side, result, cert, proxy: stock(side, result, cert, proxy))
+del t.settings.server_handshake['verify_cert_ext']
+EncryptionPolicy('e', t)
+""")
+
     def test_nothing_changes_when_sessions_run(self):
         from Zorp import Encryption as E
         settings = E.ServerOnlyEncryption().settings
@@ -453,6 +463,10 @@ EncryptionPolicy('e', ClientOnlyEncryption(Mine()))
             settings.handshake_timeout = 5
         with self.assertRaisesRegex(ValueError, "can't be changed any more"):
             settings.server_handshake["setup_key"] = (E.SSL_HS_POLICY, lambda side: 1)
+        with self.assertRaisesRegex(ValueError, "can't be changed any more"):
+            del settings.server_handshake["setup_key"]
+        with self.assertRaises(KeyError):
+            settings.server_handshake["setup_key"]
         self.assertEqual(settings.handshake_timeout, 30000)
 
 
