@@ -27,7 +27,8 @@ static const char *end_name(const struct tls_context *c)
 	return c->end == TLS_CLIENT ? "client" : "server";
 }
 
-static int complain(struct tls_context *c, struct policy_problems *problems, const char *hint, const char *what, const char *value)
+static int complain(struct tls_context *c, struct policy_problems *problems, const char *hint, const char *what,
+		    const char *value)
 {
 	problems_add(problems, PROBLEM_ERROR, c->encryption->place, hint, "encryption %s, %s side: %s \"%s\": %s",
 		     c->encryption->name, end_name(c), what, value, reason());

@@ -93,9 +93,12 @@ struct tls_handshake {
 /*
  * Put TLS on top of a stream. Nothing may be buffered in either direction: octets that came in
  * plain text behind a STARTTLS are refused with -EPROTO. The deadline is at most the policy's
- * handshake_timeout from now. WAITS. 0; -ETIMEDOUT; -ECANCELED; -EPROTO (what the peer did); -EBUSY
- * (TLS is on already, or too many handshakes are under way); -EACCES (verification, or the policy's code); -ENOMEM; -errno of the connection. After a failure
- * nothing more can be said on the stream, except that the alert was sent.
+ * handshake_timeout from now, and from the end of asks.hello. WAITS. 0; -ETIMEDOUT; -ECANCELED;
+ * -EPROTO (what the peer did); -EACCES (verification, or the policy's code); -EBUSY (TLS is on
+ * already, octets are queued, or too many handshakes are under way); -EINVAL (that end has no TLS
+ * in the policy, or server_name is none); -EIO (a certificate or key of ours does not work);
+ * -ENOMEM; -errno of the connection or of an ask. After a failure nothing more can be said on the
+ * stream, except that the alert was sent.
  */
 co_waits int tls_handshake(const struct tls *tls, struct stream *stream, struct tls_handshake *handshake,
 			   deadline_t deadline) MUST_CHECK;

@@ -310,7 +310,8 @@ int tls_trust_share(const struct tls_trust *from, struct tls_trust *out)
 
 /* Reading. */
 
-static int read_directory(const char *path, struct policy_place place, struct policy_problems *problems, struct tls_directory *out)
+static int read_directory(const char *path, struct policy_place place, struct policy_problems *problems,
+			  struct tls_directory *out)
 {
 	int err = path == NULL ? 0 : tls_directory_read(path, out);
 
