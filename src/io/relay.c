@@ -21,7 +21,7 @@ struct relay {
 
 static int copy_in(struct relay_direction *d)
 {
-	ssize_t n = stream_read_some(d->from, d->buffer_octets);
+	ssize_t n = stream_read_some(d->from, d->streak >= 2 ? d->bulk_octets : d->buffer_octets);
 
 	if (n == -EAGAIN)
 		return 0;
@@ -35,7 +35,7 @@ static int copy_in(struct relay_direction *d)
 	}
 	(*d->reads)++;
 	co_spend((size_t)n);
-	d->streak = (size_t)n == d->buffer_octets ? d->streak + 1 : 0;
+	d->streak = (size_t)n >= d->buffer_octets ? d->streak + 1 : 0;
 	return 1;
 }
 
@@ -214,6 +214,7 @@ static struct relay_direction direction(struct stream *from, struct stream *to, 
 		.from = from,
 		.to = to,
 		.buffer_octets = size == 0 || size > STREAM_CHUNK ? STREAM_CHUNK : size,
+		.bulk_octets = size == 0 ? STREAM_LARGE_CHUNK : size < STREAM_CHUNK ? size : STREAM_CHUNK,
 		.pipe = { { -1, -1 } },
 	};
 }

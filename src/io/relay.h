@@ -32,7 +32,7 @@ struct relay_options {
 	bool half_close;
 	bool discard_to_client;		/* read and throw away */
 	bool discard_to_server;
-	size_t buffer_octets;		/* a direction, at most STREAM_CHUNK; 0 = that */
+	size_t buffer_octets;		/* a direction, at most STREAM_CHUNK; 0 = that, or more in bulk */
 	uint64_t max_to_client;		/* octets, 0 = no limit */
 	uint64_t max_to_server;
 	/* Called after each interval_reads reads or interval_ms, when set; non-zero ends. WAITS. */

@@ -9,7 +9,7 @@
 struct relay_direction {
 	struct stream *from, *to;
 	bool discard;
-	size_t buffer_octets;
+	size_t buffer_octets, bulk_octets;	/* of a read; and where octets come in bulk */
 	uint64_t max;			/* octets, 0 = no limit */
 	uint64_t *octets, *reads;	/* in the counts */
 	bool eof;			/* no more will be read: end of file, or the other side's */

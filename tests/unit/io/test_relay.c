@@ -462,6 +462,28 @@ static void discarding(void **state)
 	assert_int_equal(scene.client_far.read, 100);
 }
 
+/* What comes in bulk and can't be spliced is read in large pieces, unless somebody counts them. */
+static void reads_in_bulk(void **state)
+{
+	scene.options.discard_to_server = true;
+	scene.client_far.writes = 1 << 20;
+	scene.client_far.piece_max = 65536;
+	scene_play(&scene);
+	assert_int_equal(scene.result, 0);
+	assert_int_equal(scene.counts.to_server, 1 << 20);
+	assert_true(scene.counts.reads_to_server < (1 << 20) / STREAM_CHUNK);
+}
+
+static void counted_reads_in_bulk(void **state)
+{
+	scene.options.discard_to_server = true;
+	scene.options.buffer_octets = STREAM_CHUNK;
+	scene.client_far.writes = 1 << 20;
+	scene.client_far.piece_max = 65536;
+	scene_play(&scene);
+	assert_true(scene.counts.reads_to_server >= (1 << 20) / STREAM_CHUNK);
+}
+
 /* Even what is thrown away is limited. */
 static void discarding_has_a_limit(void **state)
 {
@@ -592,6 +614,8 @@ int main(void)
 		ON_TCP(one_over_the_limit_while_splicing),
 		ON_VIRTUAL_TIME(discarding),
 		ON_VIRTUAL_TIME(discarding_has_a_limit),
+		ON_VIRTUAL_TIME(reads_in_bulk),
+		ON_VIRTUAL_TIME(counted_reads_in_bulk),
 		ON_VIRTUAL_TIME(hook_by_reads),
 		ON_VIRTUAL_TIME(hook_by_time_may_end_it),
 		cmocka_unit_test(canceled_anywhere_nothing_leaks),
