@@ -9,9 +9,11 @@ BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 libjansson-de
 RUN_PACKAGES="nftables iproute2 procps"
 DEMO_PACKAGES="$RUN_PACKAGES postfix swaks python3-aiosmtpd"
 TEST_PACKAGES="$DEMO_PACKAGES haproxy libio-socket-inet6-perl libcmocka-dev python3-pytest curl msmtp"
+TEST_PACKAGES="$TEST_PACKAGES openssl nginx libnginx-mod-stream sslscan"
 # What the mail servers that tools/fetch-mail-servers unpacks are linked with.
 TEST_PACKAGES="$TEST_PACKAGES libdb5.3 libevent-2.1-7 libgnutls-dane0 libidn12 libnsl2 libpam0g libpcre2-8-0"
-BENCH_PACKAGES="postfix nginx libnginx-mod-stream haproxy"
+BENCH_PACKAGES="postfix nginx libnginx-mod-stream haproxy openssl"
+SCAN_PACKAGES="openssl nginx libnginx-mod-stream sslscan testssl.sh"
 FUZZ_PACKAGES="clang libclang-rt-14-dev"
 
 usage()
@@ -23,6 +25,7 @@ usage: ./do COMMAND
   demo [ARGUMENT...]    a mail through the reverse proxy of the tutorial (needs root)
   test                  all tests; those end to end need root
   bench NAME [ARG...]   measure: bench/NAME, for example smtp
+  scan [ARGUMENT...]    what sslscan and testssl.sh find, here and in nginx; takes minutes
   fuzz NAME [SECONDS]   fuzz one parser, for example addr (default 60 seconds)
   packages              install what build, test and fuzz need, and nothing else
   install               install under /usr/local
@@ -138,6 +141,11 @@ bench)
 	name=$1
 	shift
 	exec "bench/$name" "$@"
+	;;
+scan)
+	need $SCAN_PACKAGES
+	build
+	exec tools/tls-scan "$@"
 	;;
 fuzz)
 	{ [ $# -ge 1 ] && [ -d "tests/fuzz/seeds/$1" ]; } || one_of fuzz "$(ls tests/fuzz/seeds)"
