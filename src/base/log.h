@@ -31,6 +31,7 @@
 	X(CORE_POLICY, "core.policy") X(CORE_MESSAGE, "core.message") X(CORE_INFO, "core.info") \
 	X(CORE_AUTH, "core.auth") X(CORE_SUMMARY, "core.summary") X(CORE_ACCOUNTING, "core.accounting") \
 	X(CORE_STDERR, "core.stderr") X(CORE_VIOLATION, "core.violation") \
+	X(TLS_ACCOUNTING, "tls.accounting") \
 	X(SMTP_DEBUG, "smtp.debug") X(SMTP_ERROR, "smtp.error") X(SMTP_INFO, "smtp.info") \
 	X(SMTP_POLICY, "smtp.policy") X(SMTP_REQUEST, "smtp.request") X(SMTP_RESPONSE, "smtp.response") \
 	X(SMTP_VIOLATION, "smtp.violation") X(SMTP_ACCOUNTING, "smtp.accounting") X(SMTP_RECORD, "smtp.record") \

@@ -77,6 +77,9 @@ void stream_reset(struct stream **sp);
  */
 co_waits ssize_t stream_fill(struct stream *s, deadline_t deadline) MUST_CHECK;
 
+/* The same, with at most max octets more: what follows them is left where it is, for another transport. */
+co_waits ssize_t stream_fill_most(struct stream *s, size_t max, deadline_t deadline) MUST_CHECK;
+
 /* Like stream_fill, but reads only what is there, as far as the loop's last turn could see:
  * 0 = nothing now, -EPIPE = end of file. */
 ssize_t stream_fill_now(struct stream *s) MUST_CHECK;

@@ -55,12 +55,17 @@ int stream_wait_news(struct stream *s, deadline_t deadline)
 
 ssize_t stream_fill(struct stream *s, deadline_t deadline)
 {
+	return stream_fill_most(s, SIZE_MAX, deadline);
+}
+
+ssize_t stream_fill_most(struct stream *s, size_t max, deadline_t deadline)
+{
 	ssize_t n = 1;
 	int err = co_canceled() ? -ECANCELED : co_breathe();
 
 	if (err < 0)
 		return err;
-	while (!s->fresh && (n = stream_read_some(s, SIZE_MAX)) == -EAGAIN) {
+	while (!s->fresh && (n = stream_read_some(s, max)) == -EAGAIN) {
 		err = stream_wait_news(s, deadline);
 		if (err < 0)
 			return err;

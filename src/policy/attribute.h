@@ -180,6 +180,9 @@ struct proxy_type {
 	size_t n_counters;
 	size_t config_size;			/* the service's block */
 	size_t run_size;			/* the session's block, zeroed at start; slices in it on the session's arena */
+	bool starttls;				/* it can switch to TLS in the middle: STARTTLS and its like */
+	/* The server's host name, as the configuration says, for TLS; empty: none. NULL: it never does. */
+	struct slice (*server_name)(const void *config);
 	/* Derived data and cross-checks, once per configuration, at load. 0 or -ENOMEM; says what
 	 * is wrong through problems. arena lives as long as config. */
 	int (*prepare)(void *config, const struct policy *policy, struct arena *arena, struct policy_problems *problems);

@@ -116,4 +116,10 @@ struct encryption {
 /* Some decision of it is policy code's: a hook, or the choice of a certificate. */
 bool encryption_calls_host(const struct encryption *encryption);
 
+/* One side of it, or both, begin in plain text and wait for a STARTTLS. */
+static inline bool encryption_needs_starttls(const struct encryption *e)
+{
+	return e->sides[TLS_CLIENT].security == TLS_ACCEPT_STARTTLS || e->sides[TLS_SERVER].security == TLS_FORWARD_STARTTLS;
+}
+
 #endif

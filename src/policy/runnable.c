@@ -29,14 +29,14 @@ static void check_rule(const struct rule *r, struct policy_problems *problems)
 			     r->service->name);
 }
 
-/* With a configuration for each session policy code chooses among all encryptions. */
-static void check_service(const struct policy *policy, const struct service *s, struct policy_problems *problems)
+/* STARTTLS with a protocol that does not have it would be plain text, which nobody meant. */
+static void check_encryption(const struct service *s, const struct encryption *e, struct policy_problems *problems)
 {
-	if (s->kind != SERVICE_PROXY || (s->encryption == NULL && s->proxy->encryption == NULL &&
-					 !(s->proxy->per_session && policy->n_encryptions > 0)))
+	if (e == NULL || s->proxy->type->starttls || !encryption_needs_starttls(e))
 		return;
-	problems_add(problems, PROBLEM_ERROR, s->place, "see \"Not yet\" in docs/reference/policy-language.md",
-		     "service '%s': encryption is not there yet", s->name);
+	problems_add(problems, PROBLEM_ERROR, s->place, "an encryption that begins with the connection: ClientOnlyEncryption, "
+		     "ServerOnlyEncryption or TwoSidedEncryption",
+		     "service '%s': encryption '%s' waits for STARTTLS, which %s does not have", s->name, e->name, s->proxy->type->name);
 }
 
 void policy_check_runnable(const struct policy *policy, struct policy_problems *problems)
@@ -46,7 +46,9 @@ void policy_check_runnable(const struct policy *policy, struct policy_problems *
 			problems_add(problems, PROBLEM_ERROR, policy->zones[i].place, "list the addresses",
 				     "zone '%s': zones by host name are not there yet", policy->zones[i].name);
 	for (size_t i = 0; i < policy->n_services; i++)
-		check_service(policy, &policy->services[i], problems);
+		if (policy->services[i].kind == SERVICE_PROXY)
+			check_encryption(&policy->services[i], policy->services[i].encryption != NULL ? policy->services[i].encryption :
+					 policy->services[i].proxy->encryption, problems);
 	for (size_t i = 0; i < policy->n_rules; i++)
 		check_rule(&policy->rules[i], problems);
 }

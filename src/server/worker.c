@@ -426,6 +426,7 @@ static int prepare(struct worker *w)
 	w->env = (struct session_env){
 		.loop = w->loop,
 		.policy = setup->policy,
+		.tls = setup->tls,
 		.connector = &connector_kernel,
 		.slot = w->slot_name,
 		.next_number = w->numbers,

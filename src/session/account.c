@@ -214,6 +214,19 @@ static const char *summary_zone(const struct zone *zone)
 	return zone != NULL ? zone->name : "(NULL)";
 }
 
+static const char *summary_text(const char *text)
+{
+	return text != NULL ? text : "none";
+}
+
+/* The server that the client asked for in its handshake. */
+static struct slice client_tls_name(const struct session *s)
+{
+	const struct tls_handshake *h = s->secure.ends[TLS_CLIENT].handshake;
+
+	return h != NULL ? h->facts.server_name : slice_of(NULL, 0);
+}
+
 /* Exactly the fields of the original, in its order; then our own. */
 void account_summary(const struct session *s)
 {
@@ -257,5 +270,11 @@ void account_summary(const struct session *s)
 		  F_TEXT("client_from", client_from_names[s->client_from]),
 		  F_TEXT("peer_address", summary_ip(&s->peer, peer)),
 		  F_INT("peer_port", s->peer.port),
-		  F_TEXT("server_reused", s->server_sessions > 0 ? "yes" : "no"));
+		  F_TEXT("server_reused", s->server_sessions > 0 ? "yes" : "no"),
+		  F_TEXT("client_tls", summary_text(s->secure.ends[TLS_CLIENT].version)),
+		  F_TEXT("client_tls_cipher", summary_text(s->secure.ends[TLS_CLIENT].cipher)),
+		  F_OCTETS("client_tls_name", client_tls_name(s)),
+		  F_TEXT("server_tls", summary_text(s->secure.ends[TLS_SERVER].version)),
+		  F_TEXT("server_tls_cipher", summary_text(s->secure.ends[TLS_SERVER].cipher)),
+		  F_TEXT("server_tls_trusted", s->secure.ends[TLS_SERVER].trusted ? "yes" : "no"));
 }

@@ -7,7 +7,7 @@
  * refused.
  *
  * The header is required: a peer that may speak for others, and doesn't, can't be told from one
- * that forgot to. What comes behind it stays in the stream for the proxy.
+ * that forgot to. What comes behind it is not read: it may have to go through TLS first.
  */
 #include "io/loop.h"
 #include "session/proxy_header.h"
@@ -35,7 +35,7 @@ static co_waits int read_header(struct arrival *a, struct proxy_header *header, 
 	enum proxy_header_result result;
 
 	while ((result = proxy_header_parse(stream_peek(a->stream), header, why)) == PROXY_HEADER_MORE) {
-		ssize_t n = stream_fill(a->stream, due);
+		ssize_t n = stream_fill_most(a->stream, proxy_header_missing(stream_peek(a->stream)), due);
 
 		if (n <= 0)
 			return n == 0 ? -EPIPE : (int)n;

@@ -308,12 +308,20 @@ static bool needs_info(const struct callback_session *cs, const struct callback_
 	       !endpoint_equal(&cs->told_target, &session->target);
 }
 
+static bool needs_tls(const struct callback_session *cs, const struct callback_server *s, const struct session *session)
+{
+	bool known = session->secure.ends[TLS_CLIENT].handshake != NULL || session->secure.ends[TLS_SERVER].handshake != NULL;
+
+	return known && (cs->told_generation != s->generation || cs->told_tls != session->secure.changes);
+}
+
 static void info_told(struct callback_session *cs, const struct callback_server *s, const struct session *session)
 {
 	if (cs->first_generation == 0)
 		cs->first_generation = s->generation;
 	cs->told_generation = s->generation;
 	cs->told_zone = session->server_zone;
+	cs->told_tls = session->secure.changes;
 	cs->told_client = session->client;
 	cs->told_server = session->server;
 	cs->told_target = session->target;
@@ -343,6 +351,7 @@ static co_waits int outermost_call(struct callback_host *h, struct callback_sess
 		return -EREMOTEIO;
 	}
 	request->with_info = needs_info(cs, c->server, request->proxy->session);
+	request->with_tls = needs_tls(cs, c->server, request->proxy->session);
 	info_told(cs, c->server, request->proxy->session);
 	cs->conversation = c;
 	cs->owner = co_current();

@@ -114,6 +114,8 @@ static bool put_call(json_t *packet, const struct callback_request *r)
 		fine = fine && set(packet, "name", json_string(r->method));
 	else
 		fine = fine && set(packet, "callback", json_integer(r->callback));
+	if (r->with_tls)
+		fine = fine && set(packet, "tls", callback_tls_to_json(proxy->session));
 	return fine && (!r->with_info || set(packet, "session_info", session_info(proxy)));
 }
 
@@ -325,6 +327,8 @@ static int read_done(struct proxy *proxy, const json_t *packet, struct arena *sc
 
 	if (value_from_json(json_object_get(packet, "result"), scratch, result) < 0)
 		return wrong(answer, "a result that is neither a number nor a string");
+	if (callback_tls_read(proxy->session, packet) < 0)
+		return wrong(answer, "a certificate that nobody asked for, or that is none");
 	return result->kind == CALL_OCTETS ? arena_room_keep(proxy->arena, &cs->result, result->octets, &result->octets) : 0;
 }
 

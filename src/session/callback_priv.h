@@ -6,12 +6,15 @@
  *	callback_control.c	the control connection: pings, threads that ended
  *	callback_talk.c		one call on a conversation, with all that it calls in turn
  *	callback_packet.c	packets to and from JSON
+ *	callback_tls.c		and in them TLS
  */
 #ifndef SALLYPORT_SESSION_CALLBACK_PRIV_H
 #define SALLYPORT_SESSION_CALLBACK_PRIV_H
 
 #include "io/loop.h"
 #include "session/callback.h"
+
+#include <jansson.h>
 
 struct callback_server;
 
@@ -72,6 +75,7 @@ struct callback_session {
 	uint64_t told_generation;		/* server that has an instance of it; 0 = none */
 	struct endpoint told_client, told_server, told_target;
 	const struct zone *told_zone;
+	unsigned told_tls;			/* changes of secure that it was told */
 	struct conversation *conversation;	/* of the outermost call; NULL = none runs */
 	struct co *owner;
 	struct callback_waiter waiter;		/* its place in the queue */
@@ -84,7 +88,7 @@ struct callback_request {			/* a packet to build */
 	struct proxy *proxy;
 	struct callback_session *session;
 	enum { REQUEST_CALL, REQUEST_VALUE, REQUEST_ERROR } kind;
-	bool with_info;
+	bool with_info, with_tls;
 	int32_t callback;			/* REQUEST_CALL: number, or method when it is not NULL */
 	const char *method;
 	const struct call_value *args;
@@ -122,6 +126,13 @@ struct callback_answer {			/* a packet that was read; octets on arena */
  */
 co_waits int callback_packet_read(struct proxy *proxy, const struct callback_options *options, bool configure,
 				  struct slice packet, struct arena *scratch, struct callback_answer *answer) MUST_CHECK;
+
+/* --- callback_tls.c: on co_leaf, too. */
+
+/* What is known of the session's handshakes. NULL: no memory. */
+json_t *callback_tls_to_json(const struct session *s);
+/* The member "tls" of a packet, if it has one: to s->secure.given. 0; -EBADMSG (nobody asked for it, or it is none). */
+int callback_tls_read(struct session *s, const json_t *packet) MUST_CHECK;
 
 /* Packets of the control connection. */
 enum control_op { CONTROL_PONG, CONTROL_ENDED, CONTROL_LOG };

@@ -84,6 +84,10 @@ co_waits int proxy_connect_server(struct proxy *proxy)
 	const char *before = proxy->doing;
 	int err;
 
+	if (proxy->server != NULL && s->secure.early) {
+		s->secure.early = false;
+		return 0;
+	}
 	if (proxy->server != NULL)
 		return -EISCONN;
 	s->connect_tried = true;
@@ -96,6 +100,8 @@ co_waits int proxy_connect_server(struct proxy *proxy)
 	proxy->doing = before;
 	if (err == 0)
 		err = write_header(s);
+	if (err == 0)
+		err = secure_server(s);
 	if (err != 0) {
 		stream_reset(&proxy->server);
 		return connection_failed(s, err);

@@ -39,7 +39,7 @@ bool pool_key_equal(const struct pool_key *a, const struct pool_key *b)
 
 	return a->service == b->service && endpoint_equal(&x->remote, &y->remote) && endpoint_equal(&x->local, &y->local) &&
 	       x->bind == y->bind && x->transparent == y->transparent && x->mark == y->mark && x->tos == y->tos &&
-	       x->keepalive == y->keepalive && leg_identity_equal(&a->leg, &b->leg);
+	       x->keepalive == y->keepalive && leg_identity_equal(&a->leg, &b->leg) && secure_identity_equal(&a->secure, &b->secure);
 }
 
 bool pool_key_may_repeat(const struct pool_key *key)
@@ -81,6 +81,7 @@ static void close_entry(struct entry *e, const char *why, bool polite)
 	if (polite && stream_write(e->c.stream, e->c.goodbye, 0) == 0)
 		(void)!stream_push(e->c.stream);
 	stream_close(&e->c.stream);
+	arena_free(&e->c.tls_arena);
 	free(e);
 	pool->counts.closed++;
 	changed(pool);
@@ -181,6 +182,8 @@ int pool_put(struct pool *pool, const struct pool_key *key, struct pooled *c, co
 	e->idler.on_news = on_news;
 	stream_set_idle(c->stream, &e->idler);
 	c->stream = NULL;
+	c->tls_arena = NULL;
+	c->tls = NULL;
 	list_add_first(&pool->entries, &e->place);
 	pool->counts.idle = pool->entries.n;
 	pool->counts.kept++;

@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "io/stream.h"
 #include "session/connect.h"
+#include "session/secure.h"
 
 #define POOL_MAX 128u		/* connections of a worker; their descriptors are set aside (server/worker.c) */
 #define POOL_NOTE_MAX 2048u	/* octets that the protocol remembers of one */
@@ -27,6 +28,7 @@ struct pool_key {
 	const struct service *service;
 	struct connect_request how;
 	struct leg_identity leg;
+	struct secure_identity secure;	/* of one that is kept: lives as long as its tls_arena */
 };
 bool pool_key_equal(const struct pool_key *a, const struct pool_key *b);
 
@@ -45,6 +47,8 @@ struct pooled {
 	unsigned messages;		/* whatever the protocol calls so */
 	struct slice note;		/* the protocol's, at most POOL_NOTE_MAX octets: what every session must know */
 	struct slice goodbye;		/* said when it is closed unused; static; may be empty */
+	struct arena *tls_arena;	/* of a leg with TLS: owned, and so is what was learned in its handshake; else NULL */
+	struct tls_handshake *tls;
 };
 
 struct pool_limits {
@@ -66,8 +70,8 @@ bool pool_takes(const struct pool *pool);	/* not shut */
 void pool_shut(struct pool *pool);
 
 /*
- * Keep a connection; the note is copied. 0: *c->stream is the pool's, and c->stream is NULL. Else
- * it still is the caller's: -ENOTCONN (not quiet: octets in one direction, an end, an error);
+ * Keep a connection; the note is copied. 0: stream and tls_arena are the pool's, and NULL in *c. Else
+ * they still are the caller's: -ENOTCONN (not quiet: octets in one direction, an end, an error);
  * -ESHUTDOWN; -EMSGSIZE (the note); -ESTALE (too old, or limits without room); -EADDRINUSE (the
  * key may not repeat); -ENOMEM.
  */

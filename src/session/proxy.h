@@ -15,6 +15,7 @@
 #include "policy/attribute.h"
 #include "policy/counter.h"
 #include "policy/policy.h"
+#include "tls/tls.h"
 
 struct session;
 
@@ -67,6 +68,28 @@ struct proxy {
  * -errno of the connection. Logged and accounted here, the proxy only tells its client.
  */
 co_waits int proxy_connect_server(struct proxy *proxy) MUST_CHECK;
+
+/*
+ * TLS. Where the policy wants it from the first octet (TLS_FORCE) the engine sees to it: the client's
+ * handshake is done before run(), the server's when it is connected (a failure there is a failed
+ * connection). Where a protocol switches to it (STARTTLS) the proxy asks for it.
+ */
+
+/* What the session's encryption says of one end. */
+enum tls_security proxy_security(const struct proxy *proxy, enum tls_end end);
+
+/*
+ * Both sides of this end's protocol agreed to speak TLS now: what is queued is flushed, then the
+ * handshake runs. Octets that were sent ahead of it in plain text are refused, so nothing that was
+ * read may be left over. If the policy has the other end's handshake first, and it is asked for as
+ * well, this one runs right behind that: ask for the server's, then the client's. The end must be
+ * open, not encrypted yet, and have an encryption. WAITS. 0; negative: nothing more can be said
+ * on that end, and proxy_end has been told whose fault it was (not of -ECANCELED).
+ */
+co_waits int proxy_start_tls(struct proxy *proxy, enum tls_end end) MUST_CHECK;
+
+/* What is known of an end that speaks TLS; good as long as its stream. NULL: it speaks plain text. */
+const struct tls_facts *proxy_tls(const struct proxy *proxy, enum tls_end end);
 
 /*
  * Server connections that outlive their session (session/pool.h), for protocols that can make one

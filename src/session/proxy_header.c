@@ -227,3 +227,17 @@ enum proxy_header_result proxy_header_parse(struct slice octets, struct proxy_he
 		return parse_v2(octets, out, why);
 	return bad(why, "no-header");
 }
+
+#define V1_SHORTEST (sizeof("PROXY TCP6 ::1 ::1 1 1\r\n") - 1)
+
+/* Both versions are longer than the fixed part of the second. */
+size_t proxy_header_missing(struct slice octets)
+{
+	size_t whole = octets.len > 0 && octets.ptr[0] == 'P' ? V1_SHORTEST : V2_FIXED;
+
+	if (octets.len >= V2_FIXED && octets.ptr[0] == v2_signature[0])
+		whole = V2_FIXED + two_octets(octets.ptr + 14);
+	if (octets.len < whole)
+		return whole - octets.len;
+	return octets.ptr[octets.len - 1] == '\r' ? 1 : 2;
+}

@@ -42,6 +42,12 @@ struct proxy_header {
  */
 enum proxy_header_result proxy_header_parse(struct slice octets, struct proxy_header *out, const char **why);
 
+/*
+ * So many octets more (at least 1) are the header's in any case, when proxy_header_parse says MORE.
+ * Who reads no more than that leaves what follows it untouched: it may be a TLS handshake.
+ */
+size_t proxy_header_missing(struct slice octets);
+
 /* An address that a client can have: no wildcard, no multicast, no broadcast. */
 bool ip_is_client(const struct ip_addr *ip);
 

@@ -200,6 +200,8 @@ static co_waits void run_proxy(struct session *s)
 	account_started(s, stream_fd(p->client));
 	p->doing = "configuring the session";
 	err = configure(s);
+	if (err == 0)
+		err = secure_configure(s);
 	if (err != 0) {
 		session_set_verdict(s, VERDICT_ABORTED_BY_POLICY_ACTION);
 		proxy_end(p, err == -ENOMEM ? FAULT_RESOURCE : FAULT_CALLBACK, "configuration-failed", err);
@@ -207,7 +209,7 @@ static co_waits void run_proxy(struct session *s)
 	}
 	log_event(LOG_CORE_SESSION, 5, p->id, "Proxy starting",
 		  F_TEXT("class", s->service->proxy->class_name), F_TEXT("proxy", p->type->name));
-	if (start_up(s) == 0) {
+	if (secure_client(s) == 0 && start_up(s) == 0) {
 		p->doing = NULL;
 		p->type->run(p);
 	}
@@ -295,6 +297,7 @@ static void finish(struct session *s)
 		env->on_end(env, s);
 	list_remove(&env->sessions, &s->place);
 	give_place_back(env, s->service);
+	secure_release(s);
 	arena_free(&arena);
 }
 

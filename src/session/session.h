@@ -11,6 +11,7 @@
 #include "policy/proxy_config.h"
 #include "session/connect.h"
 #include "session/proxy.h"
+#include "session/secure.h"
 
 /*
  * The policy host as a session sees it: a port. call runs policy code for a session's proxy,
@@ -32,6 +33,7 @@ struct pool;
 struct session_env {
 	struct loop *loop;
 	const struct policy *policy;
+	const struct tls *tls;			/* contexts of the policy's encryptions; NULL: it has none */
 	struct connector *connector;
 	struct policy_host *host;		/* NULL when the policy needs none */
 	const char *slot;			/* appended to the instance's name in session ids: "#0"; may be "" */
@@ -87,6 +89,7 @@ struct session {
 	struct proxy proxy;
 	struct proxy_state state;		/* configuration and tables, under what policy code changed */
 	struct proxy_config own_config;		/* of sessions with a configuration of their own; else zero */
+	struct session_secure secure;		/* TLS of both ends */
 	struct endpoint target;			/* set by the proxy (proxy_set_target); else AF_UNSPEC */
 	bool connect_tried;			/* a server connection was attempted */
 	int64_t start_ms, server_start_ms;	/* monotonic */

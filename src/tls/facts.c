@@ -149,6 +149,25 @@ static int copy_alpn(struct tls_hand *hand)
 	return hand->h->facts.alpn.ptr == NULL ? -ENOMEM : 0;
 }
 
+/* A number that logs can be compared by. A TLS 1.3 server gives none with its tickets. */
+static int copy_session_id(struct tls_hand *hand)
+{
+	static const char digits[] = "0123456789abcdef";
+	const SSL_SESSION *session = SSL_get0_session(hand->ssl);
+	unsigned n = 0;
+	const unsigned char *id = session == NULL ? NULL : SSL_SESSION_get_id(session, &n);
+	uint8_t *text = arena_alloc(hand->h->arena, 2 * (size_t)n);
+
+	if (text == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; i < n; i++) {
+		text[2 * i] = (uint8_t)digits[id[i] >> 4];
+		text[2 * i + 1] = (uint8_t)digits[id[i] & 15];
+	}
+	hand->h->facts.session_id = slice_of(text, 2 * (size_t)n);
+	return 0;
+}
+
 int tls_facts_done(struct tls_hand *hand)
 {
 	struct tls_facts *facts = &hand->h->facts;
@@ -160,5 +179,7 @@ int tls_facts_done(struct tls_hand *hand)
 	facts->resumed = SSL_session_reused(hand->ssl) == 1;
 	if (facts->resumed && facts->n_peer == 0)
 		err = resumed_peer(hand);
+	if (err == 0)
+		err = copy_session_id(hand);
 	return err < 0 ? err : copy_alpn(hand);
 }

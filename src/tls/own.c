@@ -180,18 +180,18 @@ static int use(SSL *ssl, struct tls_hand *hand, const struct tls_chain *chain)
 	return 0;
 }
 
-static int use_given(SSL *ssl, struct tls_hand *hand, struct slice pem, struct slice key_pem)
+static int use_given(SSL *ssl, struct tls_hand *hand, const struct tls_given *given)
 {
 	struct tls_chain chain = { 0 };
 	const char *why = "";
 	int good = 0;
 
 	hand->err = -EACCES;
-	if (tls_chain_parse(pem, &chain, &why) < 0) {
+	if (tls_chain_parse(given->pem, &chain, &why) < 0) {
 		tls_say(hand, "the certificate that the policy gave is none: %s", why);
 		return 0;
 	}
-	chain.key = tls_key_parse(key_pem, slice_of(NULL, 0), &why);
+	chain.key = tls_key_parse(given->key_pem, given->passphrase, &why);
 	if (chain.key == NULL) {
 		tls_say(hand, "the private key that the policy gave is none: %s", why);
 	} else {
@@ -207,10 +207,10 @@ co_waits int tls_own_install(SSL *ssl, void *unused)
 {
 	struct tls_hand *hand = tls_link_of(ssl)->hand;
 	struct tls_asks *asks = &hand->h->asks;
-	struct slice pem = { 0 }, key_pem = { 0 };
+	struct tls_given given = { .pem = { NULL, 0 } };
 
 	if (policy_call_is_set(&hand->context->side->own.setup_key) && asks->certificate != NULL) {
-		int err = asks->certificate(asks->arg, &hand->h->facts, &pem, &key_pem);
+		int err = asks->certificate(asks->arg, &hand->h->facts, &given);
 
 		ERR_clear_error();
 		if (err < 0) {
@@ -218,8 +218,8 @@ co_waits int tls_own_install(SSL *ssl, void *unused)
 			hand->err = err;
 			return 0;
 		}
-		if (pem.len > 0)
-			return use_given(ssl, hand, pem, key_pem);
+		if (given.pem.len > 0)
+			return use_given(ssl, hand, &given);
 	}
 	if (hand->context->mint != NULL)
 		return tls_bridge_install(ssl, hand);

@@ -49,6 +49,7 @@ struct tls_facts {
 	struct slice alpn_offered;		/* client end: comma separated */
 	struct slice ja4;			/* client end: fingerprint of the ClientHello */
 	const char *version, *cipher, *group;	/* "TLSv1.3", "TLS_AES_256_GCM_SHA384", "x25519"; static; NULL until done */
+	struct slice session_id;		/* hexadecimal; empty: none */
 	bool resumed;
 	const struct tls_peer_certificate *peer;	/* leaf first; n_peer 0: none was shown */
 	size_t n_peer;
@@ -56,6 +57,11 @@ struct tls_facts {
 	int verify_error;			/* X509_V_*, 0 = fine */
 	const char *verify_text;		/* of verify_error */
 	uint64_t duration_us;
+};
+
+/* A certificate with its chain, leaf first, and its private key, as PEM. Borrowed until the handshake goes on. */
+struct tls_given {
+	struct slice pem, key_pem, passphrase;
 };
 
 /*
@@ -69,8 +75,8 @@ struct tls_asks {
 	co_waits int (*hello)(void *arg, const struct tls_facts *facts);
 	/* Client end: does the name fit a matcher of policy code? 1, 0. NULL: nobody knows, and the handshake ends. */
 	co_waits int (*matches)(void *arg, const struct matcher_call *matcher, struct slice name);
-	/* A certificate of ours is wanted: policy code (setup_key) may give another, as PEM; leave *pem empty if not. */
-	co_waits int (*certificate)(void *arg, const struct tls_facts *facts, struct slice *pem, struct slice *key_pem);
+	/* A certificate of ours is wanted: policy code (setup_key) may give another; leave given->pem empty if not. */
+	co_waits int (*certificate)(void *arg, const struct tls_facts *facts, struct tls_given *given);
 	/* The peer showed a certificate, and it was verified or not (facts): 0 as the verification says, 1 accept. */
 	co_waits int (*verified)(void *arg, const struct tls_facts *facts);
 };

@@ -112,6 +112,8 @@ static co_waits int host_call(struct policy_host *host, struct proxy *proxy, int
 		break;
 	}
 	*result = c->result;
+	if (c->pem.len > 0)
+		proxy->session->secure.given = (struct tls_given){ .pem = c->pem, .key_pem = c->key_pem };
 	if (c->attributes != NULL || c->tables != NULL)
 		err = proxy_state_change(&proxy->session->state, c->attributes, c->tables, why, sizeof(why));
 	if (err < 0)
@@ -191,9 +193,30 @@ static int build_policy(struct harness *h, const json_t *config, const json_t *m
 	return err;
 }
 
+/* The contexts of its encryptions, as a worker has them. */
+static int build_tls(struct harness *h)
+{
+	const struct tls_secrets none = { NULL, 0 };
+	struct policy_problems problems;
+	int err;
+
+	if (h->policy->n_encryptions == 0)
+		return 0;
+	problems_init(&problems, h->arena);
+	err = tls_keys_load(h->policy, &none, &problems, &h->keys);
+	if (err == 0)
+		err = tls_build(h->policy, h->keys, &problems, &h->tls);
+	for (const struct policy_problem *p = problems.first; p != NULL; p = p->next)
+		fprintf(stderr, "tls: %s\n", p->message);
+	h->env.tls = h->tls;
+	return err;
+}
+
 int harness_init(struct harness *h, const json_t *config, const json_t *members, const json_t *service,
 		 const struct proxy_type *type)
 {
+	int err;
+
 	memset(h, 0, sizeof(*h));
 	h->client = h->server = h->former = h->server_near = h->former_near = -1;
 	h->now_ms = 1000;
@@ -210,7 +233,8 @@ int harness_init(struct harness *h, const json_t *config, const json_t *members,
 		.loop = h->loop, .pool = pool_create(h->loop), .connector = &h->connector, .host = &h->host, .slot = "", .next_number = h->next_number, .counters = h->counters,
 		.session_arena_max = SESSION_ARENA_MAX, .callback_timeout_ms = 5000, .on_end = session_ended, .owner = h,
 	};
-	return build_policy(h, config, members, service, type);
+	err = build_policy(h, config, members, service, type);
+	return err == 0 ? build_tls(h) : err;
 }
 
 /* The plain octets, under another name. */
@@ -309,6 +333,8 @@ void harness_release(struct harness *h)
 		json_decref(h->callbacks[i].attributes);
 		json_decref(h->callbacks[i].tables);
 	}
+	tls_free(&h->tls);
+	tls_keys_free(&h->keys);
 	loop_free(&h->loop);
 	arena_free(&h->arena);
 }

@@ -9,6 +9,7 @@
 
 #include "io/loop.h"
 #include "session/session.h"
+#include "tls/tls.h"
 
 #include <jansson.h>
 
@@ -18,6 +19,7 @@ struct harness_callback {
 	enum { CALLBACK_RETURNS, CALLBACK_RAISES, CALLBACK_LATE, CALLBACK_DIES } does;
 	struct call_value result;
 	json_t *attributes, *tables;	/* what it changes; NULL: nothing */
+	struct slice pem, key_pem;	/* of setup_key: the certificate that it gives; empty: none */
 };
 
 struct harness {
@@ -25,6 +27,8 @@ struct harness {
 	int64_t now_ms;
 	struct arena *arena;		/* of the policy */
 	const struct policy *policy;
+	struct tls_keys *keys;		/* of its encryptions; NULL: it has none */
+	struct tls *tls;
 	struct loop *loop;
 	struct connector connector;
 	struct policy_host host;

@@ -6,12 +6,16 @@
  *
  *	transcripts PRESETS DIRECTORY [FILE]
  */
+#include "encryption.h"
 #include "harness.h"
+#include "pki.h"
 #include "proxy/smtp/smtp.h"
 #include "session/pool.h"
+#include "tls_peer.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +46,7 @@ struct run {
 	int connect_error;
 	struct octets from_proxy[SIDES];	/* what each received and nobody looked at yet */
 	bool eof[SIDES];
+	struct tls_peer *tls[SIDES];	/* NULL: it speaks plain text */
 	unsigned servers_seen;		/* connections to servers */
 	int log_fd;
 	size_t records_seen;		/* accounting lines that a "record" was compared with */
@@ -107,6 +112,35 @@ static void notice_new_server(struct run *r)
 	r->from_proxy[SERVER] = swapped;
 	r->eof[FORMER] = r->eof[SERVER];
 	r->eof[SERVER] = false;
+	tls_peer_free(&r->tls[FORMER]);
+	r->tls[FORMER] = r->tls[SERVER];
+	r->tls[SERVER] = NULL;
+}
+
+static ssize_t read_side(struct run *r, int side, void *buf, size_t size)
+{
+	ssize_t n;
+
+	if (r->tls[side] == NULL)
+		return read(*far_end(r, side), buf, size);
+	switch (tls_peer_step(r->tls[side])) {
+	case TLS_PEER_DONE:
+		return tls_peer_read(r->tls[side], buf, size);
+	case TLS_PEER_FAILED:	/* an alert may come, or nothing */
+		while ((n = read(*far_end(r, side), buf, size)) > 0)
+			;
+		return n;
+	default:
+		errno = EAGAIN;
+		return -1;
+	}
+}
+
+static ssize_t write_side(struct run *r, int side, const void *buf, size_t size)
+{
+	if (r->tls[side] == NULL)
+		return send(*far_end(r, side), buf, size, MSG_NOSIGNAL);
+	return tls_peer_write(r->tls[side], buf, size);
 }
 
 /* What the far end of one side received so far. */
@@ -120,7 +154,7 @@ static void collect(struct run *r, int side)
 
 		if (o->len + 65536 > OCTETS_MAX)
 			return;
-		n = read(fd, o->data + o->len, 65536);
+		n = read_side(r, side, o->data + o->len, 65536);
 		if (n == 0)
 			r->eof[side] = true;
 		if (n < 0 && errno != EAGAIN)
@@ -131,9 +165,17 @@ static void collect(struct run *r, int side)
 	}
 }
 
+/* Changes with all that moved. */
 static size_t received(const struct run *r)
 {
-	return r->from_proxy[CLIENT].len + r->from_proxy[SERVER].len + r->from_proxy[FORMER].len;
+	size_t n = 0;
+
+	for (int side = 0; side < SIDES; side++) {
+		n += r->from_proxy[side].len;
+		if (r->tls[side] != NULL)
+			n += tls_peer_progress(r->tls[side]);
+	}
+	return n;
 }
 
 static void settle(struct run *r)
@@ -248,6 +290,8 @@ static void send_octets(struct run *r, int side, const char *text)
 	int *fd = far_end(r, side);
 	size_t n = unescape(r, text, codes), len = 0;
 
+	if (r->tls[side] != NULL && tls_peer_step(r->tls[side]) != TLS_PEER_DONE)
+		fail(r, "the TLS handshake of the %s is not done", side_names[side]);
 	for (size_t i = 0; i <= n; i++) {
 		bool boundary = i == n || codes[i] == BOUNDARY;
 
@@ -256,7 +300,7 @@ static void send_octets(struct run *r, int side, const char *text)
 		if (!boundary && !r->in_drops)
 			continue;
 		for (size_t sent = 0; sent < len;) {
-			ssize_t k = *fd >= 0 ? send(*fd, segment + sent, len - sent, MSG_NOSIGNAL) : -1;
+			ssize_t k = *fd >= 0 ? write_side(r, side, segment + sent, len - sent) : -1;
 
 			/* A side that was cut off may write into nothing: what it must not do is see an answer. */
 			if (k < 0 && errno != EAGAIN)
@@ -507,20 +551,47 @@ static void delete_entry(struct run *r, char *words)
 	json_decref(key);
 }
 
-/* callback N returns V | raises | late | dies, then [set {ATTRIBUTES}] [tables [ENTRIES]] */
+/* A file of pki.h, on the policy's arena. */
+static struct slice read_pki(struct run *r, const char *name, const char *ending)
+{
+	char path[256], *text;
+	struct slice file = { NULL, 0 };
+	FILE *f;
+	size_t n;
+
+	snprintf(path, sizeof(path), "%s/%s%s", pki_directory(), name, ending);
+	f = fopen(path, "re");
+	text = arena_alloc(r->h.arena, OCTETS_MAX / 16);
+	if (f == NULL || text == NULL) {
+		fail(r, "there is no certificate '%s'", name);
+	} else {
+		n = fread(text, 1, OCTETS_MAX / 16, f);
+		file = slice_of(text, n);
+	}
+	if (f != NULL)
+		fclose(f);
+	return file;
+}
+
+/* callback N returns V | raises | late | dies, then [set {ATTRIBUTES}] [tables [ENTRIES]] [certificate NAME] */
 static void set_callback(struct run *r, char *text)
 {
 	char *rest = text;
 	long number = strtol(text, &rest, 10);
 	struct harness_callback *c;
 	json_error_t error;
-	char *set, *tables;
+	char *set, *tables, *certificate;
 
 	if (prepare(r) < 0 || number < 0 || number >= HARNESS_CALLBACKS)
 		return;
 	c = &r->h.callbacks[number];
 	set = strstr(rest, " set ");
 	tables = strstr(rest, " tables ");
+	certificate = strstr(rest, " certificate ");
+	if (certificate != NULL) {
+		c->pem = read_pki(r, certificate + strlen(" certificate "), ".pem");
+		c->key_pem = read_pki(r, certificate + strlen(" certificate "), ".key");
+	}
 	if (set != NULL)
 		c->attributes = json_loads(set + 5, JSON_DISABLE_EOF_CHECK, &error);
 	if (tables != NULL)
@@ -563,6 +634,89 @@ static void close_side(struct run *r, int side)
 	else
 		harness_close_server(&r->h);
 	settle(r);
+}
+
+/* With TLS: close_notify, and the socket stays open. */
+static void shut_down_side(struct run *r, int side)
+{
+	if (r->tls[side] != NULL)
+		tls_peer_close_notify(r->tls[side]);
+	else
+		shutdown(*far_end(r, side), SHUT_WR);
+	settle(r);
+}
+
+/* What follows a word like "cert=", up to a blank; NULL: the word is not there. */
+static const char *value_of(char *words, const char *word, char *buf, size_t size)
+{
+	const char *at = strstr(words, word);
+
+	if (at == NULL)
+		return NULL;
+	snprintf(buf, size, "%.*s", (int)strcspn(at + strlen(word), " "), at + strlen(word));
+	return buf;
+}
+
+static void check_handshake(struct run *r, int side, bool done)
+{
+	enum tls_peer_state state;
+
+	settle(r);
+	state = r->tls[side] != NULL ? tls_peer_step(r->tls[side]) : TLS_PEER_BUSY;
+	if (state != (done ? TLS_PEER_DONE : TLS_PEER_FAILED))
+		fail(r, "the TLS handshake of the %s %s %s", side_names[side],
+		     state == TLS_PEER_DONE ? "is done" : state == TLS_PEER_BUSY ? "is not over" : "failed:",
+		     state == TLS_PEER_FAILED ? tls_peer_error(r->tls[side]) : "");
+}
+
+/* tls [cert=NAME] [sni=NAME] [tls1.2]: it begins; tls done, tls failed: how it went. */
+static void speak_tls(struct run *r, int side, char *rest)
+{
+	char certificate[32], name[128];
+	struct tls_peer_setup setup = {
+		.fd = *far_end(r, side), .server = side == SERVER,
+		.certificate = value_of(rest, "cert=", certificate, sizeof(certificate)),
+		.server_name = value_of(rest, "sni=", name, sizeof(name)),
+		.version_max = strstr(rest, "tls1.2") != NULL ? TLS1_2_VERSION : 0,
+	};
+
+	if (strcmp(rest, "done") == 0 || strcmp(rest, "failed") == 0) {
+		check_handshake(r, side, strcmp(rest, "done") == 0);
+		return;
+	}
+	if (side == SERVER && setup.certificate == NULL)
+		setup.certificate = "good";
+	settle(r);
+	setup.received = slice_of(r->from_proxy[side].data, r->from_proxy[side].len);
+	if (r->tls[side] != NULL || setup.fd < 0)
+		fail(r, "the %s speaks TLS already, or is not there", side_names[side]);
+	else
+		r->tls[side] = tls_peer_create(&setup);
+	r->from_proxy[side].len = 0;
+	settle(r);
+}
+
+/* The certificate that the proxy showed. */
+static void check_subject(struct run *r, int side, const char *want)
+{
+	char subject[256] = "plain text";
+
+	settle(r);
+	if (r->tls[side] != NULL)
+		tls_peer_subject(r->tls[side], subject, sizeof(subject));
+	if (strcmp(subject, want) != 0)
+		fail(r, "the %s sees %s", side_names[side], subject);
+}
+
+static void check_name(struct run *r, const char *want)
+{
+	char name[256] = "plain text";
+
+	settle(r);
+	if (r->tls[SERVER] != NULL)
+		tls_peer_server_name(r->tls[SERVER], name, sizeof(name));
+	if (strcmp(name, want) != 0)
+		fail(r, "the server is asked for by the name %s", name);
 }
 
 static void check_cut_off(struct run *r, int side)
@@ -622,6 +776,7 @@ static void do_c_connects(struct run *r, char *rest)
 	if (r->from_proxy[CLIENT].len > 0)
 		fail(r, "the client before received what the transcript does not show");
 	r->ends = r->eof[CLIENT] = false;
+	tls_peer_free(&r->tls[CLIENT]);
 	if (harness_connect(&r->h, *rest != '\0' ? rest : r->client_address) < 0)
 		fail(r, "the session does not start");
 	settle(r);
@@ -633,8 +788,15 @@ static void do_c_receives(struct run *r, char *rest) { receive_octets(r, CLIENT,
 static void do_s_receives(struct run *r, char *rest) { receive_octets(r, SERVER, rest); }
 static void do_c_close(struct run *r, char *rest) { close_side(r, CLIENT); }
 static void do_s_close(struct run *r, char *rest) { close_side(r, SERVER); }
-static void do_c_shutdown(struct run *r, char *rest) { shutdown(r->h.client, SHUT_WR); settle(r); }
-static void do_s_shutdown(struct run *r, char *rest) { shutdown(r->h.server, SHUT_WR); settle(r); }
+static void do_c_shutdown(struct run *r, char *rest) { shut_down_side(r, CLIENT); }
+static void do_s_shutdown(struct run *r, char *rest) { shut_down_side(r, SERVER); }
+static void do_c_any(struct run *r, char *rest) { settle(r); r->from_proxy[CLIENT].len = 0; }
+static void do_s_any(struct run *r, char *rest) { settle(r); r->from_proxy[SERVER].len = 0; }
+static void do_c_tls(struct run *r, char *rest) { speak_tls(r, CLIENT, rest); }
+static void do_s_tls(struct run *r, char *rest) { speak_tls(r, SERVER, rest); }
+static void do_c_sees(struct run *r, char *rest) { check_subject(r, CLIENT, rest); }
+static void do_s_sees(struct run *r, char *rest) { check_subject(r, SERVER, rest); }
+static void do_s_asked(struct run *r, char *rest) { check_name(r, rest); }
 static void do_c_waits(struct run *r, char *rest) { check_waits(r, CLIENT); }
 static void do_s_waits(struct run *r, char *rest) { check_waits(r, SERVER); }
 static void do_c_end(struct run *r, char *rest) { check_cut_off(r, CLIENT); }
@@ -672,6 +834,7 @@ static const struct step {
 } steps[] = {
 	{ "C waits", do_c_waits }, { "S waits", do_s_waits },
 	{ "C close", do_c_close }, { "S close", do_s_close }, { "C shutdown", do_c_shutdown }, { "S shutdown", do_s_shutdown },
+	{ "C any", do_c_any }, { "S any", do_s_any }, { "C tls", do_c_tls }, { "S tls", do_s_tls }, { "C sees", do_c_sees }, { "S sees", do_s_sees }, { "S asked", do_s_asked },
 	{ "C connect", do_c_connects }, { "F<", do_f_receives }, { "F end", do_f_end }, { "pool shut", do_shut },
 	{ "C end", do_c_end }, { "S end", do_s_end }, { "S lost", do_s_lost },
 	{ "C>", do_c_sends }, { "C<", do_c_receives }, { "S>", do_s_sends }, { "S<", do_s_receives },
@@ -687,6 +850,32 @@ static void set_member(struct run *r, const char *name, const char *text)
 		r->document = json_object();
 	if (json_object_set_new(r->document, name, json_loads(text, 0, NULL)) < 0)
 		fail(r, "'%s' is not followed by JSON", name);
+}
+
+static void add_service(struct run *r, json_t *service)
+{
+	if (r->service == NULL)
+		r->service = json_object();
+	if (service == NULL || json_object_update(r->service, service) < 0)
+		fail(r, "'service' is not followed by JSON");
+	json_decref(service);
+}
+
+/* tls WORDS: the service's encryption. */
+static void set_encryption(struct run *r, const char *words)
+{
+	const char *unknown = "";
+	json_t *members = encryption_members(words, &unknown);
+
+	if (members == NULL) {
+		fail(r, "tls: what does '%s' mean?", unknown);
+		return;
+	}
+	if (r->document == NULL)
+		r->document = json_object();
+	json_object_update(r->document, members);
+	json_decref(members);
+	add_service(r, json_pack("{s:i}", "encryption", 0));
 }
 
 /* A line before the first step. Returns whether it was one. */
@@ -713,7 +902,9 @@ static bool header_line(struct run *r, char *line)
 	else if (strncmp(line, "characters ", 11) == 0)
 		set_member(r, "characters", line + 11);
 	else if (strncmp(line, "service ", 8) == 0)
-		r->service = json_loads(line + 8, 0, NULL);
+		add_service(r, json_loads(line + 8, 0, NULL));
+	else if (strncmp(line, "tls ", 4) == 0)
+		set_encryption(r, line + 4);
 	else
 		return false;
 	if (r->have_harness)
@@ -852,6 +1043,8 @@ static bool run_once(const char *presets, const char *directory, const char *fil
 		check_rest(r);
 	if (r->have_harness)
 		harness_release(&r->h);
+	for (int side = 0; side < SIDES; side++)
+		tls_peer_free(&r->tls[side]);
 	failed = r->failed;
 	*at_once = r->at_once;
 	json_decref(r->config);

@@ -82,6 +82,30 @@ static void read_back(void **state)
 		}
 }
 
+/* Who reads as much as is missing reads the whole header, and nothing of what follows. */
+static void read_exactly(void **state)
+{
+	static const struct { struct slice octets; size_t length; } cases[] = {
+		{ OCTETS("PROXY TCP6 ::1 ::1 1 1\r\nEHLO x\r\n"), 24 },
+		{ OCTETS("PROXY TCP4 172.16.40.7 172.16.40.1 40000 25\r\n\x16\3\1"), 45 },
+		{ OCTETS("PROXY TCP4 172.16.40.7 172.16.40.1 4000 25\r\n\r\n\r\n"), 44 },
+		{ OCTETS(SIGNATURE "\x21\x11\0\x0c" "\x0a\0\0\1" "\x0a\0\0\2" "\x9c\x40" "\0\x19" "\x16\3\1"), 28 },
+		{ OCTETS(SIGNATURE "\x20\0\0\0" "\x16\3\1"), 16 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct proxy_header h;
+		const char *why = NULL;
+		size_t n = 0;
+
+		while (proxy_header_parse(slice_take(cases[i].octets, n), &h, &why) == PROXY_HEADER_MORE)
+			n += proxy_header_missing(slice_take(cases[i].octets, n));
+		assert_int_equal(proxy_header_parse(slice_take(cases[i].octets, n), &h, &why), PROXY_HEADER_OK);
+		assert_int_equal(n, cases[i].length);
+		assert_int_equal(h.octets, n);
+	}
+}
+
 #define V4 "\x0a\0\0\1" "\x0a\0\0\2" "\x9c\x40" "\0\x19"
 #define V6 "\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\7" "\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1" "\x9c\x40" "\0\x19"
 #define MAPPED(last) "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0" last
@@ -253,7 +277,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(written_forms),
-		cmocka_unit_test(read_back),
+		cmocka_unit_test(read_exactly), cmocka_unit_test(read_back),
 		cmocka_unit_test(read_forms),
 		cmocka_unit_test(cut_anywhere),
 		cmocka_unit_test(line_without_end),

@@ -148,13 +148,13 @@ static void unasked_matcher(void **state)
 static int given_result;
 static bool gives;
 
-static co_waits int give(void *arg, const struct tls_facts *facts, struct slice *pem, struct slice *key_pem)
+static co_waits int give(void *arg, const struct tls_facts *facts, struct tls_given *given)
 {
 	assert_slice(facts->server_name, "mail.example");
 	assert_int_equal(co_sleep(co_now() + 5), 0);
 	if (gives) {
-		*pem = file_of_pem(w.client_file);
-		*key_pem = file_of_pem(given_result == -EIO ? w.leaf_key_file : w.client_key_file);
+		given->pem = file_of_pem(w.client_file);
+		given->key_pem = file_of_pem(given_result == -EIO ? w.leaf_key_file : w.client_key_file);
 	}
 	return given_result == -EIO ? 0 : given_result;
 }

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TLS of a session: which encryption it has, when each side's handshake runs, and what was
+ * learned. The two are tied to each other: the client's name for the server goes on to the server,
+ * and where certificates are bridged one side's handshake needs what the other side showed.
+ *
+ * Who is first is the policy's (encryption->server_first). A handshake that is asked for out of
+ * order waits for the other one and runs right behind it. With TLS from the first octet on both
+ * sides and the server first, the client's ClientHello is read, then the server is connected and
+ * its handshake runs, then the client's goes on.
+ *
+ * What is learned of a server leg lives on an arena that goes with the leg: also into the pool.
+ */
+#ifndef SALLYPORT_SESSION_SECURE_H
+#define SALLYPORT_SESSION_SECURE_H
+
+#include "base/arena.h"
+#include "io/co.h"
+#include "policy/encryption.h"
+#include "tls/tls.h"
+
+struct session;
+
+#define SECURE_ARENA_MAX (512u * 1024u)		/* octets of what is known of one handshake */
+
+/* One end. */
+struct secured {
+	struct arena *arena;			/* of the handshake and its facts; NULL: none began, or the pool has it */
+	struct tls_handshake *handshake;	/* filled as far as it came; NULL as arena */
+	bool pending;				/* asked for; runs behind the other end's */
+	/* Of the last one that was done, for the session's record. Static; NULL: none. */
+	const char *version, *cipher;
+	bool trusted;
+};
+
+struct session_secure {
+	const struct encryption *encryption;	/* NULL: both ends are plain */
+	struct secured ends[TLS_ENDS];
+	bool early;				/* the server was connected for the client's handshake; nobody took it yet */
+	int early_error;			/* why it could not be */
+	unsigned changes;			/* of what is known: policy code is told anew */
+	bool call_failed;			/* policy code did, in a handshake */
+	/* What setup_key gives while it runs; the arena wipes. NULL: it does not run. */
+	struct arena *given_arena;
+	struct tls_given given;
+};
+
+/* The configuration is there: from now on the session has an encryption, or none. 0; -EPROTONOSUPPORT
+ * (it waits for a STARTTLS that the protocol does not have, as policy code can choose for one session). */
+int secure_configure(struct session *s) MUST_CHECK;
+
+/* TLS from the first octet, where the policy wants it: of the client before its proxy runs (a
+ * failure is told by proxy_end); of the server when it is connected and its PROXY header queued.
+ * 0 also where there is nothing to do. WAIT. Negative as tls_handshake. */
+co_waits int secure_client(struct session *s) MUST_CHECK;
+co_waits int secure_server(struct session *s) MUST_CHECK;
+
+/*
+ * What a server leg's TLS is to be: the name that the server is asked for and that its certificate
+ * must be of. Legs that differ in it are not each other's. All empty: the leg begins in plain text.
+ */
+struct secure_identity {
+	const struct encryption *encryption;
+	struct slice server_name, must_fit;
+};
+struct secure_identity secure_identity_wanted(const struct session *s);		/* of a leg that is opened now */
+struct secure_identity secure_identity_of_leg(const struct session *s);		/* of the one that is open; lives as long as it */
+bool secure_identity_equal(const struct secure_identity *a, const struct secure_identity *b);
+
+/* May the server leg serve other sessions? Not where the policy's code decides on it, or where it
+ * showed a certificate that was made for this client. */
+bool secure_leg_may_repeat(const struct session *s);
+
+/* A leg that comes with its handshake, or goes with it. */
+void secure_take_leg(struct session *s, struct arena *arena, struct tls_handshake *handshake);
+void secure_give_leg(struct session *s, struct arena **arena, struct tls_handshake **handshake);
+
+/* The session is over; its streams are closed, its record is written. */
+void secure_release(struct session *s);
+
+#endif
