@@ -52,7 +52,9 @@ const struct smtp_verb smtp_verbs[SMTP_VERB_COUNT] = {
 			.built_in = true, .parse = smtp_parse_auth, .on_reply = smtp_on_auth },
 	[SMTP_SASL] = { .name = "AUTH", .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_AUTH, .internal = true,
 			.on_reply = smtp_on_auth },
-	[SMTP_STARTTLS] = { .name = "STARTTLS", .states = SMTP_STATE_ANY, .built_in = true, .refused = true },
+	[SMTP_STARTTLS] = { .name = "STARTTLS", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_ALONE,
+			    .replies = SMTP_REPLIES_220 | SMTP_REPLIES_45, .built_in = true, .idle = true,
+			    .parse = smtp_parse_starttls, .on_reply = smtp_on_starttls },
 	[SMTP_BDAT] = { .name = "BDAT", .states = SMTP_STATE_RCPT | SMTP_STATE_CHUNKS, .group = SMTP_GROUP_ANY,
 			.replies = SMTP_REPLIES_NORMAL, .parse = smtp_parse_bdat, .on_reply = smtp_on_chunk },
 	[SMTP_TURN] = { .name = "TURN", .states = SMTP_STATE_ANY, .refused = true },
@@ -80,6 +82,8 @@ bool smtp_verb_takes(const struct smtp_verb *verb, unsigned code)
 		return true;
 	if (code == 334)
 		return (verb->replies & SMTP_REPLIES_334) != 0;
+	if (code == 220 && (verb->replies & SMTP_REPLIES_220) != 0)
+		return true;
 	if (smtp_code_is_positive(code))
 		return (verb->replies & SMTP_REPLIES_2) != 0;
 	if (code == 354)

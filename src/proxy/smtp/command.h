@@ -38,6 +38,7 @@ enum smtp_group {
 #define SMTP_REPLIES_45 4u
 #define SMTP_REPLIES_334 8u
 #define SMTP_REPLIES_235 16u
+#define SMTP_REPLIES_220 32u
 #define SMTP_REPLIES_AUTH (SMTP_REPLIES_334 | SMTP_REPLIES_235 | SMTP_REPLIES_45)
 #define SMTP_REPLIES_NORMAL (SMTP_REPLIES_2 | SMTP_REPLIES_45)
 
@@ -141,9 +142,10 @@ int smtp_parse_none(const struct smtp_syntax *, struct slice, struct arena *, st
 int smtp_parse_data(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
 
 int smtp_parse_auth(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
+int smtp_parse_starttls(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
 int smtp_parse_bdat(const struct smtp_syntax *, struct slice, struct arena *, struct smtp_argument *, struct smtp_flaw *);
 
-/* Reply handlers, in session.c, auth.c and chunk.c. */
+/* Reply handlers, in session.c, auth.c, starttls.c and chunk.c. */
 void smtp_on_hello(struct smtp *s, struct smtp_pending *p, unsigned code);
 void smtp_on_mail(struct smtp *s, struct smtp_pending *p, unsigned code);
 void smtp_on_rcpt(struct smtp *s, struct smtp_pending *p, unsigned code);
@@ -152,6 +154,7 @@ void smtp_on_body(struct smtp *s, struct smtp_pending *p, unsigned code);
 void smtp_on_rset(struct smtp *s, struct smtp_pending *p, unsigned code);
 void smtp_on_quit(struct smtp *s, struct smtp_pending *p, unsigned code);
 void smtp_on_auth(struct smtp *s, struct smtp_pending *p, unsigned code);
+void smtp_on_starttls(struct smtp *s, struct smtp_pending *p, unsigned code);
 void smtp_on_chunk(struct smtp *s, struct smtp_pending *p, unsigned code);
 
 #endif

@@ -76,7 +76,7 @@ static const struct smtp_extension extensions[] = {
 	{ "HELP",                0,                            true,   0,   0, NULL },
 	{ "VRFY",                0,                            true,   0,   0, NULL },
 	{ "AUTH",                SMTP_EXT_AUTH,                true,   500, 0, NULL },	/* 4954, 3 */
-	{ "STARTTLS",            SMTP_EXT_STARTTLS,            false,  0,   0, NULL },
+	{ "STARTTLS",            SMTP_EXT_STARTTLS,            true,   0,   0, NULL },
 	{ "CHUNKING",            SMTP_EXT_CHUNKING,            true,   0,   0, NULL },
 	{ "BINARYMIME",          SMTP_EXT_BINARYMIME,          true,   0,   0, NULL },
 	{ "UTF8SMTP",            0,                            false,  0,   0, NULL },

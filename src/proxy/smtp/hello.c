@@ -5,6 +5,7 @@
  * leaves of it.
  */
 #include "proxy/smtp/smtp_priv.h"
+#include "proxy/smtp/xclient.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -79,6 +80,8 @@ bool smtp_offer(struct smtp *s, struct slice line, char buf[SMTP_OFFER_MAX], str
 
 	if (!smtp_extension_permitted(s, keyword))
 		return false;
+	if (slice_is(keyword, "STARTTLS") && !smtp_starttls_forwards(s))
+		return false;
 	/* BINARYMIME is nothing without BDAT. */
 	if (slice_is(keyword, "BINARYMIME") &&
 	    ((s->server_extensions & SMTP_EXT_CHUNKING) == 0 || !smtp_extension_permitted(s, SLICE("CHUNKING"))))
@@ -91,6 +94,21 @@ bool smtp_offer(struct smtp *s, struct slice line, char buf[SMTP_OFFER_MAX], str
 	if (extension != NULL && extension->offer != NULL)
 		*out = extension->offer(&own, line, slice_trim_spaces(slice_skip(line, keyword.len)), buf);
 	return true;
+}
+
+bool smtp_own_offer(struct smtp *s, unsigned *n, struct slice *line)
+{
+	const struct {
+		bool is_offered;
+		struct slice line;
+	} own[] = { { s->may_announce, SLICE(SMTP_XCLIENT_OFFER) }, { smtp_starttls_is_offered(s), SLICE("STARTTLS") } };
+
+	while (*n < ARRAY_LEN(own)) {
+		*line = own[*n].line;
+		if (own[(*n)++].is_offered)
+			return true;
+	}
+	return false;
 }
 
 bool smtp_banner(const struct smtp *s, const struct smtp_pending *p, unsigned code, struct slice *text)
@@ -130,6 +148,7 @@ co_waits int smtp_fall_back_to_helo(struct smtp *s, struct smtp_pending *p, cons
 	proxy_log(s->proxy, LOG_SMTP_DEBUG, 6, "The server does not know EHLO, saying HELO", F_INT("response", reply->code));
 	p->verb = &smtp_verbs[SMTP_HELO];
 	p->name = slice_cstr(p->verb->name);
+	p->fell_back = true;
 	s->server_due = smtp_due(s);
 	for (size_t i = 0; err == 0 && i < ARRAY_LEN(pieces); i++)
 		err = stream_write(s->proxy->server, pieces[i], smtp_due(s));

@@ -53,8 +53,7 @@ co_waits int smtp_hear_server(struct smtp *s, deadline_t due, struct smtp_reply 
 	return stream_peek(server).len > reply->raw.len ? leg_failed(s, "unexpected-reply", 0) : 0;
 }
 
-/* A command of our own and its reply, as smtp_hear_server. */
-static co_waits int ask(struct smtp *s, struct slice verb, struct slice param, struct smtp_reply *reply)
+co_waits int smtp_ask_server(struct smtp *s, struct slice verb, struct slice param, struct smtp_reply *reply)
 {
 	const struct slice pieces[] = { verb, param, SLICE("\r\n") };
 	deadline_t due = smtp_reuse_due(s, smtp_due(s));
@@ -84,7 +83,7 @@ static unsigned offered_by(const struct smtp *s, const struct smtp_reply *reply)
 static co_waits int look_for_offer(struct smtp *s, struct slice helo, unsigned *offered)
 {
 	struct smtp_reply reply = { .code = 0 };
-	int err = ask(s, SLICE("EHLO "), helo, &reply);
+	int err = smtp_ask_server(s, SLICE("EHLO "), helo, &reply);
 
 	if (err != 0)
 		return err;
@@ -133,7 +132,7 @@ static co_waits int announce(struct smtp *s, const struct smtp_verb *verb, struc
 	if (err != 0)
 		return err;
 	s->reuse.told |= offered;
-	err = ask(s, slice_of(command, smtp_xclient_write(offered, &what, command)), slice_of("", 0), &reply);
+	err = smtp_ask_server(s, slice_of(command, smtp_xclient_write(offered, &what, command)), slice_of("", 0), &reply);
 	if (err != 0)
 		return err;
 	if (reply.code != 220)
@@ -166,11 +165,11 @@ co_waits int smtp_announce_client(struct smtp *s, const struct smtp_verb *verb, 
 	return 0;
 }
 
-bool smtp_may_precede_xclient(const struct smtp *s, const struct smtp_verb *verb)
+bool smtp_may_precede_hello(const struct smtp *s, const struct smtp_verb *verb)
 {
 	static const enum smtp_verb_id harmless[] = { SMTP_HELO, SMTP_EHLO, SMTP_RSET, SMTP_NOOP, SMTP_QUIT, SMTP_HELP };
 
-	if (!s->config->send_xclient || s->announced)
+	if ((!s->config->send_xclient || s->announced) && !smtp_needs_server_tls(s))
 		return true;
 	for (size_t i = 0; i < ARRAY_LEN(harmless); i++)
 		if (verb == &smtp_verbs[harmless[i]])
@@ -189,18 +188,6 @@ bool smtp_may_announce(const struct smtp *s)
 			if (slice_is(names->items[i], zone->name))
 				return true;
 	return false;
-}
-
-/* As after connecting: what the client said so far was said by somebody else. */
-static void begin_anew(struct smtp *s)
-{
-	smtp_end_transaction(s);
-	s->state = s->assumed = SMTP_STATE_INITIAL;
-	smtp_hello_forget(s);
-	smtp_forget_offers(s);
-	s->server_extensions = 0;
-	s->client_authenticated = s->in_message = false;
-	s->announced = s->reset_by_us = s->connected = false;
 }
 
 /*
@@ -236,6 +223,7 @@ co_waits int smtp_take_xclient(struct smtp *s, struct slice param)
 	}
 	s->client_name = what.name;
 	proxy_set_client(s->proxy, &what.client, &what.wanted);
-	begin_anew(s);
+	s->client_named = !stream_is_encrypted(s->proxy->client);
+	smtp_begin_anew(s);
 	return reconnect(s);
 }

@@ -39,12 +39,23 @@ static const char *stage(const struct smtp_record *r)
 	return phases[phase].stage;
 }
 
+static const char *tls_version(const struct tls_facts *facts)
+{
+	return facts != NULL ? facts->version : "none";
+}
+
+static const char *tls_cipher(const struct tls_facts *facts)
+{
+	return facts != NULL ? facts->cipher : "";
+}
+
 static void write_record(struct smtp *s, const struct smtp_record *r, const struct smtp_mail_options *mail,
 			 enum smtp_result result, unsigned code, struct slice text)
 {
 	const struct log_list recipients = {
 		{ "recipient", "response", "response_param" }, r->rows, r->n_rows, r->accepted + r->refused - r->n_rows
 	};
+	const struct tls_facts *client_tls = proxy_tls(s->proxy, TLS_CLIENT), *server_tls = proxy_tls(s->proxy, TLS_SERVER);
 	const struct zone *zone = proxy_client_zone(s->proxy);
 	char client[ENDPOINT_TEXT_MAX], server[ENDPOINT_TEXT_MAX], local[ENDPOINT_TEXT_MAX], digits[4];
 
@@ -55,7 +66,9 @@ static void write_record(struct smtp *s, const struct smtp_record *r, const stru
 		  F_TEXT("server_address", endpoint_log_text(proxy_server_address(s->proxy), server)),
 		  F_TEXT("server_local", endpoint_log_text(proxy_server_local(s->proxy), local)),
 		  F_OCTETS("helo", s->helo_string), F_TEXT("protocol", smtp_protocol_name(s->proxy, mail->utf8)),
-		  F_TEXT("client_tls", "none"), F_TEXT("server_tls", "none"),
+		  F_TEXT("client_tls", tls_version(client_tls)), F_TEXT("client_tls_cipher", tls_cipher(client_tls)),
+		  F_TEXT("server_tls", tls_version(server_tls)), F_TEXT("server_tls_cipher", tls_cipher(server_tls)),
+		  F_INT("server_tls_trusted", server_tls != NULL && server_tls->trusted),
 		  F_INT("authenticated", s->client_authenticated), F_OCTETS("sender", r->sender),
 		  F_TEXT("body", body_types[mail->body]), F_INT("smtputf8", mail->utf8),
 		  F_TEXT("transfer", r->bdat ? "BDAT" : r->began[SMTP_PHASE_DATA] != 0 ? "DATA" : ""),

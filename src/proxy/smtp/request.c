@@ -263,10 +263,14 @@ static co_waits int decide_and_forward(struct smtp *s, const struct smtp_command
 		s->reuse.quit = true;
 		return smtp_queue_goodbye(s, 221, "2.0.0 Closing transmission channel", FAULT_NONE, "quit");
 	}
-	if (!smtp_may_precede_xclient(s, c->verb))
+	if (c->verb == &smtp_verbs[SMTP_STARTTLS] && !smtp_starttls_forwards(s))
+		return smtp_starttls_answer(s);
+	if (!smtp_may_precede_hello(s, c->verb))
 		return smtp_queue_reply(s, c->verb, 503, SLICE(NOT_HERE_TEXT));
 	if (c->verb->on_reply == smtp_on_hello) {
-		err = smtp_announce_client(s, c->verb, argument->text);
+		err = smtp_secure_server(s, argument->text);
+		if (err == 0)
+			err = smtp_announce_client(s, c->verb, argument->text);
 		if (err < 0)
 			return err;
 	}
@@ -319,11 +323,18 @@ static co_waits int judge_command(struct smtp *s, const struct smtp_command *c, 
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Command not implemented", F_OCTETS("request", smtp_command_name(c)));
 		return smtp_queue_reply(s, c->verb, 502, SLICE(NOT_SPOKEN_TEXT));
 	}
+	if (smtp_tls_is_missing(s, c->verb))
+		return smtp_queue_reply(s, c->verb, 530, SLICE("5.7.0 Must issue a STARTTLS command first"));
 	if (c->verb == &smtp_verbs[SMTP_AUTH]) {
 		if (s->auth.failures >= (uint64_t)s->config->max_auth_failures)
 			return smtp_queue_goodbye(s, 421, "4.7.0 Too many failed authentications, closing transmission channel",
 						  FAULT_CLIENT, "auth-failures");
 		err = smtp_auth_check(s, c->param, &flaw);
+		if (err < 0)
+			return refuse_syntax(s, c, &flaw);
+	}
+	if (c->verb == &smtp_verbs[SMTP_STARTTLS]) {
+		err = smtp_starttls_check(s, &flaw);
 		if (err < 0)
 			return refuse_syntax(s, c, &flaw);
 	}

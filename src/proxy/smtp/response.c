@@ -6,7 +6,6 @@
 #include "proxy/smtp/counters.h"
 #include "proxy/smtp/line.h"
 #include "proxy/smtp/smtp_priv.h"
-#include "proxy/smtp/xclient.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -78,9 +77,8 @@ static co_waits int write_lines(struct smtp *s, const struct smtp_reply *reply, 
 	struct smtp_reply_limits limits = smtp_reply_limits_of(s);
 	char bufs[2][SMTP_OFFER_MAX];
 	struct slice line, ahead;
-	bool offered = false;
 	size_t pos = 0;
-	unsigned which = 0;
+	unsigned which = 0, own = 0;
 	int err = 0;
 
 	if (filter)
@@ -91,10 +89,8 @@ static co_waits int write_lines(struct smtp *s, const struct smtp_reply *reply, 
 	while (err == 0) {
 		bool more = next_line(s, reply, &limits, filter, &pos, bufs[which], &ahead);
 
-		if (!more && filter && s->may_announce && !offered) {
-			ahead = SLICE(SMTP_XCLIENT_OFFER);
-			more = offered = true;
-		}
+		if (!more && filter)
+			more = smtp_own_offer(s, &own, &ahead);
 		err = write_line(s, code, more ? '-' : ' ', line);
 		if (!more)
 			break;
@@ -122,7 +118,7 @@ static co_waits int check_client_is_silent(struct smtp *s, unsigned code)
 	ssize_t n;
 
 	/* Behind a DATA that is refused nobody can tell lines of a message from commands. */
-	if (s->config->permit_early_input && !smtp_is_auth(s->head) && !no_body)
+	if (s->config->permit_early_input && !smtp_is_auth(s->head) && s->head->verb != &smtp_verbs[SMTP_STARTTLS] && !no_body)
 		return 0;
 	n = stream_fill_now(s->proxy->client);
 	if (n < 0 && stream_peek(s->proxy->client).len == 0) {
@@ -219,7 +215,8 @@ static co_waits int check_no_extra(struct smtp *s)
 /* Nothing may come behind these before their reply. */
 static bool must_be_silent(const struct smtp_pending *p)
 {
-	return p->verb == &smtp_verbs[SMTP_GREETING] || p->verb == &smtp_verbs[SMTP_DATA] || smtp_is_auth(p);
+	return p->verb == &smtp_verbs[SMTP_GREETING] || p->verb == &smtp_verbs[SMTP_DATA] ||
+	       p->verb == &smtp_verbs[SMTP_STARTTLS] || smtp_is_auth(p);
 }
 
 /* The server said yes or no to a whole message, or no to a part of one. */
@@ -239,7 +236,7 @@ static void account_message(struct smtp *s, const struct smtp_reply *reply)
 static co_waits int relay_reply(struct smtp *s, struct smtp_pending *p, const struct smtp_reply *reply, unsigned code,
 				struct slice text)
 {
-	bool filter = p->verb == &smtp_verbs[SMTP_EHLO] && smtp_code_is_positive(reply->code);
+	bool filter = (p->verb == &smtp_verbs[SMTP_EHLO] || p->fell_back) && smtp_code_is_positive(reply->code);
 	bool dead = s->state == SMTP_STATE_FAILED;
 	int err;
 
@@ -322,6 +319,11 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 		if (err < 0)
 			return err;
 	}
+	if (p->verb == &smtp_verbs[SMTP_STARTTLS]) {
+		err = smtp_starttls_judge(s, reply);
+		if (err < 0)
+			return err;
+	}
 	account_reply(s, p, reply);
 	if (p->silent && smtp_is_auth(p)) {
 		if (reply->code == 421)
@@ -375,13 +377,18 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Response refused", F_OCTETS("request", p->name), F_INT("response", code));
 		decision = SMTP_REFUSE;
 	}
+	/* One side would speak TLS and the other not. */
+	if (p->verb == &smtp_verbs[SMTP_STARTTLS] && (reply->code == 220) != (decision == SMTP_PASS && code == 220))
+		return smtp_fail(s, FAULT_POLICY, "diverged", 0);
 	return decision == SMTP_PASS ? relay_reply(s, p, reply, code, text) : refuse_reply(s, p, reply, decision);
 }
 
 static co_waits int answer_locally(struct smtp *s)
 {
 	struct smtp_pending *p = s->head;
-	int err = p->verb == &smtp_verbs[SMTP_DATA] && !p->closes ? check_client_is_silent(s, p->code) : 0;
+	bool starttls = p->verb == &smtp_verbs[SMTP_STARTTLS] && p->code == 220;
+	bool silent = (p->verb == &smtp_verbs[SMTP_DATA] && !p->closes) || starttls;
+	int err = silent ? check_client_is_silent(s, p->code) : 0;
 
 	if (err == 0)
 		err = smtp_tarpit(s, p->code);
@@ -392,6 +399,8 @@ static co_waits int answer_locally(struct smtp *s)
 		return err;
 	if (p->verb == &smtp_verbs[SMTP_BDAT])
 		smtp_chunk_answered(s, p);
+	if (starttls)
+		smtp_on_starttls(s, p, p->code);
 	if (p->closes)
 		return smtp_end(s, p->fault, p->reason, 0);
 	smtp_queue_pop(s);
@@ -455,6 +464,8 @@ co_waits int smtp_answer(struct smtp *s)
 		else
 			done = true;
 	}
+	if (err == 0 && s->switching != SMTP_NO_SWITCH)
+		return 0;
 	if (err == 0 && !s->ending && !s->transfer)
 		err = check_no_extra(s);
 	/* Only now: what the server said before is no answer to this RSET. */

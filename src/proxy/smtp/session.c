@@ -93,6 +93,17 @@ void smtp_on_hello(struct smtp *s, struct smtp_pending *p, unsigned code)
 	smtp_hello_accept(s, p->verb);
 }
 
+void smtp_begin_anew(struct smtp *s)
+{
+	smtp_end_transaction(s);
+	s->state = s->assumed = SMTP_STATE_INITIAL;
+	smtp_hello_forget(s);
+	smtp_forget_offers(s);
+	s->server_extensions = 0;
+	s->client_authenticated = s->in_message = false;
+	s->announced = s->reset_by_us = s->connected = false;
+}
+
 static int no_memory(struct smtp *s)
 {
 	return smtp_fail(s, FAULT_RESOURCE, "no-memory", -ENOMEM);
@@ -340,6 +351,10 @@ static co_waits int converse(struct smtp *s)
 		err = smtp_answer(s);
 		if (err == 0 && s->transfer) {
 			err = smtp_transfer(s);
+			continue;
+		}
+		if (err == 0 && s->switching != SMTP_NO_SWITCH) {
+			err = smtp_switch_to_tls(s);
 			continue;
 		}
 		if (err == 0)

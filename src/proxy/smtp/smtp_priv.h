@@ -48,6 +48,8 @@ struct smtp_config {
 	int64_t max_auth_steps, max_auth_failures;
 	struct string_list permit_auth_mechanisms;
 	bool auth_requires_tls;
+	bool require_client_tls;
+	struct slice server_name;
 	bool add_received_header, tls_passthrough, permit_early_input, permit_source_routes, require_8bitmime;
 	struct slice append_domain, banner;
 	/* Of the standard policy class. */
@@ -85,6 +87,7 @@ struct smtp_pending {
 	enum fault fault;
 	const char *reason;
 	bool cancels;				/* an AUTH exchange: it can't succeed, or go on */
+	bool fell_back;				/* of HELO: the client said EHLO */
 	bool silent;				/* a RSET of our own, or the end of an AUTH exchange: the client must not see the reply */
 };
 
@@ -115,6 +118,9 @@ struct smtp_hello {
 	struct slice name, protocol;		/* empty: it did not say */
 	char octets[SMTP_HELO_MAX];
 };
+
+/* A 220 to STARTTLS was given: what comes now is TLS. */
+enum smtp_switch { SMTP_NO_SWITCH, SMTP_SWITCH_CLIENT, SMTP_SWITCH_BOTH };
 
 /* One conversation: proxy->run. */
 struct smtp {
@@ -157,6 +163,8 @@ struct smtp {
 	bool pipelining;			/* the server takes groups of commands */
 	bool connected;
 	bool announced;				/* the server knows the client by XCLIENT */
+	enum smtp_switch switching;
+	bool client_named;			/* it spoke for another by XCLIENT, in plain text */
 	bool may_announce;			/* the client may speak for others by XCLIENT */
 	char *client_name_room;			/* what client_name points to; NULL: no XCLIENT named one yet */
 	struct slice client_name;		/* by XCLIENT; empty: not known */
@@ -217,13 +225,16 @@ int smtp_end(struct smtp *s, enum fault fault, const char *reason, int err);
 struct slice smtp_code_text(unsigned code, char buf[4]);
 deadline_t smtp_due(const struct smtp *s);
 void smtp_end_transaction(struct smtp *s);
+/* As after connecting: what the client said so far does not count any more. */
+void smtp_begin_anew(struct smtp *s);
 
 /* The server side from its start: connects, and its greeting is owed to the client. WAITS. */
 co_waits int smtp_connect(struct smtp *s) MUST_CHECK;
 
 /* identity.c: XCLIENT. */
-/* May the server have this command of the client before it knows who the client is? */
-bool smtp_may_precede_xclient(const struct smtp *s, const struct smtp_verb *verb);
+/* May the server have this command of the client before what we have to tell it ahead of EHLO or HELO:
+ * who the client is, or STARTTLS? */
+bool smtp_may_precede_hello(const struct smtp *s, const struct smtp_verb *verb);
 /* Before EHLO or HELO with this name goes to the server: tell it who the client is, unless it knows.
  * A leg of the pool that can't be told is replaced; one that was told is tested. WAITS. */
 co_waits int smtp_announce_client(struct smtp *s, const struct smtp_verb *verb, struct slice helo) MUST_CHECK;
@@ -231,6 +242,8 @@ co_waits int smtp_announce_client(struct smtp *s, const struct smtp_verb *verb, 
  * nothing is behind it. 0; SMTP_LEG_LOST: the leg was untested, and is closed; negative. WAITS. */
 #define SMTP_LEG_LOST 1
 co_waits int smtp_hear_server(struct smtp *s, deadline_t due, struct smtp_reply *reply) MUST_CHECK;
+/* A command of our own, "VERB " and its parameter, and the reply to it, as smtp_hear_server. WAITS. */
+co_waits int smtp_ask_server(struct smtp *s, struct slice verb, struct slice param, struct smtp_reply *reply) MUST_CHECK;
 /* Is this client's zone named in accept_xclient_zones? Once, at the start: later it names others. */
 bool smtp_may_announce(const struct smtp *s);
 /* The client says whose connection it carries. WAITS. */
@@ -296,6 +309,28 @@ bool smtp_offer(struct smtp *s, struct slice line, char buf[SMTP_OFFER_MAX], str
 bool smtp_banner(const struct smtp *s, const struct smtp_pending *p, unsigned code, struct slice *text);
 /* The server does not know EHLO: 1 and HELO was sent for p, 0: no; negative. WAITS. */
 co_waits int smtp_fall_back_to_helo(struct smtp *s, struct smtp_pending *p, const struct smtp_reply *reply) MUST_CHECK;
+/* The proxy's own lines behind the server's, one a call; *n starts with 0. false: there is no further one. */
+bool smtp_own_offer(struct smtp *s, unsigned *n, struct slice *line);
+
+/* starttls.c */
+/* Is a STARTTLS of the client the server's to answer, and so the server's to offer? */
+bool smtp_starttls_forwards(const struct smtp *s);
+/* Does the proxy offer its own? Notes it in active_extensions. */
+bool smtp_starttls_is_offered(struct smtp *s);
+/* May the client say it now? 0; -EBADMSG with *flaw. */
+int smtp_starttls_check(struct smtp *s, struct smtp_flaw *flaw) MUST_CHECK;
+/* It may, and the policy has accepted it: our 220. */
+int smtp_starttls_answer(struct smtp *s) MUST_CHECK;
+/* The server's reply, before anybody gets to see it. 0; else the session ended. WAITS. */
+co_waits int smtp_starttls_judge(struct smtp *s, const struct smtp_reply *reply) MUST_CHECK;
+/* s->switching: the handshakes, and a fresh start. WAITS. */
+co_waits int smtp_switch_to_tls(struct smtp *s) MUST_CHECK;
+/* require_client_tls: not without TLS. */
+bool smtp_tls_is_missing(const struct smtp *s, const struct smtp_verb *verb);
+/* Must the proxy itself say STARTTLS to the server? And then, before EHLO or HELO with this name: do it. WAITS. */
+bool smtp_needs_server_tls(const struct smtp *s);
+co_waits int smtp_secure_server(struct smtp *s, struct slice helo) MUST_CHECK;
+
 /* delay.c. 0; -ECANCELED; -ECONNABORTED. WAIT. */
 co_waits int smtp_delay_greeting(struct smtp *s) MUST_CHECK;
 co_waits int smtp_tarpit(struct smtp *s, unsigned code) MUST_CHECK;	/* before a reply with that code */

@@ -124,7 +124,14 @@ static const struct attribute smtp_attributes[] = {
 	  .doc = "TRUE: each message gets a trace header, folded at 78 columns: how it came (ESMTP, ESMTPA, UTF8SMTP and so on), and for "
 	  "whom if it has one recipient." },
 	{ .name = "tls_passthrough", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(tls_passthrough),
-	  .doc = "Copy octets blindly after STARTTLS. Only FALSE until TLS is spoken." },
+	  .doc = "TRUE: behind a STARTTLS that was forwarded and that the server accepted, octets are copied without a look at them. "
+		 "Nothing is inspected then. Only with an encryption that accepts STARTTLS and forwards it." },
+	{ .name = "require_client_tls", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(require_client_tls),
+	  .doc = "TRUE: a client whose connection is not encrypted gets 530 for all but HELO, EHLO, STARTTLS, NOOP, RSET, HELP and QUIT." },
+	{ .name = "server_name", .type = ATTR_STRING, .access = CFG_R | ATTR_LINE, .offset = CONFIG(server_name), .text = "",
+	  .doc = "The server's host name: in a TLS handshake it is asked for by this name, and its certificate must be of it if the "
+		 "verifier checks subjects. Empty: it is asked for by the name that the client's own handshake had, and a "
+		 "certificate may be of any name." },
 	{ .name = "permit_extensions", .type = ATTR_INT, .access = CFG_RW, .offset = CONFIG(permit_extensions), .min = 0,
 	  .max = SMTP_EXT_BITS, .doc = "SMTP_EXT_* bits of extensions that are permitted whatever the extensions table says." },
 
@@ -361,8 +368,9 @@ static int smtp_prepare(void *block, const struct policy *policy, struct arena *
 {
 	struct smtp_config *c = block;
 
-	if (c->tls_passthrough)
-		problem(problems, "leave tls_passthrough FALSE", "tls_passthrough needs STARTTLS, which is not spoken yet");
+	if (c->server_name.len > 0 && (!smtp_is_domain(c->server_name) || c->server_name.ptr[0] == '[' || c->server_name.ptr[0] == '#' ||
+				       smtp_has_8bit(c->server_name)))
+		problem(problems, "a name like 'mail.example.com', in ASCII", "server_name is no host name");
 	if (c->request_stack_hook.callback >= 0)
 		problem(problems, "remove the method", "requestStack needs content inspection, which does not exist yet");
 	if (c->resolve_host)
@@ -400,8 +408,15 @@ static int smtp_prepare(void *block, const struct policy *policy, struct arena *
 	return c->add_received_header ? smtp_find_own_name(c, arena, &c->own_name) : 0;
 }
 
+static struct slice server_name(const void *config)
+{
+	return ((const struct smtp_config *)config)->server_name;
+}
+
 const struct proxy_type smtp_type = {
 	.name = "smtp",
+	.starttls = true,
+	.server_name = server_name,
 	.attributes = smtp_attributes,
 	.n_attributes = ARRAY_LEN(smtp_attributes),
 	.tables = smtp_tables,

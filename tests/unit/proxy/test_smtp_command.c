@@ -232,7 +232,8 @@ static void test_keywords(void **state)
 		assert_true(slice_is(smtp_extension_keyword(slice_cstr(cases[i].line), buf), cases[i].keyword));
 	assert_true(smtp_extension_named(SLICE("SIZE"))->spoken);
 	assert_true(smtp_extension_named(SLICE("CHUNKING"))->spoken);
-	assert_false(smtp_extension_named(SLICE("STARTTLS"))->spoken);
+	assert_true(smtp_extension_named(SLICE("STARTTLS"))->spoken);
+	assert_false(smtp_extension_named(SLICE("BURL"))->spoken);
 	assert_null(smtp_extension_named(SLICE("X-FOO")));
 }
 

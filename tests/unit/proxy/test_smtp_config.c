@@ -44,7 +44,10 @@ static const struct config_case cases[] = {
 	{ "\"permit_auth_mechanisms\":[\"PLAIN\",\"a b\"]", "not the name of a mechanism", "'PLAIN'" },
 	{ "\"accept_xclient_zones\":[\"*\"]", "everybody could be anybody", "name the zones" },
 	{ "\"relay_domains\":[\"\\u00c3\\u009f.example\"]", "no one ASCII form", "xn--" },
-	{ "\"tls_passthrough\":true", "STARTTLS", "FALSE" },
+	{ "\"tls_passthrough\":true", NULL, NULL },
+	{ "\"server_name\":\"mx.example.com\"", NULL, NULL },
+	{ "\"server_name\":\"[192.0.2.1]\"", "server_name is no host name", "'mail.example.com'" },
+	{ "\"server_name\":\"mx example\"", "server_name is no host name", "'mail.example.com'" },
 	{ "\"resolve_host\":true", "resolver", "FALSE" },
 };
 
