@@ -104,7 +104,7 @@ static json_t *side_json(const struct words *w, bool server)
 	if (security == 0)
 		return side;
 	if (!server && w->bridge)
-		certificate = json_pack("{s:{s:i,s:i,s:i}}", "bridge", "key", 0, "trusted_ca", 1, "untrusted_ca", 1);
+		certificate = json_pack("{s:{s:i,s:i,s:i,s:[s,s,s]}}", "bridge", "key", 0, "trusted_ca", 1, "untrusted_ca", 1, "extensions", "keyUsage", "subjectAltName", "extendedKeyUsage");
 	else
 		certificate = json_pack("{s:i}", "static", server ? 2 : 0);
 	if (!server && w->setup_key >= 0)
