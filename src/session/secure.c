@@ -185,6 +185,7 @@ static struct tls_handshake *prepare(struct session *s, enum tls_end end)
 	struct secured *here = &s->secure.ends[end];
 	struct tls_handshake *h;
 
+	s->secure.call_failed = false;
 	here->handshake = NULL;
 	arena_free(&here->arena);
 	here->arena = arena_create(SECURE_ARENA_MAX, 0);
