@@ -100,7 +100,7 @@ static pid_t start_keeper(const struct policy *policy, int *sock)
 		die("no sockets");
 	pid = fork();
 	if (pid == 0) {
-		const struct keeper_setup setup = { .policy = policy, .leader = pair[1], .secrets = -1 };
+		const struct keeper_setup setup = { .policy = policy, .leader = pair[1], .secrets = -1, .certificates = -1 };
 
 		close(pair[0]);
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -170,6 +170,17 @@ static int ctl_sessions(struct ctl *c)
 	return CLI_OK;
 }
 
+static void print_certificates(const json_t *all)
+{
+	static const char *const keys[] = { "not_before", "not_after", "since_ms", "replaced", "refused" };
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(all, i, one)
+		for (size_t j = 0; j < sizeof(keys) / sizeof(keys[0]); j++)
+			printf("certificate.%zu.%s.%s: %lld\n", i, text_of(one, "file"), keys[j], number_of(one, keys[j]));
+}
+
 static int ctl_stats(struct ctl *c)
 {
 	int status = ask(c, json_pack("{s:s}", "command", "stats"));
@@ -189,6 +200,7 @@ static int ctl_stats(struct ctl *c)
 		json_object_foreach(json_object_get(row, "counters"), key, value)
 			printf("service.%s.counters.%s: %lld\n", name, key, (long long)json_integer_value(value));
 	}
+	print_certificates(json_object_get(c->reply, "certificates"));
 	return CLI_OK;
 }
 

@@ -75,6 +75,15 @@ void control_link_channel(struct supervisor *s, const struct generation *g, uint
 		(void)!message_send(s->control_sock, &m);
 }
 
+void control_link_certificates(struct supervisor *s, const struct generation *g)
+{
+	struct message m = { .type = MSG_CERTIFICATES, .number = g->number, .n_fds = 1 };
+
+	m.fds[0] = g->certificates;
+	if (s->control_sock >= 0 && m.fds[0] >= 0)
+		(void)!message_send(s->control_sock, &m);
+}
+
 /* ---- requests ---- */
 
 static void stop_session(struct supervisor *s, uint32_t request, const char *id)
@@ -152,9 +161,9 @@ static void on_control(void *arg, int fd, short revents)
 
 static int be_control(struct supervisor *s, int sock, int log)
 {
-	explicit_bzero(&s->ratchet, sizeof(s->ratchet));
 	const int keep[] = { sock, s->control_listener };
 
+	explicit_bzero(&s->ratchet, sizeof(s->ratchet));
 	(void)dup2(log, STDERR_FILENO);
 	privileges_close_others(keep, ARRAY_LEN(keep));
 	(void)setsid();
@@ -179,9 +188,11 @@ int control_link_start(struct supervisor *s)
 		return (int)s->control_pid;
 	if (err == 0)
 		err = poller_add(&s->poller, s->control_sock, POLLIN, on_control, s);
-	for (struct generation *g = s->generations; g != NULL; g = g->next)
+	for (struct generation *g = s->generations; g != NULL; g = g->next) {
 		for (uint32_t i = 0; i < s->options->workers; i++)
 			control_link_channel(s, g, i);
+		control_link_certificates(s, g);
+	}
 	control_link_status(s);
 	return err;
 }

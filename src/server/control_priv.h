@@ -3,6 +3,7 @@
 #ifndef SALLYPORT_SERVER_CONTROL_PRIV_H
 #define SALLYPORT_SERVER_CONTROL_PRIV_H
 
+#include "server/certificate_records.h"
 #include "server/control.h"
 #include "server/statistics.h"
 
@@ -22,16 +23,29 @@ struct view_retired {
 	uint64_t counters[COUNTERS_MAX];
 };
 
+/* What a generation's keeper shows. */
+struct view_certificates {
+	struct view_certificates *next;
+	uint32_t generation;
+	struct certificate_records records;
+};
+
 struct control_view {
 	struct status_record status;
 	bool have_status;
 	struct view_worker *workers;
+	struct view_certificates *certificates;
 	struct view_retired *retired;
 	uint64_t retired_accepted, retired_refused, retired_dropped, retired_kept, retired_reused;
 };
 
 void control_view_status(struct control_view *v, struct slice record);
 void control_view_channel(struct control_view *v, struct message *m);	/* takes the descriptor over */
+
+void control_view_certificates(struct control_view *v, struct message *m);	/* likewise */
+/* Of the current generation: an array (control_certificates.c). */
+json_t *control_certificates(const struct control_view *v, uint32_t generation);
+void control_certificates_forget(struct control_view *v, uint32_t generation);
 
 /* The answer to one request line; or NULL: the supervisor must be asked *r. */
 json_t *control_answer(struct control_view *v, struct slice line, struct control_request *r);

@@ -141,6 +141,7 @@ void control_view_status(struct control_view *v, struct slice record)
 			continue;
 		}
 		*i = w->next;
+		control_certificates_forget(v, w->generation);
 		retire(v, w);
 	}
 }
@@ -384,9 +385,10 @@ static json_t *answer_stats(const struct control_view *v)
 				json_object_set_new(row, "last_started_ms", json_integer(s.last_started_wall_ms));
 		}
 	}
-	return json_pack("{s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "ok", 1, "accepted", accepted, "refused", refused,
+	return json_pack("{s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o}", "ok", 1, "accepted", accepted, "refused", refused,
 			 "sessions_running", sessions_running(v), "log_lines_dropped", dropped, "servers_idle", idle,
-			 "servers_kept", kept, "servers_reused", reused, "services", services);
+			 "servers_kept", kept, "servers_reused", reused, "services", services,
+			 "certificates", control_certificates(v, newest));
 }
 
 /* ---- requests ---- */

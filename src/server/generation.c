@@ -62,6 +62,8 @@ static void generation_free(struct generation *g)
 	poller_remove(&s->poller, g->sock);
 	if (g->sock >= 0)
 		close(g->sock);
+	if (g->certificates >= 0)
+		close(g->certificates);
 	for (unsigned i = 0; g->stats_fds != NULL && i < s->options->workers; i++)
 		if (g->stats_fds[i] >= 0)
 			close(g->stats_fds[i]);
@@ -410,6 +412,15 @@ static void on_channel(struct generation *g, struct message *m)
 	control_link_channel(s, g, m->slot);
 }
 
+static void on_certificates(struct generation *g, struct message *m)
+{
+	if (m->n_fds != 1 || g->certificates >= 0)
+		return;
+	g->certificates = m->fds[0];
+	m->n_fds = 0;
+	control_link_certificates(g->supervisor, g);
+}
+
 static void on_worker(struct generation *g, const struct message *m)
 {
 	if (m->slot >= g->supervisor->options->workers || m->number == 0)
@@ -490,6 +501,9 @@ static void leader_said(struct generation *g, struct message *m)
 	case MSG_CHANNEL:
 		on_channel(g, m);
 		break;
+	case MSG_CERTIFICATES:
+		on_certificates(g, m);
+		break;
 	case MSG_WORKER:
 		on_worker(g, m);
 		break;
@@ -569,7 +583,7 @@ static struct generation *generation_create(struct supervisor *s)
 	if (g == NULL)
 		return NULL;
 	g->supervisor = s;
-	g->sock = -1;
+	g->sock = g->certificates = -1;
 	g->number = s->next_generation++;
 	g->stats_fds = malloc(s->options->workers * sizeof(*g->stats_fds));
 	g->seen = calloc(s->options->workers, sizeof(*g->seen));

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/keeper.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "policy/secrets.h"
+#include "server/certificate_records.h"
 #include "server/keeper_watch.h"
 #include "server/message.h"
 #include "server/poller.h"
 #include "server/run_options.h"
+#include "server/statistics.h"
 #include "tls/keeper_keys.h"
 
 #include <errno.h>
@@ -25,6 +28,7 @@ struct keeper {
 	struct keeper_keys *keys;
 	uint8_t *secrets;
 	struct keeper_watch *watch;
+	struct certificate_records certificates;
 	struct message_room room;
 	int peers[WORKERS_MAX];		/* workers, by slot; -1 = none */
 	uint8_t request[KEY_REQUEST_MAX + 1], reply[KEY_REPLY_MAX];
@@ -136,6 +140,43 @@ static int tell(struct keeper *k, enum message_type type, const struct buffer *r
 	return err;
 }
 
+/* ---- what is shown ---- */
+
+static void show(struct keeper *k, uint32_t index, bool replaced, bool refused)
+{
+	const struct tls_certificate *c = &k->setup->policy->tls_certificates[index];
+	struct certificate_record *r;
+
+	if (index >= k->certificates.n)
+		return;
+	r = &k->certificates.all[index];
+	stats_write_begin(&r->seq);
+	if (!refused) {
+		keeper_keys_dates(k->keys, index, &r->not_before_s, &r->not_after_s);
+		r->since_wall_ms = clock_system.wall_ms(&clock_system);
+	}
+	r->replaced += replaced;
+	r->refused += refused;
+	stats_text(r->file, sizeof(r->file), c->file != NULL ? c->file : "");
+	stats_write_end(&r->seq);
+}
+
+static void on_tried(void *arg, uint32_t certificate, bool used)
+{
+	show(arg, certificate, used, !used);
+}
+
+static void show_all(struct keeper *k)
+{
+	for (uint32_t i = 0; i < k->certificates.n && i < k->setup->policy->n_tls_certificates; i++) {
+		struct certificate_record *r = &k->certificates.all[i];
+
+		r->seq = (r->seq + 1) & ~1u;	/* the one before may have died in the middle */
+		if (!k->setup->again)
+			show(k, i, false, false);
+	}
+}
+
 static void on_change(void *arg, struct buffer *records)
 {
 	struct keeper *k = arg;
@@ -171,7 +212,9 @@ static int load(struct keeper *k)
 		err = keeper_keys_create(setup->policy, secrets, setup->give, &k->keys);
 	if (err == 0)
 		err = keeper_watch_create(&(struct keeper_watch_setup){ .poller = &k->poller, .policy = setup->policy, .keys = k->keys,
-					  .again = setup->again, .changed = on_change, .arg = k }, &k->watch);
+					  .again = setup->again, .changed = on_change, .tried = on_tried, .arg = k }, &k->watch);
+	if (err == 0 && setup->certificates >= 0)
+		err = certificate_records_open(&k->certificates, setup->certificates, true);
 	if (err != 0)
 		return err;
 	keeper_keys_load(k->keys, setup->again, &records);
@@ -179,6 +222,7 @@ static int load(struct keeper *k)
 	if (records.data != NULL)
 		explicit_bzero(records.data, records.size);
 	buffer_release(&records);
+	show_all(k);
 	keeper_watch_start(k->watch);
 	return err;
 }

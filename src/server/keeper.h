@@ -15,6 +15,7 @@ struct keeper_setup {
 	const struct policy *policy;
 	int leader;			/* message socket */
 	int secrets;			/* sealed memory file; -1 = none */
+	int certificates;		/* memory file for what is shown of them; -1 = none */
 	bool give;			/* workers are to have the keys themselves */
 	bool again;			/* the one before ended */
 };

@@ -169,10 +169,14 @@ static void try(struct keeper_watch *w, struct item *item)
 		if (records.len > 0) {	/* else it is the same in other words */
 			tell(item, &problems, true);
 			w->setup.changed(w->setup.arg, &records);
+			if (item->kind == KEEPER_CHAIN)
+				w->setup.tried(w->setup.arg, item->index, true);
 		}
 	} else if (item->told != item->seen && err == -EINVAL) {
 		item->told = item->seen;
 		tell(item, &problems, false);
+		if (item->kind == KEEPER_CHAIN)
+			w->setup.tried(w->setup.arg, item->index, false);
 	}
 	if (records.data != NULL)
 		explicit_bzero(records.data, records.size);

@@ -22,6 +22,7 @@ struct keeper_watch_setup {
 	struct keeper_keys *keys;
 	bool again;			/* nothing is known of what is in use: all is read once */
 	void (*changed)(void *arg, struct buffer *records);	/* what is in use from now on */
+	void (*tried)(void *arg, uint32_t certificate, bool used);	/* one that changed; told once */
 	void *arg;
 };
 

@@ -5,6 +5,7 @@
  * keeper reads it knows no more than the keeper tells.
  */
 #include "base/log.h"
+#include "server/certificate_records.h"
 #include "server/keeper.h"
 #include "server/leader.h"
 #include "server/privileges.h"
@@ -28,6 +29,7 @@ struct leader_keeper {
 	struct leader *leader;
 	pid_t pid;			/* 0 = not running */
 	int sock;
+	int certificates;		/* what is shown of them, for each keeper; -1 = there are none */
 	bool loaded;
 	int64_t started_ms, backoff_ms;
 	struct poller_timer restart;
@@ -40,11 +42,12 @@ static bool is_needed(const struct policy *policy)
 
 /* ---- its process ---- */
 
-static int be_keeper(const struct leader *l, int sock, pid_t leader_pid)
+static int be_keeper(const struct leader_keeper *k, int sock, pid_t leader_pid)
 {
+	const struct leader *l = k->leader;
 	const struct keeper_setup setup = {
 		.policy = l->policy, .leader = sock, .secrets = l->secrets, .give = l->policy->keys_in_workers,
-		.again = l->tls != NULL,
+		.again = l->tls != NULL, .certificates = k->certificates,
 	};
 	sigset_t none;
 
@@ -52,7 +55,7 @@ static int be_keeper(const struct leader *l, int sock, pid_t leader_pid)
 	explicit_bzero(l->setup->ratchet, sizeof(*l->setup->ratchet));
 	if (privileges_reduce(0) != 0)
 		return 1;
-	privileges_close_others((const int[]){ sock, l->secrets }, 2);
+	privileges_close_others((const int[]){ sock, l->secrets, k->certificates }, 3);
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	return keeper_run(&setup);
@@ -67,7 +70,7 @@ static int start(struct leader_keeper *k)
 		return err;
 	pid = fork();
 	if (pid == 0)
-		_exit(be_keeper(k->leader, pair[1], self));
+		_exit(be_keeper(k, pair[1], self));
 	err = pid < 0 ? -errno : 0;
 	close(pair[1]);
 	if (err != 0) {
@@ -198,6 +201,9 @@ static void tell_what_is_in_use(const struct policy *policy, struct slice record
 	while (keeper_record_next(&records, &record) == 1) {
 		const char *file = file_of(policy, &record);
 
+		if (record.kind == KEEPER_ERROR)
+			log_event(LOG_CORE_ERROR, 0, NOSESSION, "A private key can't be loaded again; handshakes with it fail",
+				  F_OCTETS("reason", record.parts[0]), F_OCTETS("hint", record.parts[1]));
 		if (words[record.kind] != NULL)
 			log_event(LOG_CORE_INFO, 2, NOSESSION, words[record.kind],
 				  F_TEXT(record.kind == KEEPER_TRUST ? "encryption" : "file", file != NULL ? file : ""));
@@ -335,6 +341,21 @@ static void say_where_keys_are(const struct leader *l)
 			  "config.options.keys_in_workers is on", F_INT("keys", l->policy->n_tls_keys));
 }
 
+static int show_certificates(struct leader_keeper *k)
+{
+	struct leader *l = k->leader;
+	struct message m = { .type = MSG_CERTIFICATES, .n_fds = 1 };
+
+	if (l->policy->n_tls_certificates == 0)
+		return 0;
+	k->certificates = certificate_records_create((uint32_t)l->policy->n_tls_certificates);
+	if (k->certificates < 0)
+		return k->certificates;
+	m.fds[0] = k->certificates;
+	leader_tell_supervisor(l, &m);
+	return 0;
+}
+
 int leader_keeper_load(struct leader *l, struct policy_problems *problems)
 {
 	int err;
@@ -344,9 +365,11 @@ int leader_keeper_load(struct leader *l, struct policy_problems *problems)
 	l->keeper = calloc(1, sizeof(*l->keeper));
 	if (l->keeper == NULL)
 		return -ENOMEM;
-	*l->keeper = (struct leader_keeper){ .leader = l, .sock = -1 };
+	*l->keeper = (struct leader_keeper){ .leader = l, .sock = -1, .certificates = -1 };
 	say_where_keys_are(l);
-	err = start(l->keeper);
+	err = show_certificates(l->keeper);
+	if (err == 0)
+		err = start(l->keeper);
 	if (err == 0)
 		err = load_keys(l->keeper, problems);
 	if (err != 0 && err != -EINVAL)
@@ -375,6 +398,8 @@ void leader_keeper_free(struct leader *l)
 		poller_remove(&l->poller, k->sock);
 		if (k->sock >= 0)
 			close(k->sock);
+		if (k->certificates >= 0)
+			close(k->certificates);
 		if (k->pid != 0)
 			kill(k->pid, SIGKILL);
 		free(k);

@@ -36,6 +36,7 @@ enum message_type {
 	/* Between worker and leader, about the worker's server of the policy host. */
 	MSG_HOST_WANTED,	/* worker: value: 1 = kill the one before */
 	MSG_HOST_FDS,		/* leader: its connections; the first one is the control connection */
+	MSG_CERTIFICATES,	/* fd: what is shown of certificates (server/certificate_records.h); number: generation, to control */
 	MSG_SESSION_STOPPED,	/* W: number: the request; value: 1 = there was such a session */
 	/* Between leader, workers and the keeper of the private keys. */
 	MSG_KEEPER_LOADED,	/* keeper: fd: records of all keys (tls/keeper_file.h) */

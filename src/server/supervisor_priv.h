@@ -33,6 +33,7 @@ struct generation {
 	struct kernel_plan plan;
 	struct plan_head head;
 	int64_t loaded_wall_ms;
+	int certificates;		/* what its keeper shows of them; -1 = none */
 	int *stats_fds;			/* one a worker, -1 = none yet */
 	bool *seen;			/* worker k was started before */
 	bool for_files;			/* only since files of matchers changed, not the policy */
@@ -108,6 +109,7 @@ void listeners_close_all(struct supervisor *s);
 int control_link_start(struct supervisor *s) MUST_CHECK;
 void control_link_status(struct supervisor *s);
 void control_link_channel(struct supervisor *s, const struct generation *g, uint32_t slot);
+void control_link_certificates(struct supervisor *s, const struct generation *g);
 void control_link_reply(struct supervisor *s, uint32_t request, int exit_status, const char *text);
 void control_link_ended(struct supervisor *s);
 void control_link_close(struct supervisor *s);

@@ -40,6 +40,9 @@ int keeper_keys_read_trust(struct keeper_keys *k, uint32_t context, struct polic
 int keeper_keys_read_ocsp(struct keeper_keys *k, uint32_t context, struct policy_problems *problems,
 			  struct buffer *records) MUST_CHECK;
 
+/* Of the certificate in use, seconds since 1970; 0: not known. */
+void keeper_keys_dates(const struct keeper_keys *k, uint32_t certificate, int64_t *from, int64_t *to);
+
 /* As key_ring_answer. */
 size_t keeper_keys_answer(const struct keeper_keys *k, struct slice request, uint8_t reply[KEY_REPLY_MAX]);
 

@@ -17,6 +17,7 @@ struct keeper_keys {
 	EVP_PKEY **now;			/* by index; NULL: could not be loaded */
 	struct keeper_chain {
 		uint8_t digest[KEEPER_DIGEST];	/* of the certificates in use; 0: not known */
+		int64_t from, to;		/* of the leaf, seconds; 0: not known */
 	} *chains;			/* by index of the certificate */
 };
 

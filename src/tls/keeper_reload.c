@@ -119,6 +119,25 @@ static bool is_same(const struct keeper_keys *k, const struct tls_certificate *c
 	return memcmp(k->chains[c->index].digest, digest, KEEPER_DIGEST) == 0 && now != NULL && EVP_PKEY_eq(now, key) == 1;
 }
 
+static int64_t seconds_of(const ASN1_TIME *time)
+{
+	struct tm tm;
+
+	return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+static void note_dates(struct keeper_chain *chain, const X509 *leaf)
+{
+	chain->from = seconds_of(X509_get0_notBefore(leaf));
+	chain->to = seconds_of(X509_get0_notAfter(leaf));
+}
+
+void keeper_keys_dates(const struct keeper_keys *k, uint32_t certificate, int64_t *from, int64_t *to)
+{
+	*from = k->chains[certificate].from;
+	*to = k->chains[certificate].to;
+}
+
 static int use_pair(struct keeper_keys *k, const struct tls_certificate *c, struct slice pem, EVP_PKEY *key,
 		    const uint8_t digest[KEEPER_DIGEST], struct policy_problems *problems, struct buffer *records)
 {
@@ -159,6 +178,8 @@ static int read_pair(struct keeper_keys *k, const struct tls_certificate *c, str
 		if (err == 0)
 			err = use_pair(k, c, pem, key, digest, problems, records);
 	}
+	if (err == 0)
+		note_dates(&k->chains[c->index], chain.leaf);
 	EVP_PKEY_free(key);
 	tls_chain_clear(&chain);
 	return err;
@@ -208,6 +229,7 @@ void keeper_keys_know(struct keeper_keys *k)
 			continue;	/* the leader says so */
 		if (digest_of(&chain, k->chains[i].digest) != 0)
 			memset(k->chains[i].digest, 0, KEEPER_DIGEST);
+		note_dates(&k->chains[i], chain.leaf);
 		tls_chain_clear(&chain);
 	}
 }
