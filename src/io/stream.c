@@ -120,6 +120,9 @@ int stream_set_transport(struct stream *s, const struct transport_ops *ops, void
 	s->self = self;
 	s->read_want = LOOP_READ;
 	s->write_want = LOOP_WRITE;
+	/* It may hold octets that the socket will not tell of: a handshake reads ahead, perhaps before the loop's first
+	 * turn called the stream readable at all. */
+	s->watch.ready |= LOOP_READ;
 	return 0;
 }
 

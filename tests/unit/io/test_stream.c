@@ -669,6 +669,7 @@ static void switch_transport(void *arg)
 	far_reads(text, sizeof(text));
 	assert_string_equal(text, "plainhelloyou");
 	far_writes("abc");
+	assert_int_equal(co_sleep(co_now() + 1), 0);	/* the edge that also says writable has been seen */
 	assert_int_equal(stream_fill(near, co_now() + 10), -ETIMEDOUT);	/* wants to write first */
 	assert_int_equal(r->calls, 1);
 	/* The peer reads something: the kernel calls the descriptor writable again. */
@@ -689,6 +690,43 @@ static void another_transport(void **state)
 	assert_true(r.done);
 	stream_close(&near);
 	assert_int_equal(r.closed, 1);
+}
+
+/* One that has octets already, since whoever made it read ahead: the socket has nothing to tell, and must not be waited for. */
+
+static ssize_t held_read(void *self, void *buf, size_t size, unsigned *want)
+{
+	unsigned *held = self;
+
+	*want = LOOP_READ;
+	if (*held == 0)
+		return -EAGAIN;
+	*held = 0;
+	memset(buf, 'x', 3);
+	return 3;
+}
+
+static void held_close(void *self)
+{
+}
+
+static const struct transport_ops held_ops = { "held", held_read, rot_writev, rot_shutdown, held_close, false, true };
+
+static void read_held(void *arg)
+{
+	assert_int_equal(stream_set_transport(near, &held_ops, arg), 0);
+	assert_int_equal(stream_fill(near, co_now() + 10), 3);
+	assert_slice(stream_peek(near), "xxx");
+	stream_consume(near, 3);
+	assert_int_equal(stream_fill(near, co_now() + 10), -ETIMEDOUT);
+}
+
+static void transport_with_octets(void **state)
+{
+	unsigned held = 3;
+
+	run(read_held, &held);
+	assert_int_equal(held, 0);
 }
 
 /* Torture: a small conversation, canceled at each of its waits. */
@@ -799,6 +837,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(waiting_for_several, setup, teardown),
 		cmocka_unit_test_setup_teardown(peeked_octets_stay, setup, teardown),
 		cmocka_unit_test_setup_teardown(another_transport, setup, teardown),
+		cmocka_unit_test_setup_teardown(transport_with_octets, setup, teardown),
 		cmocka_unit_test(canceled_anywhere_nothing_leaks),
 		cmocka_unit_test_setup_teardown(opening_can_fail, setup, teardown),
 	};
