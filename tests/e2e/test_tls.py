@@ -302,3 +302,37 @@ def default_instance():
         assert server.outcomes == ['mail, TLS']
     finally:
         server.close()
+
+
+HOOKS = '''
+def judge(side, verdict, certificate, proxy):
+    good = certificate.subject == "/CN=mail.example" and proxy.tls.server_name == "mail.example"
+    return SSL_HS_VERIFIED if good else SSL_HS_REJECT
+
+def give(side, other, name, proxy):
+    proxy.tls.client_local_certificate = open("{pki}/good.pem").read()
+    proxy.tls.client_local_privatekey = open("{pki}/good.key").read()
+    return SSL_HS_ACCEPT
+
+scenario = TwoSidedEncryption(CLIENT, client_verify=None, server_verify=server())
+scenario.settings.server_handshake["verify_cert_ext"] = (SSL_HS_POLICY, judge)
+scenario.settings.client_handshake["setup_key"] = (SSL_HS_POLICY, give)
+EncryptionPolicy("hooked", scenario)
+'''
+
+
+def test_policy_code_has_its_say(net, pki, firewall):
+    """It lets an expired certificate pass, refuses one that a CA vouches for, and shows another one to the client."""
+    servers = [tls.Server(net.servers, pki, 'implicit', certificate, 3000 + n) for n, certificate in enumerate(('expired', 'wrong'))]
+    try:
+        firewall(policy(pki, [('hooked', 2000, 3000), ('hooked', 2001, 3001)], HOOKS.replace('{pki}', pki.folder)))
+        context = tls.trusting(pki)
+        with tls.Smtp(net.dmz, FRONT, 2000, context) as smtp:
+            assert ((('commonName', 'mail.example'), ), ) == smtp.sock.getpeercert()['subject']
+            smtp.send_octets(b'Subject: hello\r\n\r\nbody\r\n')
+        assert servers[0].outcomes == ['mail, TLS']
+        assert tls.send(net.dmz, FRONT, 2001, context, 'implicit') == '451 as greeting'
+        assert not servers[1].mails
+    finally:
+        for server in servers:
+            server.close()
