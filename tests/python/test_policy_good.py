@@ -256,7 +256,7 @@ def default_instance():
             Config.blob.lowat = 5
             Service('s', SmtpProxy)
             """)).document
-        self.assertEqual(document["options"], {"timeout_server_connect": 1234, "language": "hu"})
+        self.assertEqual(document["options"], {"timeout_server_connect": 1234, "language": "hu", "keys_in_workers": False})
         self.assertEqual(document["services"][0]["chainer"]["timeout_connect"], 1234)
 
     def test_several_targets_warn(self):
