@@ -153,7 +153,8 @@ static int on_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
 
 /* What goes with a ticket. */
 
-#define ENCLOSED 38u	/* format, flags, error, digest of what is bridged */
+#define ENCLOSED 46u	/* format, flags, error, digest of what is bridged, time */
+#define ENCLOSED_FORMAT 2
 
 enum { FLAG_TRUSTED = 1, FLAG_PINNED = 2, FLAG_ACCEPTED = 4 };
 
@@ -176,7 +177,38 @@ struct tls_verdict tls_verdict_of(const struct tls_hand *hand)
 {
 	const struct tls_facts *f = &hand->h->facts;
 
-	return (struct tls_verdict){ f->trusted, hand->pinned, hand->accepted, f->verify_error };
+	return (struct tls_verdict){ f->trusted, hand->pinned, hand->accepted, f->verify_error,
+				     SSL_session_reused(hand->ssl) ? hand->restored.since : wall_seconds(hand) };
+}
+
+/* What goes with a session that is made while the handshake is under way. Where it goes on from another one, that
+ * one's verdict does, too: ours is not spoken before the end. */
+static struct tls_verdict verdict_so_far(const struct tls_hand *hand)
+{
+	return SSL_session_reused(hand->ssl) ? hand->restored : tls_verdict_of(hand);
+}
+
+/* However often a session went on: only so long after the peer was really verified. */
+static bool is_recent(const struct tls_hand *hand, const struct tls_verdict *v)
+{
+	int64_t age = wall_seconds(hand) - v->since;
+
+	return age >= 0 && age <= (int64_t)hand->context->side->options.session_seconds;
+}
+
+static void put_be(uint8_t *out, uint64_t number, unsigned octets)
+{
+	for (unsigned i = 0; i < octets; i++)
+		out[i] = (uint8_t)(number >> (8 * (octets - 1 - i)));
+}
+
+static uint64_t get_be(const uint8_t *in, unsigned octets)
+{
+	uint64_t number = 0;
+
+	for (unsigned i = 0; i < octets; i++)
+		number = number << 8 | in[i];
+	return number;
 }
 
 static int on_ticket_made(SSL *ssl, void *unused)
@@ -187,11 +219,11 @@ static int on_ticket_made(SSL *ssl, void *unused)
 
 	if (hand == NULL)
 		return 0;
-	v = tls_verdict_of(hand);
-	enclosed[0] = 1;
+	v = verdict_so_far(hand);
+	enclosed[0] = ENCLOSED_FORMAT;
 	enclosed[1] = (uint8_t)((v.trusted ? FLAG_TRUSTED : 0) | (v.pinned ? FLAG_PINNED : 0) | (v.accepted ? FLAG_ACCEPTED : 0));
-	for (unsigned i = 0; i < 4; i++)
-		enclosed[2 + i] = (uint8_t)((uint32_t)v.error >> (24 - 8 * i));
+	put_be(enclosed + 2, (uint32_t)v.error, 4);
+	put_be(enclosed + 38, (uint64_t)v.since, 8);
 	return digest_bridged(hand, enclosed + 6) && SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), enclosed, ENCLOSED) == 1;
 }
 
@@ -209,9 +241,10 @@ static bool open_enclosed(struct tls_hand *hand, SSL_SESSION *session, struct tl
 		.trusted = (e[1] & FLAG_TRUSTED) != 0,
 		.pinned = (e[1] & FLAG_PINNED) != 0,
 		.accepted = (e[1] & FLAG_ACCEPTED) != 0,
-		.error = (int)((uint32_t)e[2] << 24 | (uint32_t)e[3] << 16 | (uint32_t)e[4] << 8 | e[5]),
+		.error = (int)(uint32_t)get_be(e + 2, 4),
+		.since = (int64_t)get_be(e + 38, 8),
 	};
-	return e[0] == 1 && memcmp(digest, e + 6, sizeof(digest)) == 0;
+	return e[0] == ENCLOSED_FORMAT && memcmp(digest, e + 6, sizeof(digest)) == 0;
 }
 
 static bool is_over(SSL_SESSION *session)
@@ -219,6 +252,14 @@ static bool is_over(SSL_SESSION *session)
 	X509 *peer = SSL_SESSION_get0_peer(session);
 
 	return peer != NULL && X509_cmp_time(X509_get0_notAfter(peer), NULL) <= 0;
+}
+
+/* The pins of the address that comes with it today, which need not be the one that it was given to. */
+static bool fits_pin(struct tls_hand *hand, SSL_SESSION *session)
+{
+	X509 *peer = SSL_SESSION_get0_peer(session);
+
+	return peer == NULL || tls_pin_of(hand, peer) == (hand->restored.pinned ? 1 : 0);
 }
 
 /* A ticket that is not good any more costs its owner a whole handshake, no more. */
@@ -229,14 +270,17 @@ static SSL_TICKET_RETURN on_ticket_opened(SSL *ssl, SSL_SESSION *session, const 
 
 	if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
 		return SSL_TICKET_RETURN_IGNORE_RENEW;
-	if (hand == NULL || is_over(session) || !open_enclosed(hand, session, &hand->restored))
+	if (hand == NULL || is_over(session) || !open_enclosed(hand, session, &hand->restored) ||
+	    !is_recent(hand, &hand->restored) || !fits_pin(hand, session))
 		return SSL_TICKET_RETURN_IGNORE_RENEW;
 	return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }
 
+/* Where policy code chooses our certificate, or refuses to, it is asked each time. */
 static bool gives_tickets(const struct tls_context *c)
 {
-	return c->side->options.tickets && c->side->options.session_seconds > 0;
+	return c->side->options.tickets && c->side->options.session_seconds > 0 &&
+	       !policy_call_is_set(&c->side->own.setup_key);
 }
 
 /* Servers. */
@@ -264,7 +308,7 @@ static int on_new_session(SSL *ssl, SSL_SESSION *session)
 	struct tls *tls = link->context->tls;
 
 	if (link->hand != NULL)
-		link->verdict = tls_verdict_of(link->hand);
+		link->verdict = verdict_so_far(link->hand);
 	if (!link->resumable)
 		return 0;
 	if (tls->sessions == NULL)
@@ -291,7 +335,7 @@ void tls_resume_offer(struct tls_hand *hand)
 	session = tls_sessions_take(tls->sessions, &link->session_key, time(NULL), &hand->restored);
 	if (session == NULL)
 		return;
-	if (!is_over(session) && SSL_set_session(hand->ssl, session) != 1)
+	if (!is_over(session) && is_recent(hand, &hand->restored) && SSL_set_session(hand->ssl, session) != 1)
 		ERR_clear_error();
 	SSL_SESSION_free(session);
 }

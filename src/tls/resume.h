@@ -34,6 +34,7 @@ struct tls_verdict {
 	bool trusted, pinned;
 	bool accepted;			/* it failed, and the policy's code accepted the peer nevertheless */
 	int error;			/* X509_V_* */
+	int64_t since;			/* wall seconds: when the peer was really verified */
 };
 
 struct tls_session_key {
@@ -48,7 +49,7 @@ int tls_resume_identify(struct tls_context *context) MUST_CHECK;
 /* Towards a server: try to go on with a session that this process has. */
 void tls_resume_offer(struct tls_hand *hand);
 
-/* What the handshake came to so far. */
+/* What the handshake came to, once it is done. */
 struct tls_verdict tls_verdict_of(const struct tls_hand *hand);
 
 void tls_sessions_clear(struct tls *tls);

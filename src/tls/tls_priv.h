@@ -146,6 +146,8 @@ void tls_handshake_setup(struct tls_context *context);
 void tls_verify_setup(struct tls_context *context);
 /* A session that goes on was verified when it began; who it is with is judged again. 0; -EACCES; -errno of the asks. */
 co_waits int tls_verify_resumed(struct tls_hand *hand) MUST_CHECK;
+/* 1 it is the certificate that is pinned for the peer's address, 0 there is no pin, -EACCES it is another. */
+int tls_pin_of(const struct tls_hand *hand, X509 *leaf) MUST_CHECK;
 
 /* name.c: a host's name as it stands in certificates and is asked for: A-labels, no dot at the end. 0; -EINVAL. */
 int tls_name_to_ascii(struct slice host, char out[TLS_NAME_MAX + 1]) MUST_CHECK;

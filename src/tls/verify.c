@@ -109,8 +109,7 @@ static bool is_der(X509 *x, struct slice der)
 	return equal;
 }
 
-/* 1 it is the pinned one, 0 there is no pin, -EACCES it is another. */
-static int compare_pin(struct tls_hand *hand, X509 *leaf)
+int tls_pin_of(const struct tls_hand *hand, X509 *leaf)
 {
 	char name[ENDPOINT_TEXT_MAX];
 	const struct tls_pin *pin;
@@ -121,10 +120,15 @@ static int compare_pin(struct tls_hand *hand, X509 *leaf)
 	pin = tls_trust_pin(&hand->context->trust, name);
 	if (pin == NULL)
 		return 0;
-	if (is_der(leaf, pin->der))
-		return 1;
+	return is_der(leaf, pin->der) ? 1 : -EACCES;
+}
+
+static void say_pin_differs(struct tls_hand *hand)
+{
+	char name[ENDPOINT_TEXT_MAX];
+
+	pin_name(hand, name, sizeof(name));
 	tls_say(hand, "the certificate differs from the one that is pinned for %s", name);
-	return -EACCES;
 }
 
 /* The name. */
@@ -152,9 +156,10 @@ static int check_name(struct tls_hand *hand)
 static int verify_chain(struct tls_hand *hand, X509_STORE_CTX *store_ctx)
 {
 	struct tls_facts *facts = &hand->h->facts;
-	int r, pin = compare_pin(hand, X509_STORE_CTX_get0_cert(store_ctx));
+	int r, pin = tls_pin_of(hand, X509_STORE_CTX_get0_cert(store_ctx));
 
 	if (pin < 0) {
+		say_pin_differs(hand);
 		facts->verify_error = X509_V_ERR_CERT_REJECTED;
 		facts->verify_text = "not the pinned certificate";
 		return pin;

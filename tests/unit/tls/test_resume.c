@@ -162,6 +162,7 @@ static void hours(void **state)
 	struct tls_ratchet r;
 
 	assert_int_equal(tls_ratchet_start(&r, 1700000000), 0);
+	client_end()->options.session_seconds = server_end()->options.session_seconds = 10 * 3600;
 	world_build();
 	rebuild_client_end(&r);
 	assert_false(resumes_at(0));
@@ -169,7 +170,8 @@ static void hours(void **state)
 	assert_true(resumes_at(2));
 	assert_false(resumes_at(4));
 	assert_true(resumes_at(5));
-	/* Back in time: the keys are gone, the newest serve. */
+	/* Back in time: the keys are gone; the newest serve, but not for what was verified later than now. */
+	assert_false(resumes_at(0));
 	assert_true(resumes_at(0));
 }
 
@@ -257,6 +259,118 @@ static void accepted_by_policy(void **state)
 	assert_int_equal(ask_again(-EACCES, &resumed), -EACCES);
 }
 
+/* As talk, with a client end that may refuse what the other one believed to be done (TLS 1.3). */
+static co_waits void talk_if_let(struct end *e)
+{
+	if (e->h.end == TLS_SERVER && stream_fill(e->stream, DEADLINE_NEVER) < 0)
+		return;
+	if (e->h.end == TLS_SERVER)
+		assert_int_equal(stream_shutdown_write(e->stream, DEADLINE_NEVER), 0);
+	else
+		talk(e);
+}
+
+/* Towards a client: each ticket that is made while a session goes on says the same as the first. */
+static int client_again(int v, const struct endpoint *from, bool *resumed)
+{
+	struct pair p;
+	int result;
+
+	verdict = v;
+	world_open(&p);
+	p.client.then = p.server.then = talk_if_let;
+	p.server.h.peer = &peer;
+	p.server.h.server_name = SLICE("mail.example");
+	p.client.h.peer = from;
+	p.client.h.asks.verified = v == 0 ? NULL : answer;
+	pair_run(&p);
+	result = p.client.result;
+	*resumed = p.client.h.facts.resumed;
+	pair_close(&p);
+	return result;
+}
+
+static void accepted_client(void **state)
+{
+	bool resumed;
+
+	for (uint16_t version = 0x0303; version <= 0x0304; version++) {
+		world_setup(NULL);
+		world_mutual(TLS_VERIFY_REQUIRED_TRUSTED);
+		client_end()->verifier.ca_directory = NULL;
+		only(version);
+		world_build();
+		assert_int_equal(client_again(1, &peer, &resumed), 0);
+		assert_false(resumed);
+		for (int i = 0; i < 3; i++) {
+			assert_int_equal(client_again(1, &peer, &resumed), 0);
+			assert_true(resumed);
+		}
+		assert_int_equal(client_again(0, &peer, &resumed), -EACCES);
+		world_teardown(NULL);
+	}
+}
+
+static void verified_client(void **state)
+{
+	bool resumed;
+
+	world_mutual(TLS_VERIFY_REQUIRED_TRUSTED);
+	only(0x0304);
+	world_build();
+	assert_false(resumes());
+	for (int i = 0; i < 3; i++)
+		assert_true(resumes());		/* and is trusted */
+	assert_int_equal(client_again(0, &peer, &resumed), 0);
+	assert_true(resumed);
+}
+
+/* A pin is for an address, and so is the ticket that it led to. */
+static void pinned_elsewhere(void **state)
+{
+	static const struct endpoint pinned = { { AF_INET, { 192, 0, 2, 9 } }, 40000 };
+	bool resumed;
+
+	folder_make(folder_path("resume-pins"));
+	put_chain(folder_path("resume-pins/192.0.2.9"), w.client, NULL);
+	world_mutual(TLS_VERIFY_REQUIRED_TRUSTED);
+	client_end()->verifier.ca_directory = NULL;
+	client_end()->verifier.pinned_directory = folder_path("resume-pins");
+	only(0x0304);
+	world_build();
+	assert_int_equal(client_again(0, &pinned, &resumed), 0);
+	assert_false(resumed);
+	assert_int_equal(client_again(0, &pinned, &resumed), 0);
+	assert_true(resumed);
+	assert_int_equal(client_again(0, &peer, &resumed), -EACCES);
+	assert_false(resumed);
+}
+
+/* The time counts from when the peer was really verified, however often the session went on. */
+static void for_so_long(void **state)
+{
+	struct tls_ratchet r;
+
+	assert_int_equal(tls_ratchet_start(&r, 1700000000), 0);
+	client_end()->options.session_seconds = server_end()->options.session_seconds = 2 * 3600 + 600;
+	world_build();
+	rebuild_client_end(&r);
+	assert_false(resumes_at(0));
+	assert_true(resumes_at(1));
+	assert_true(resumes_at(2));
+	assert_false(resumes_at(3));
+	assert_true(resumes_at(4));
+}
+
+/* Policy code that chooses our certificate is asked each time. */
+static void asked_for_the_key(void **state)
+{
+	client_end()->own.setup_key.callback = 1;
+	world_build();
+	assert_false(resumes());
+	assert_false(resumes());
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -270,6 +384,11 @@ int main(void)
 		cmocka_unit_test(ratchet),
 		cmocka_unit_test_setup_teardown(other_name, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(accepted_by_policy, world_setup, world_teardown),
+		cmocka_unit_test(accepted_client),
+		cmocka_unit_test_setup_teardown(verified_client, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(pinned_elsewhere, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(for_so_long, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(asked_for_the_key, world_setup, world_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, world_create, world_remove);
