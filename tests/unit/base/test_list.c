@@ -59,7 +59,7 @@ static void members_come_and_go(void **state)
 
 static void in_two_lists_at_once(void **state)
 {
-	struct list list = { 0 }, other = { 0 };
+	struct list list = { 0 }, other = { 0 }, empty = { 0 };
 
 	list_add_first(&list, &a.place);
 	list_add_first(&list, &b.place);
@@ -68,7 +68,7 @@ static void in_two_lists_at_once(void **state)
 	assert_string_equal(names(&list), "a");
 	assert_int_equal(other.n, 1);
 	assert_ptr_equal(LIST_ITEM(other.first, struct member, other), &b);
-	assert_null(LIST_ITEM((struct list_node *)NULL, struct member, other));
+	assert_null(LIST_ITEM(empty.first, struct member, other));
 	list_remove(&list, &a.place);
 	list_remove(&other, &b.other);
 }
