@@ -47,9 +47,10 @@ class Server:
     def run(self):
         """Serve until the worker closes the control connection. Never returns: threads that hang
         must not keep the process."""
-        for number, sock in enumerate(self._given, 1):
-            self._start(number, sock)
         try:
+            self.tell({"op": "serving", "pid": os.getpid()})
+            for number, sock in enumerate(self._given, 1):
+                self._start(number, sock)
             self._serve_control()
         except wire.Closed:
             pass

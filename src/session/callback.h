@@ -10,9 +10,10 @@
  *   - A late call costs its conversation: it is closed, the server is told to end the thread,
  *     and another conversation takes its place. When four threads do not end, the server is
  *     replaced without harm to the calls that still run on it.
- *   - A server that answers no ping (within 200 ms when a call is late; within half of the
- *     callbacks' time limit else) is killed and replaced. What it had not read yet is asked
- *     again of its successor; all other calls in flight fail with -EPIPE.
+ *   - A server that answers no ping (within a second when a call is late; within half of the
+ *     callbacks' time limit else) is killed and replaced, but given up to four times as long while
+ *     the machine gives it no processor time. What it had not read yet is asked again of its
+ *     successor; all other calls in flight fail with -EPIPE.
  *
  * Nothing that comes from the server is trusted more than the policy's own declarations: values
  * are checked by the proxy's tables, sizes and nesting are bounded.

@@ -11,7 +11,7 @@
 
 #define WATCH_MS 250		/* calls that run longer are looked after */
 #define LATE_ANSWER_MS 1000	/* for a ping when a call is late: a busy machine is no stuck server */
-#define PACKETS_A_TURN 64
+#define STARVED_TIMES 4		/* so much longer may it take without processor time */
 
 /* The server must not be used after this returns false: it is gone. */
 static bool send_control(struct callback_server *s, const char *packet, int len)
@@ -57,6 +57,35 @@ void control_watch(struct callback_host *h)
 		set_watchdog(h, loop_now(h->options.loop) + WATCH_MS);
 }
 
+/* Processor time that the server has used, in all its threads; 0 if that can't be known. */
+static int64_t cpu_ms(const struct callback_server *s)
+{
+	struct timespec t;
+
+	if (!s->has_cpu_clock || clock_gettime(s->cpu_clock, &t) < 0)
+		return 0;
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void learn_cpu_clock(struct callback_server *s, uint64_t pid)
+{
+	s->has_cpu_clock = pid > 0 && pid <= INT32_MAX && clock_getcpuclockid((pid_t)pid, &s->cpu_clock) == 0;
+}
+
+/*
+ * A server that had no processor to answer on is not stuck; one that used it and did not answer
+ * is. What blocks without using it, with the interpreter held, gets some times as long.
+ */
+static bool is_stuck(const struct callback_server *s, int64_t now)
+{
+	int64_t within_ms = s->answer_by_ms - s->ping_ms;
+
+	if (!s->ping_open || now < s->answer_by_ms)
+		return false;
+	return !s->has_cpu_clock || now - s->ping_ms >= STARVED_TIMES * within_ms ||
+	       cpu_ms(s) - s->ping_cpu_ms >= within_ms / 2;
+}
+
 /* Ask for an answer within the given time; an open ping is good enough. False: the server is gone. */
 static bool ping(struct callback_server *s, int64_t within_ms)
 {
@@ -65,6 +94,7 @@ static bool ping(struct callback_server *s, int64_t within_ms)
 	if (!s->ping_open) {
 		s->ping_open = true;
 		s->ping_ms = now;
+		s->ping_cpu_ms = cpu_ms(s);
 		s->answer_by_ms = now + within_ms;
 		return send_number(s, "ping", "number", ++s->pings);
 	}
@@ -105,14 +135,14 @@ void control_watchdog(struct loop_timer *timer)
 	h->watching = false;
 	if (s == NULL)
 		return;
-	if (s->ping_open && now >= s->answer_by_ms) {
+	if (is_stuck(s, now)) {
 		server_lost(s, true);
 		return;
 	}
 	longest = longest_call_ms(s, now);
 	if (longest >= WATCH_MS && !ping(s, h->options.timeout_ms / 2))
 		return;
-	if (s->ping_open && s->answer_by_ms < next)
+	if (s->ping_open && s->answer_by_ms > now && s->answer_by_ms < next)
 		next = s->answer_by_ms;
 	if (s->ping_open || longest >= 0)
 		set_watchdog(h, next);
@@ -132,6 +162,9 @@ static void thread_ended(struct callback_server *s, uint64_t number)
 static void take_packet(struct callback_server *s, const struct control_packet *p)
 {
 	switch (p->op) {
+	case CONTROL_SERVING:
+		learn_cpu_clock(s, p->number);
+		break;
 	case CONTROL_PONG:
 		if (p->number == s->pings)
 			s->ping_open = false;

@@ -441,6 +441,10 @@ static int read_control(const json_t *packet, struct control_packet *out)
 
 	if (op == NULL)
 		return -EBADMSG;
+	if (strcmp(op, "serving") == 0) {
+		out->op = CONTROL_SERVING;
+		return read_control_number(packet, "pid", &out->number);
+	}
 	if (strcmp(op, "pong") == 0) {
 		out->op = CONTROL_PONG;
 		return read_control_number(packet, "number", &out->number);

@@ -15,6 +15,7 @@
 #include "session/callback.h"
 
 #include <jansson.h>
+#include <time.h>
 
 struct callback_server;
 
@@ -44,6 +45,9 @@ struct callback_server {
 	bool ping_open;
 	int64_t ping_ms;		/* when it was sent */
 	int64_t answer_by_ms;
+	bool has_cpu_clock;		/* its process said which one it is */
+	clockid_t cpu_clock;		/* of all its threads */
+	int64_t ping_cpu_ms;		/* what it had used when the ping was sent */
 	bool leaving;			/* not the current one: ends with its last busy conversation */
 	struct callback_server *next_leaving;
 };
@@ -135,11 +139,11 @@ json_t *callback_tls_to_json(const struct session *s);
 int callback_tls_read(struct session *s, const json_t *packet) MUST_CHECK;
 
 /* Packets of the control connection. */
-enum control_op { CONTROL_PONG, CONTROL_ENDED, CONTROL_LOG };
+enum control_op { CONTROL_SERVING, CONTROL_PONG, CONTROL_ENDED, CONTROL_LOG };
 
 struct control_packet {
 	enum control_op op;
-	uint64_t number;			/* ping or conversation */
+	uint64_t number;			/* process, ping or conversation */
 	char tag[64];
 	int level;
 	uint8_t message[1024];

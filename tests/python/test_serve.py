@@ -183,6 +183,7 @@ class Host(unittest.TestCase):
         answer = wire.receive(self.leader)
         self.assertEqual((answer["op"], answer["slot"]), ("forked", 4))
         self.assertGreater(answer["pid"], 0)
+        self.assertEqual(wire.receive(ours[0]), {"op": "serving", "pid": answer["pid"]})
         return answer["pid"], ours
 
     def call(self, name, *args, sock=None, session=1, **members):

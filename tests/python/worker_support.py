@@ -64,7 +64,8 @@ class WorkerTest(unittest.TestCase):
         self.talk.settimeout(20)
         for sock in theirs:
             sock.close()
-        self.assertEqual(wire.receive(self.leader)["op"], "forked")
+        pid = wire.receive(self.leader)["pid"]
+        self.assertEqual(wire.receive(self.control), {"op": "serving", "pid": pid})
         self.session = 1
 
     def tearDown(self):

@@ -2,6 +2,12 @@
 /* Late calls, and servers that do not answer. */
 #include "callback_test.h"
 
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
 static void expect_adopted(struct server_end *end)
 {
 	char buf[256], room[CMSG_SPACE(sizeof(int))];
@@ -129,6 +135,79 @@ static void test_a_server_that_answers_may_take_its_time(void **state)
 	}
 	assert_false(w.callers[0].done);
 	assert_int_equal(w.renewals, 1);
+}
+
+/* A process that only waits, or only computes. */
+static pid_t fork_server_process(bool busy)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid != 0)
+		return pid;
+	while (busy)
+		sched_yield();
+	for (;;)
+		pause();
+}
+
+static int64_t cpu_ms(pid_t pid)
+{
+	clockid_t used;
+	struct timespec t;
+
+	assert_int_equal(clock_getcpuclockid(pid, &used), 0);
+	assert_int_equal(clock_gettime(used, &t), 0);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void say_serving(pid_t pid)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "{\"op\":\"serving\",\"pid\":%d}", (int)pid);
+	say(w.end.control, text);
+}
+
+static void end_process(pid_t pid)
+{
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void test_a_server_without_processor_time_is_given_longer(void **state)
+{
+	pid_t pid = fork_server_process(false);
+
+	say_serving(pid);
+	start(0, 1, 1000);
+	called();
+	turn(1001);
+	assert_int_equal(w.callers[0].err, -ETIMEDOUT);
+	for (int i = 0; i < 35; i++)
+		turn(100);
+	assert_int_equal(w.kills, 0);
+	for (int i = 0; i < 10; i++)
+		turn(100);
+	assert_int_equal(w.kills, 1);
+	end_process(pid);
+}
+
+static void test_a_server_that_computes_and_does_not_answer_is_stuck(void **state)
+{
+	pid_t pid = fork_server_process(true);
+	int64_t before;
+
+	say_serving(pid);
+	start(0, 1, 1000);
+	called();
+	turn(1001);
+	before = cpu_ms(pid);
+	while (cpu_ms(pid) < before + 600)
+		sched_yield();
+	turn(1010);
+	assert_int_equal(w.kills, 1);
+	end_process(pid);
 }
 
 static void test_what_a_stuck_server_has_not_read_is_asked_again(void **state)
@@ -293,6 +372,8 @@ int main(void)
 		CASE(test_a_stuck_server_is_killed),
 		CASE(test_a_stuck_server_is_found_before_its_call_is_late),
 		CASE(test_a_server_that_answers_may_take_its_time),
+		CASE(test_a_server_without_processor_time_is_given_longer),
+		CASE(test_a_server_that_computes_and_does_not_answer_is_stuck),
 		CASE(test_what_a_stuck_server_has_not_read_is_asked_again),
 		CASE(test_a_server_that_dies),
 		CASE(test_what_a_dead_server_has_not_read_is_asked_again),
