@@ -17,16 +17,21 @@ class TapResult(unittest.TestResult):
         for line in details.splitlines():
             print(f"# {line}", file=sys.stderr)
 
+    def report_failure(self, test, details):
+        """With what the test itself has to show, if it has an evidence()."""
+        evidence = getattr(test, "evidence", str)
+        self.report(False, test.id(), details=evidence() + "\n" + details)
+
     def addSuccess(self, test):
         self.report(True, test.id())
 
     def addFailure(self, test, err):
         super().addFailure(test, err)
-        self.report(False, test.id(), details=self.failures[-1][1])
+        self.report_failure(test, self.failures[-1][1])
 
     def addError(self, test, err):
         super().addError(test, err)
-        self.report(False, test.id(), details=self.errors[-1][1])
+        self.report_failure(test, self.errors[-1][1])
 
     def addSkip(self, test, reason):
         self.report(True, test.id(), f" # SKIP {reason}")

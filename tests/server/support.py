@@ -19,14 +19,14 @@ LIMIT = 20.0  # seconds, for anything that is waited for
 
 
 def wait_for(condition, what, limit=LIMIT):
-    """The first true value that condition() gives."""
+    """The first true value that condition() gives. what: the text for a failure, or a function that makes it."""
     end = time.monotonic() + limit
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError("waited %g s for %s" % (limit, what))
+            raise AssertionError("waited %g s for %s" % (limit, what() if callable(what) else what))
         time.sleep(0.02)
 
 

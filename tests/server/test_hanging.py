@@ -3,6 +3,7 @@
 that it costs nobody else. Each test has a firewall of its own; those that wait for deadlines are
 in classes of their own, which run side by side (meson.build)."""
 
+import contextlib
 import os
 import select
 import signal
@@ -50,6 +51,9 @@ class Hanging(unittest.TestCase):
     def setUp(self):
         self.firewall = Firewall(POLICY)
         self.addCleanup(self.firewall.stop)
+
+    def evidence(self):
+        return self.firewall.log()[-4000:]
 
     def client(self):
         client = Client(self.firewall.ports[0])
@@ -114,7 +118,8 @@ class Spinning(Hanging):
                 self.assertEqual(each.reply()[0], 451)
                 each.close()
         self.assertEqual(self.firewall.servers(), [server])
-        wait_for(lambda: [_descriptors(pid) for pid in (worker, server)] == before, "as many descriptors as before")
+        wait_for(lambda: [len(_descriptors(pid)) for pid in (worker, server)] == [len(d) for d in before],
+                 lambda: "as many descriptors as before: %s, not %s" % (before, list(map(_descriptors, (worker, server)))))
 
 
 class Lost(Hanging):
@@ -202,7 +207,12 @@ def _alive(pid):
 
 
 def _descriptors(pid):
-    return len(os.listdir("/proc/%d/fd" % pid))
+    """What each of them is: a socket, a pipe, a file."""
+    found = []
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink("/proc/%d/fd/%s" % (pid, fd)))
+    return sorted(found)
 
 
 def answered(clients):
