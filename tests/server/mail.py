@@ -139,6 +139,11 @@ class Client:
     def __exit__(self, *exception):
         self.close()
 
+    def take(self, sock):
+        """Go on over this one, which has wrapped the other in TLS."""
+        self._file.close()
+        self.socket, self._file = sock, sock.makefile("rb")
+
     def close(self):
         self._file.close()
         self.socket.close()
