@@ -42,6 +42,7 @@ extern const char *const generation_state_names[GENERATION_STATES];
 /* What the supervisor tells the control process whenever it changes. */
 struct status_record {
 	int32_t supervisor_pid;
+	int32_t lookout_pid;		/* 0 = none runs */
 	uint32_t workers, worker_restarts;
 	bool kernel, stopping, can_forge;
 	int32_t verbosity;

@@ -48,6 +48,7 @@ void control_link_status(struct supervisor *s)
 	if (r == NULL)
 		return;
 	r->supervisor_pid = s->pid;
+	r->lookout_pid = s->lookout.pid;
 	r->workers = s->options->workers;
 	r->worker_restarts = s->worker_restarts;
 	r->kernel = s->kernel;

@@ -232,8 +232,8 @@ static json_t *answer_status(struct control_view *v)
 		json_pack("{s:I,s:b,s:s}", "at_ms", (json_int_t)st->reload_wall_ms, "ok", st->reload_ok,
 			  "error", st->reload_error);
 
-	return json_pack("{s:b,s:s,s:i,s:I,s:s,s:b,s:b,s:b,s:i,s:s,s:I,s:I,s:I,s:o,s:o,s:o}", "ok", 1,
-			 "version", SALLYPORT_VERSION, "pid", st->supervisor_pid,
+	return json_pack("{s:b,s:s,s:i,s:i,s:I,s:s,s:b,s:b,s:b,s:i,s:s,s:I,s:I,s:I,s:o,s:o,s:o}", "ok", 1,
+			 "version", SALLYPORT_VERSION, "pid", st->supervisor_pid, "lookout_pid", st->lookout_pid,
 			 "started_ms", (json_int_t)st->start_wall_ms, "policy", st->policy,
 			 "kernel_rules", st->kernel, "forging", st->can_forge, "stopping", st->stopping,
 			 "verbose_level", st->verbosity, "logspec", st->logspec,

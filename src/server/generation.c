@@ -522,6 +522,9 @@ static void leader_said(struct generation *g, struct message *m)
 		if (g == s->current)
 			on_files_changed(s);
 		break;
+	case MSG_LOOKOUT_PEER:
+		lookout_link_peer(s, m);
+		break;
 	case MSG_SESSION_STOPPED:
 		on_session_stopped(s, m);
 		break;

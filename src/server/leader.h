@@ -55,6 +55,8 @@ struct leader_worker {
 	struct poller_timer restart;
 	int64_t keys_ms;		/* when it got its connection to the keeper */
 	struct poller_timer keys_again;
+	int64_t lookout_ms;		/* when it got its connection to the lookout; 0 = never */
+	struct poller_timer lookout_again;
 };
 
 struct leader {
@@ -114,6 +116,8 @@ void leader_keeper_connect(struct leader_worker *w);		/* a worker that was start
 void leader_keeper_wanted(struct leader_worker *w);		/* MSG_KEYS_WANTED */
 void leader_keeper_log_changed(struct leader *l, const struct message *m);
 void leader_keeper_free(struct leader *l);
+
+void leader_lookout_wanted(struct leader_worker *w);		/* MSG_LOOKOUT_WANTED (leader_lookout.c) */
 
 void leader_tell_supervisor(struct leader *l, const struct message *m);
 void leader_check_awaited(struct leader *l);

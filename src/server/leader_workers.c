@@ -182,6 +182,7 @@ void leader_worker_ended(struct leader_worker *w, int status)
 
 	poller_remove(&l->poller, w->sock);
 	poller_timer_clear(&l->poller, &w->keys_again);
+	poller_timer_clear(&l->poller, &w->lookout_again);
 	close(w->sock);
 	w->sock = -1;
 	w->pid = 0;
@@ -239,6 +240,9 @@ static void worker_said(struct leader_worker *w, struct message *m)
 		break;
 	case MSG_KEYS_WANTED:
 		leader_keeper_wanted(w);
+		break;
+	case MSG_LOOKOUT_WANTED:
+		leader_lookout_wanted(w);
 		break;
 	case MSG_SESSION_STOPPED:
 		leader_tell_supervisor(l, m);

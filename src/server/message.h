@@ -23,7 +23,7 @@ enum message_type {
 	MSG_DRAIN,		/* W: finish the sessions. value: at most so many ms; number: 1 = ask them to end */
 	MSG_QUIT,		/* W: end at once */
 	MSG_STOP_SESSION,	/* W: body: the session's id; number: the request */
-	MSG_LOG,		/* W: number: verbosity; body: specification */
+	MSG_LOG,		/* W: number: verbosity; body: specification; to the lookout, too */
 	/* Leader (or worker, marked W) to supervisor. */
 	MSG_FAILED,		/* number: exit status; fd: text of what is wrong with the policy */
 	MSG_PLAN,		/* fd: struct plan_head, then the packed kernel plan */
@@ -44,6 +44,10 @@ enum message_type {
 	MSG_KEYS_WANTED,	/* worker: its connection to the keeper is lost */
 	MSG_KEYS,		/* leader to worker: fd: a new one */
 	MSG_KEEPER_UPDATE,	/* keeper, by the leader to each worker: fd: records of what changed */
+	/* Workers' connections to the lookout (server/lookout.h). */
+	MSG_LOOKOUT_WANTED,	/* worker: it has none, or lost it */
+	MSG_LOOKOUT,		/* leader to worker: fd: a new one */
+	MSG_LOOKOUT_PEER,	/* leader, by the supervisor to the lookout: slot, fd: the other end */
 	/* Between the supervisor and the control process; number: the request. */
 	MSG_CONTROL_REQUEST,	/* body: struct control_request */
 	MSG_CONTROL_REPLY,	/* value: 0 fine, else enum cli_status; body: text */

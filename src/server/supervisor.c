@@ -111,6 +111,7 @@ void supervisor_set_log(struct supervisor *s, int verbosity, const char *spec)
 	for (struct generation *g = s->generations; g != NULL; g = g->next)
 		if (g->state != GENERATION_ENDING && message_send(g->sock, &m) != 0)
 			generation_kill(g);
+	lookout_link_log(s, &m);
 	log_event(LOG_CORE_INFO, 0, NOSESSION, "Log levels changed", F_INT("verbose_level", verbosity),
 		  F_TEXT("logspec", s->logspec));
 	control_link_status(s);
@@ -161,6 +162,10 @@ static void reap(struct supervisor *s)
 
 		if (pid == s->control_pid) {
 			control_link_ended(s);
+			continue;
+		}
+		if (pid == s->lookout.pid) {
+			lookout_link_ended(s);
 			continue;
 		}
 		while (g != NULL && g->pid != pid)
@@ -385,7 +390,7 @@ int supervisor_run(const struct run_options *options)
 	if (s == NULL)
 		return EXIT_REFUSED;
 	s->options = options;
-	s->lock = s->control_listener = s->control_sock = s->signals = -1;
+	s->lock = s->control_listener = s->control_sock = s->signals = s->lookout.sock = -1;
 	s->next_generation = 1;
 	s->pid = getpid();
 	s->verbosity = options->verbosity;
@@ -404,6 +409,7 @@ int supervisor_run(const struct run_options *options)
 	log_pump_free(&s->pump);
 	listeners_close_all(s);
 	control_link_close(s);
+	lookout_link_close(s);
 	free(s);
 	return status;
 }

@@ -40,6 +40,15 @@ struct generation {
 	struct poller_timer limit;	/* for the step it is in */
 };
 
+/* The lookout, as the supervisor keeps it. */
+struct lookout_link {
+	bool needed;			/* from the first time that somebody needed it */
+	pid_t pid;			/* 0 = not running */
+	int sock;			/* -1 = none */
+	int64_t started_ms, backoff_ms;
+	struct poller_timer restart;
+};
+
 struct supervisor {
 	const struct run_options *options;
 	struct poller poller;
@@ -53,6 +62,7 @@ struct supervisor {
 	int control_listener, control_sock;
 	pid_t control_pid;
 	struct poller_timer control_restart;
+	struct lookout_link lookout;
 	struct log_pump *pump;
 	struct supervisor_listener *listeners;
 	size_t n_listeners;
@@ -113,6 +123,12 @@ void control_link_certificates(struct supervisor *s, const struct generation *g)
 void control_link_reply(struct supervisor *s, uint32_t request, int exit_status, const char *text);
 void control_link_ended(struct supervisor *s);
 void control_link_close(struct supervisor *s);
+
+/* lookout_link.c */
+void lookout_link_peer(struct supervisor *s, const struct message *m);	/* MSG_LOOKOUT_PEER */
+void lookout_link_log(struct supervisor *s, const struct message *m);	/* MSG_LOG */
+void lookout_link_ended(struct supervisor *s);
+void lookout_link_close(struct supervisor *s);
 
 /* netns_lock.c: one supervisor with kernel rules a network namespace. fd; -EBUSY with *pid. */
 int netns_lock(pid_t *pid);

@@ -14,6 +14,7 @@
 #include "server/session_records.h"
 #include "server/worker_host.h"
 #include "server/worker_tls.h"
+#include "session/asker.h"
 #include "session/pool.h"
 #include "session/session.h"
 
@@ -47,6 +48,7 @@ struct worker {
 	struct loop *loop;
 	struct worker_host *host;		/* NULL: the policy needs none */
 	struct worker_tls tls;
+	struct asker *asker;
 	struct interfaces *interfaces;		/* NULL: no rule looks at interfaces */
 	struct loop_watch leader;
 	struct message_room room;
@@ -312,6 +314,26 @@ static void set_log(struct worker *w, const struct message *m)
 	worker_host_log_changed(w->host);
 }
 
+/* ---- the lookout ---- */
+
+static void want_lookout(void *arg)
+{
+	tell(arg, MSG_LOOKOUT_WANTED, 0, 0);
+}
+
+static void connect_asker(struct worker *w, struct message *m)
+{
+	int err;
+
+	if (m->n_fds != 1)
+		return;
+	err = asker_connect(w->asker, m->fds[0]);
+	m->n_fds = 0;
+	if (err != 0)
+		log_event(LOG_CORE_ERROR, 1, slice_cstr("nosession"), "A worker has no connection to the lookout",
+			  F_INT("slot", w->setup->slot), F_TEXT("error", strerror(-err)));
+}
+
 static void obey(struct worker *w, struct message *m)
 {
 	switch (m->type) {
@@ -346,6 +368,9 @@ static void obey(struct worker *w, struct message *m)
 		break;
 	case MSG_KEEPER_UPDATE:
 		worker_tls_update(&w->tls, m);
+		break;
+	case MSG_LOOKOUT:
+		connect_asker(w, m);
 		break;
 	case MSG_QUIT:
 		quit(0);
@@ -414,7 +439,8 @@ static int prepare(struct worker *w)
 	w->loop = loop_create(&clock_system);
 	w->numbers = calloc(setup->policy->n_services + 1, sizeof(*w->numbers));
 	w->env.pool = w->loop != NULL ? pool_create(w->loop) : NULL;
-	if (w->env.pool == NULL || w->numbers == NULL)
+	w->asker = w->loop != NULL ? asker_create(w->loop, want_lookout, w) : NULL;
+	if (w->env.pool == NULL || w->numbers == NULL || w->asker == NULL)
 		return -ENOMEM;
 	err = co_report_overflow();
 	if (err != 0)
@@ -433,6 +459,7 @@ static int prepare(struct worker *w)
 		.can_forge = setup->can_forge,
 		.forged_mark = setup->can_forge ? KERNEL_FORGED_MARK : 0,
 		.pool = w->env.pool,
+		.asker = w->asker,
 		.session_arena_max = SESSION_ARENA_MAX,
 		.callback_timeout_ms = WORKER_CALLBACK_TIMEOUT_MS,
 		.on_refused = on_refused,
@@ -472,6 +499,7 @@ static void release(struct worker *w)
 	close_listeners(w);
 	pool_free(&w->env.pool);
 	worker_host_free(&w->host);
+	asker_free(&w->asker);
 	tls_free(&w->tls.tls);
 	tls_keys_free(&w->tls.keys);
 	session_records_release(&w->records);

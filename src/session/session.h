@@ -28,6 +28,7 @@ struct policy_host {
 	void (*forget)(struct policy_host *host, struct proxy *proxy);	/* the session ended */
 };
 
+struct asker;
 struct pool;
 
 struct session_env {
@@ -41,6 +42,7 @@ struct session_env {
 	bool can_forge;				/* transparent sockets may be made */
 	uint32_t forged_mark;			/* SO_MARK of forged server legs, 0 = none */
 	struct pool *pool;			/* of idle server connections; NULL: none is kept */
+	struct asker *asker;			/* questions to the lookout; NULL: there is none */
 	size_t session_arena_max;		/* octets a session may use */
 	int64_t callback_timeout_ms;
 	/* Told of a connection that session_start took and that got no session after all; may be NULL. */

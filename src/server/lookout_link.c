@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The supervisor's side of the lookout: its process, started when it is first needed, and what goes to and fro. */
+#include "server/lookout.h"
+#include "server/supervisor_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define BACKOFF_FIRST_MS 100
+#define BACKOFF_MAX_MS 10000
+#define HEALTHY_MS 10000		/* one that lived so long is replaced at once */
+#define NOSESSION slice_cstr("nosession")
+
+static int be_lookout(struct supervisor *s, int sock, int log)
+{
+	const struct lookout_setup setup = { .options = s->options, .supervisor = sock };
+
+	explicit_bzero(&s->ratchet, sizeof(s->ratchet));
+	(void)dup2(log, STDERR_FILENO);
+	(void)dup2(STDERR_FILENO, STDOUT_FILENO);
+	privileges_close_others(&sock, 1);
+	(void)setsid();
+	if (privileges_drop(&s->user, 0, s->pid) != 0 ||
+	    log_open(STDERR_FILENO, s->options->log_format, s->verbosity, s->logspec, NULL) != 0)
+		return EXIT_REFUSED;
+	return lookout_run(&setup);
+}
+
+static void on_lookout(void *arg, int fd, short revents)
+{
+	struct supervisor *s = arg;
+	struct message m;
+	int n = message_receive(fd, &m, &s->room);
+
+	if (n == -EAGAIN)
+		return;
+	if (n == 1) {
+		message_close_fds(&m);
+		return;
+	}
+	/* Nothing more is believed; SIGCHLD tells the rest. */
+	poller_remove(&s->poller, fd);
+	if (n < 0)
+		kill(s->lookout.pid, SIGKILL);
+}
+
+static int start(struct supervisor *s)
+{
+	struct lookout_link *k = &s->lookout;
+	int log[2], err;
+
+	if (pipe2(log, O_CLOEXEC) != 0)
+		return -errno;
+	k->pid = supervisor_fork(s, &k->sock);
+	if (k->pid == 0)
+		exit(be_lookout(s, k->sock, log[1]));
+	close(log[1]);
+	err = log_pump_add(s->pump, log[0]);
+	if (k->pid < 0) {
+		err = (int)k->pid;
+		k->pid = 0;
+		k->sock = -1;
+		return err;
+	}
+	k->started_ms = poller_now();
+	if (err == 0)
+		err = poller_add(&s->poller, k->sock, POLLIN, on_lookout, s);
+	if (err != 0)			/* SIGCHLD leads to the next try */
+		kill(k->pid, SIGKILL);
+	control_link_status(s);
+	return 0;
+}
+
+static void restart(void *arg);
+
+static void schedule_restart(struct supervisor *s)
+{
+	struct lookout_link *k = &s->lookout;
+
+	if (poller_now() - k->started_ms >= HEALTHY_MS)
+		k->backoff_ms = 0;
+	k->backoff_ms = k->backoff_ms == 0 ? BACKOFF_FIRST_MS :
+			k->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : k->backoff_ms * 2;
+	k->restart.fn = restart;
+	k->restart.arg = s;
+	poller_timer_set(&s->poller, &k->restart, k->backoff_ms);
+}
+
+static void restart(void *arg)
+{
+	struct supervisor *s = arg;
+	int err = s->stopping ? 0 : start(s);
+
+	if (err == 0)
+		return;
+	log_event(LOG_CORE_ERROR, 0, NOSESSION, "The lookout cannot be started", F_TEXT("error", strerror(-err)));
+	schedule_restart(s);
+}
+
+/* It is needed: from now on there is one. */
+static void need(struct supervisor *s)
+{
+	if (s->lookout.needed || s->stopping)
+		return;
+	s->lookout.needed = true;
+	restart(s);
+}
+
+static void tell(struct supervisor *s, const struct message *m)
+{
+	if (s->lookout.pid != 0 && message_send(s->lookout.sock, m) != 0)
+		kill(s->lookout.pid, SIGKILL);	/* it reads nothing */
+}
+
+void lookout_link_peer(struct supervisor *s, const struct message *m)
+{
+	if (m->n_fds != 1)
+		return;
+	need(s);
+	tell(s, m);			/* without a lookout the descriptor is closed, and the worker asks again */
+}
+
+void lookout_link_log(struct supervisor *s, const struct message *m)
+{
+	tell(s, m);
+}
+
+void lookout_link_ended(struct supervisor *s)
+{
+	struct lookout_link *k = &s->lookout;
+
+	poller_remove(&s->poller, k->sock);
+	close(k->sock);
+	k->sock = -1;
+	k->pid = 0;
+	control_link_status(s);
+	if (s->stopping)
+		return;
+	log_event(LOG_CORE_ERROR, 0, NOSESSION, "The lookout ended; it is started again");
+	schedule_restart(s);
+}
+
+void lookout_link_close(struct supervisor *s)
+{
+	if (s->lookout.sock >= 0)
+		close(s->lookout.sock);	/* it ends when it sees that */
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the lookout: what its services share. */
+#ifndef SALLYPORT_SERVER_LOOKOUT_PRIV_H
+#define SALLYPORT_SERVER_LOOKOUT_PRIV_H
+
+#include "server/lookout.h"
+#include "server/message.h"
+#include "server/poller.h"
+#include "session/lookout_talk.h"
+
+struct lookout_peer {
+	struct lookout *lookout;
+	int fd;				/* -1: free */
+	uint32_t serial;		/* of the connection: answers to one before it are dropped */
+	unsigned asked;			/* questions not yet answered */
+};
+
+struct lookout {
+	const struct lookout_setup *setup;
+	struct poller poller;
+	struct message_room room;
+	struct lookout_peer peers[LOOKOUT_PEERS_MAX];
+	_Alignas(struct lookout_question) uint8_t packet[sizeof(struct lookout_question) + LOOKOUT_BODY_MAX + 1];
+};
+
+/* Who asked; a copy is all that a service keeps of a question until it answers. */
+struct lookout_asked {
+	uint32_t peer, serial, number;
+};
+
+/*
+ * What answers one kind of question, now or later, exactly once. The body is the worker's, to be
+ * checked as such, and only good during the call. Limits to what is under way are the service's own.
+ */
+typedef void (*lookout_service_fn)(struct lookout *l, const struct lookout_asked *who, struct slice body);
+
+/* result and body as in lookout_talk.h; a body over LOOKOUT_BODY_MAX is answered with -EMSGSIZE.
+ * Nothing happens when the worker is not there any more. */
+void lookout_answer(struct lookout *l, const struct lookout_asked *who, int result, struct slice body);
+
+#endif

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The lookout as a process; the test is the supervisor and the workers. */
+#include "base/log.h"
+#include "server/lookout.h"
+#include "server/message.h"
+#include "session/lookout_talk.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PATIENCE_MS 20000
+
+static int supervisor = -1;
+static pid_t pid;
+
+static int setup(void **state)
+{
+	const struct run_options options = { .workers = 1 };
+	int pair[2];
+
+	assert_int_equal(message_pair(pair), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		const struct lookout_setup lookout = { .options = &options, .supervisor = pair[1] };
+
+		close(pair[0]);
+		_exit(log_open(STDERR_FILENO, LOG_FORMAT_TEXT, 3, "", NULL) == 0 ? lookout_run(&lookout) : 1);
+	}
+	close(pair[1]);
+	supervisor = pair[0];
+	return 0;
+}
+
+/* It ends by itself when the supervisor is gone. */
+static int teardown(void **state)
+{
+	int status = -1;
+
+	close(supervisor);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	return 0;
+}
+
+static int connect_worker(void)
+{
+	struct message m = { .type = MSG_LOOKOUT_PEER, .n_fds = 1 };
+	int pair[2];
+
+	assert_int_equal(message_pair(pair), 0);
+	m.fds[0] = pair[1];
+	assert_int_equal(message_send(supervisor, &m), 0);
+	close(pair[1]);
+	return pair[0];
+}
+
+static void ask(int worker, uint32_t number, uint32_t kind, const char *body)
+{
+	const struct lookout_question head = { .number = number, .kind = kind };
+	uint8_t octets[64];
+
+	memcpy(octets, &head, sizeof(head));
+	memcpy(octets + sizeof(head), body, strlen(body));
+	assert_int_equal(send(worker, octets, sizeof(head) + strlen(body), MSG_NOSIGNAL), sizeof(head) + strlen(body));
+}
+
+/* Octets of the next packet; 0: the connection is closed. */
+static size_t receive(int worker, void *out, size_t size)
+{
+	struct pollfd polled = { .fd = worker, .events = POLLIN };
+	ssize_t n;
+
+	assert_int_equal(poll(&polled, 1, PATIENCE_MS), 1);
+	n = recv(worker, out, size, 0);
+	return n > 0 ? (size_t)n : 0;
+}
+
+static void expect(int worker, uint32_t number, int result, const char *body)
+{
+	_Alignas(struct lookout_answer) uint8_t octets[64];
+	const struct lookout_answer *head = (const void *)octets;
+
+	assert_int_equal(receive(worker, octets, sizeof(octets)), sizeof(*head) + strlen(body));
+	assert_int_equal(head->number, number);
+	assert_int_equal(head->result, result);
+	assert_memory_equal(octets + sizeof(*head), body, strlen(body));
+}
+
+static void expect_closed(int worker)
+{
+	uint8_t octets[64];
+
+	assert_int_equal(receive(worker, octets, sizeof(octets)), 0);
+	close(worker);
+}
+
+static void test_answers(void **state)
+{
+	int one = connect_worker(), other = connect_worker();
+
+	ask(one, 7, LOOKOUT_NOTHING, "here");
+	ask(other, 7, LOOKOUT_KINDS, "there");
+	ask(other, 8, UINT32_MAX, "");
+	expect(other, 7, -ENOSYS, "");
+	expect(other, 8, -ENOSYS, "");
+	expect(one, 7, 0, "here");
+	close(one);
+	ask(other, 9, LOOKOUT_NOTHING, "");
+	expect(other, 9, 0, "");
+	close(other);
+}
+
+/* One worker's nonsense is no other's harm. */
+static void test_nonsense(void **state)
+{
+	static uint8_t large[sizeof(struct lookout_question) + LOOKOUT_BODY_MAX + 1];
+	int good = connect_worker(), bad = connect_worker();
+
+	assert_int_equal(send(bad, "abc", 3, 0), 3);
+	expect_closed(bad);
+	bad = connect_worker();
+	assert_int_equal(send(bad, large, sizeof(large), 0), sizeof(large));
+	expect_closed(bad);
+	ask(good, 1, LOOKOUT_NOTHING, "");
+	expect(good, 1, 0, "");
+	close(good);
+}
+
+static void test_too_many_workers(void **state)
+{
+	static int workers[LOOKOUT_PEERS_MAX];
+
+	for (size_t i = 0; i < LOOKOUT_PEERS_MAX; i++) {
+		workers[i] = connect_worker();
+		ask(workers[i], 1, LOOKOUT_NOTHING, "");
+		expect(workers[i], 1, 0, "");
+	}
+	expect_closed(connect_worker());
+	close(workers[100]);
+	for (;;) {			/* as soon as it has seen that one go */
+		int worker = connect_worker();
+		uint8_t octets[64];
+		const struct lookout_question head = { .number = 2, .kind = LOOKOUT_NOTHING };
+
+		if (send(worker, &head, sizeof(head), MSG_NOSIGNAL) > 0 && receive(worker, octets, sizeof(octets)) > 0) {
+			workers[100] = worker;
+			break;
+		}
+		close(worker);
+	}
+	for (size_t i = 0; i < LOOKOUT_PEERS_MAX; i++)
+		close(workers[i]);
+}
+
+static void test_hangs_up_on_who_reads_nothing(void **state)
+{
+	int worker = connect_worker();
+	struct lookout_question head = { .kind = LOOKOUT_NOTHING };
+	uint8_t octets[2048] = { 0 };
+
+	memcpy(octets, &head, sizeof(head));
+	for (;;) {
+		ssize_t n = send(worker, octets, sizeof(octets), MSG_NOSIGNAL);
+
+		if (n < 0 && errno != EAGAIN)
+			break;
+	}
+	assert_true(errno == EPIPE || errno == ECONNRESET);
+	close(worker);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nonsense, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_too_many_workers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hangs_up_on_who_reads_nothing, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
