@@ -157,7 +157,8 @@ class Reload(ServerTest):
         for pid in workers:
             os.kill(pid, signal.SIGSTOP)
             self.addCleanup(cont, pid)
-        reload = subprocess.Popen([PROGRAM, "ctl", "--control", firewall.control, "reload"])
+        reload = subprocess.Popen([PROGRAM, "ctl", "--control", firewall.control, "reload"],
+                                  stdout=subprocess.DEVNULL)
         self.addCleanup(reload.wait)
         wait_for(lambda: "ready" in [g["state"] for g in firewall.ask("status")["generations"]],
                  "the new generation, ready")
