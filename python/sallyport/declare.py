@@ -44,23 +44,25 @@ def is_poisoned(value):
 
 class DeclarationMeta(type):
     def __call__(cls, *args, **kwargs):
-        place = problems.here()
         try:
             made = super().__call__(*args, **kwargs)
         except Refused as refused:
             if not problems.loading():
                 raise
-            problems.report(refused.message, refused.hint, place)
-            return cls._poison(place, args, kwargs)
+            return cls._report(refused.message, refused.hint, args, kwargs)
         except TypeError as error:
             wrong = _wrong_arguments(cls, args, kwargs, error)
             if wrong is None or not problems.loading():
                 raise
-            problems.report(wrong[0], wrong[1], place)
-            return cls._poison(place, args, kwargs)
+            return cls._report(*wrong, args, kwargs)
         if "_place" not in made.__dict__:
-            made._place = place
+            made._place = problems.here()
         return made
+
+    def _report(cls, message, hint, args, kwargs):
+        place = problems.here()
+        problems.report(message, hint, place)
+        return cls._poison(place, args, kwargs)
 
     def _poison(cls, place, args=(), kwargs=None):
         made = cls.__new__(cls)
@@ -121,6 +123,8 @@ def text_argument(what, value, empty=False):
 def name_argument(what, value):
     """The name of a policy object: appears in logs and in the document."""
     text_argument(what, value)
+    if value.isascii() and value.isprintable() and len(value) <= 1023:
+        return value
     try:
         octets = value.encode("utf-8")
     except UnicodeEncodeError:

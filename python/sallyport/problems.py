@@ -74,8 +74,9 @@ def here():
     """The innermost line of policy code that runs now."""
     frame = sys._getframe(1)
     while frame is not None:
-        if is_policy_frame(frame):
-            return (frame.f_code.co_filename, frame.f_lineno)
+        name = frame.f_code.co_filename
+        if name in policy_files:
+            return (name, frame.f_lineno)
         frame = frame.f_back
     return ("", 0)
 
