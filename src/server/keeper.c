@@ -11,8 +11,10 @@
 #include "server/run_options.h"
 #include "server/statistics.h"
 #include "tls/keeper_keys.h"
+#include "tls/keys_remote.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -21,6 +23,7 @@
 #include <unistd.h>
 
 #define NOSESSION slice_cstr("nosession")
+#define VERDICT_MAX 512
 
 struct keeper {
 	const struct keeper_setup *setup;
@@ -29,6 +32,8 @@ struct keeper {
 	uint8_t *secrets;
 	struct keeper_watch *watch;
 	struct certificate_records certificates;
+	int64_t linger_ms;		/* so long a replaced key signs */
+	struct poller_timer expiry;
 	struct message_room room;
 	int peers[WORKERS_MAX];		/* workers, by slot; -1 = none */
 	uint8_t request[KEY_REQUEST_MAX + 1], reply[KEY_REPLY_MAX];
@@ -94,6 +99,42 @@ static void set_log(const struct message *m)
 		(void)log_set_spec((int)m->number, spec, NULL);
 }
 
+/* ---- replaced keys ---- */
+
+/* A worker hears of the change, a handshake of before it comes to its signature, and may wait for that. */
+#define HEARD_MS 10000
+#define HANDSHAKE_PARTS 2		/* its time begins again when the other side's took some of it */
+
+static int64_t linger_ms(const struct policy *policy)
+{
+	int64_t longest_ms = 0;
+
+	for (size_t i = 0; i < policy->n_encryptions; i++)
+		if (policy->encryptions[i].handshake_timeout_ms > longest_ms)
+			longest_ms = policy->encryptions[i].handshake_timeout_ms;
+	return HEARD_MS + HANDSHAKE_PARTS * longest_ms + KEYS_SIGN_MS;
+}
+
+static void expire(void *arg)
+{
+	struct keeper *k = arg;
+	int64_t now_ms = poller_now(), next_ms = keeper_keys_expire(k->keys, now_ms);
+
+	/* Of keys that are needed, no end is known. */
+	if (next_ms != 0)
+		poller_timer_set(&k->poller, &k->expiry, next_ms - now_ms < k->linger_ms ? next_ms - now_ms : k->linger_ms);
+}
+
+static void settle(struct keeper *k, const struct message *m)
+{
+	char why[VERDICT_MAX];
+
+	if (slice_to_cstr(slice_take(m->body, sizeof(why) - 1), why, sizeof(why)) != 0)
+		snprintf(why, sizeof(why), "the leader does not say why");
+	keeper_watch_settle(k->watch, m->value == 0 ? NULL : why, poller_now() + k->linger_ms);
+	expire(k);
+}
+
 static void on_leader(void *arg, int fd, short revents)
 {
 	struct keeper *k = arg;
@@ -106,6 +147,8 @@ static void on_leader(void *arg, int fd, short revents)
 		_exit(n == 0 ? 0 : 1);
 	if (m.type == MSG_KEEPER_PEER)
 		take_peer(k, &m);
+	else if (m.type == MSG_KEEPER_VERDICT)
+		settle(k, &m);
 	else if (m.type == MSG_LOG)
 		set_log(&m);
 	message_close_fds(&m);
@@ -177,7 +220,7 @@ static void show_all(struct keeper *k)
 	}
 }
 
-static void on_change(void *arg, struct buffer *records)
+static void on_offer(void *arg, struct buffer *records)
 {
 	struct keeper *k = arg;
 
@@ -212,7 +255,7 @@ static int load(struct keeper *k)
 		err = keeper_keys_create(setup->policy, secrets, setup->give, &k->keys);
 	if (err == 0)
 		err = keeper_watch_create(&(struct keeper_watch_setup){ .poller = &k->poller, .policy = setup->policy, .keys = k->keys,
-					  .again = setup->again, .changed = on_change, .tried = on_tried, .arg = k }, &k->watch);
+					  .again = setup->again, .offer = on_offer, .tried = on_tried, .arg = k }, &k->watch);
 	if (err == 0 && setup->certificates >= 0)
 		err = certificate_records_open(&k->certificates, setup->certificates, true);
 	if (err != 0)
@@ -234,6 +277,8 @@ int keeper_run(const struct keeper_setup *setup)
 
 	if (err == 0) {
 		k->setup = setup;
+		k->linger_ms = linger_ms(setup->policy);
+		k->expiry = (struct poller_timer){ .fn = expire, .arg = k };
 		poller_init(&k->poller);
 		for (size_t i = 0; i < WORKERS_MAX; i++)
 			k->peers[i] = -1;

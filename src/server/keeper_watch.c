@@ -31,6 +31,7 @@ struct item {
 	uint64_t in_use, seen;		/* digests of its paths; in_use 0: read it in any case */
 	uint64_t told;			/* looks like this, can't be used, and was said so */
 	int64_t tried_ms;
+	bool due;
 };
 
 struct keeper_watch {
@@ -39,6 +40,8 @@ struct keeper_watch {
 	size_t n_watched;
 	struct item *items;
 	size_t n_items;
+	struct item *offered;		/* the leader has not spoken about it; NULL: none */
+	int64_t busy_until_ms;
 	struct poller_timer timer;
 };
 
@@ -129,13 +132,17 @@ static const char *name_of(const struct item *item)
 }
 
 /* That something is in use is told by the leader, which has the last word. */
-static void tell(const struct item *item, const struct policy_problems *problems, bool used)
+static void tell_warnings(const struct item *item, const struct policy_problems *problems)
 {
 	for (const struct policy_problem *p = problems->first; p != NULL; p = p->next)
-		log_event(LOG_CORE_ERROR, used ? 3 : 1, NOSESSION,
-			  used ? "A changed file is in use, but not all that is in it" :
-				 "A changed file can't be used; what was in use stays",
+		log_event(LOG_CORE_ERROR, 3, NOSESSION, "A changed file is in use, but not all that is in it",
 			  F_TEXT("file", name_of(item)), F_TEXT("reason", p->message), F_TEXT("hint", p->hint != NULL ? p->hint : ""));
+}
+
+static void tell_refusal(const struct item *item, const char *reason, const char *hint)
+{
+	log_event(LOG_CORE_ERROR, 1, NOSESSION, "A changed file can't be used; what was in use stays",
+		  F_TEXT("file", name_of(item)), F_TEXT("reason", reason), F_TEXT("hint", hint != NULL ? hint : ""));
 }
 
 static int read_item(struct keeper_watch *w, const struct item *item, struct policy_problems *problems, struct buffer *records)
@@ -152,6 +159,21 @@ static int read_item(struct keeper_watch *w, const struct item *item, struct pol
 	}
 }
 
+/* Once, as long as it looks like this. */
+static bool is_told(struct item *item)
+{
+	bool told = item->told == item->seen;
+
+	item->told = item->seen;
+	return told;
+}
+
+static void note_refusal(struct keeper_watch *w, const struct item *item)
+{
+	if (item->kind == KEEPER_CHAIN)
+		w->setup.tried(w->setup.arg, item->index, false);
+}
+
 static void try(struct keeper_watch *w, struct item *item)
 {
 	struct arena *arena = arena_create(PROBLEMS_ARENA_MAX, 0);
@@ -164,19 +186,20 @@ static void try(struct keeper_watch *w, struct item *item)
 		err = read_item(w, item, &problems, &records);
 	}
 	item->tried_ms = poller_now();
-	if (err == 0 && !records.broken) {
-		item->in_use = item->seen;
-		if (records.len > 0) {	/* else it is the same in other words */
-			tell(item, &problems, true);
-			w->setup.changed(w->setup.arg, &records);
-			if (item->kind == KEEPER_CHAIN)
-				w->setup.tried(w->setup.arg, item->index, true);
+	if (err == 0 && !records.broken && records.len > 0) {
+		if (item->told != item->seen)
+			tell_warnings(item, &problems);
+		w->offered = item;
+		w->setup.offer(w->setup.arg, &records);
+	} else if (err == 0 && !records.broken) {
+		item->in_use = item->seen;	/* the same in other words */
+	} else {
+		keeper_keys_refuse(w->setup.keys);
+		if (err == -EINVAL && !is_told(item)) {
+			for (const struct policy_problem *p = problems.first; p != NULL; p = p->next)
+				tell_refusal(item, p->message, p->hint);
+			note_refusal(w, item);
 		}
-	} else if (item->told != item->seen && err == -EINVAL) {
-		item->told = item->seen;
-		tell(item, &problems, false);
-		if (item->kind == KEEPER_CHAIN)
-			w->setup.tried(w->setup.arg, item->index, false);
 	}
 	if (records.data != NULL)
 		explicit_bzero(records.data, records.size);
@@ -195,16 +218,52 @@ static bool is_due(const struct keeper_watch *w, struct item *item)
 	return now != item->told || poller_now() - item->tried_ms >= AGAIN_MS;
 }
 
+static void try_all(struct keeper_watch *w)
+{
+	for (size_t i = 0; i < w->n_items && w->offered == NULL; i++) {
+		struct item *item = &w->items[i];
+
+		if (!item->due || poller_now() >= w->busy_until_ms)
+			continue;
+		item->due = false;
+		try(w, item);
+	}
+}
+
 static void on_look(void *arg)
 {
 	struct keeper_watch *w = arg;
-	int64_t until_ms = poller_now() + BUSY_MS;
 
+	poller_timer_set(w->setup.poller, &w->timer, LOOK_MS);
+	if (w->offered != NULL)
+		return;
 	look(w);
 	for (size_t i = 0; i < w->n_items; i++)
-		if (is_due(w, &w->items[i]) && poller_now() < until_ms)
-			try(w, &w->items[i]);
-	poller_timer_set(w->setup.poller, &w->timer, LOOK_MS);
+		w->items[i].due = is_due(w, &w->items[i]);
+	w->busy_until_ms = poller_now() + BUSY_MS;
+	try_all(w);
+}
+
+void keeper_watch_settle(struct keeper_watch *w, const char *why_not, int64_t until_ms)
+{
+	struct item *item = w->offered;
+
+	if (item == NULL)
+		return;
+	w->offered = NULL;
+	if (why_not == NULL) {
+		keeper_keys_accept(w->setup.keys, until_ms);
+		item->in_use = item->seen;
+		if (item->kind == KEEPER_CHAIN)
+			w->setup.tried(w->setup.arg, item->index, true);
+	} else {
+		keeper_keys_refuse(w->setup.keys);
+		if (!is_told(item)) {
+			tell_refusal(item, why_not, NULL);
+			note_refusal(w, item);
+		}
+	}
+	try_all(w);
 }
 
 /* ---- what there is ---- */

@@ -21,7 +21,7 @@ struct keeper_watch_setup {
 	const struct policy *policy;
 	struct keeper_keys *keys;
 	bool again;			/* nothing is known of what is in use: all is read once */
-	void (*changed)(void *arg, struct buffer *records);	/* what is in use from now on */
+	void (*offer)(void *arg, struct buffer *records);	/* answered by keeper_watch_settle */
 	void (*tried)(void *arg, uint32_t certificate, bool used);	/* one that changed; told once */
 	void *arg;
 };
@@ -30,5 +30,7 @@ struct keeper_watch_setup {
  * policy's. 0; -ENOMEM. */
 int keeper_watch_create(const struct keeper_watch_setup *setup, struct keeper_watch **out) MUST_CHECK;
 void keeper_watch_start(struct keeper_watch *w);
+/* What was offered last: why_not NULL: it is in use, and what it replaces signs until until_ms. Nothing is offered meanwhile. */
+void keeper_watch_settle(struct keeper_watch *w, const char *why_not, int64_t until_ms);
 
 #endif

@@ -210,8 +210,18 @@ static void tell_what_is_in_use(const struct policy *policy, struct slice record
 	}
 }
 
-static void apply(struct leader *l, const struct message *m)
+static void answer(struct leader_keeper *k, int err, const char *why)
 {
+	const struct message m = { .type = MSG_KEEPER_VERDICT, .value = err, .body = slice_cstr(err != 0 ? why : "") };
+
+	if (message_send(k->sock, &m) != 0)
+		lost(k, "it reads nothing");
+}
+
+/* Taken: the keeper hears so, then the workers; it tells why something was not. */
+static void apply(struct leader_keeper *k, const struct message *m)
+{
+	struct leader *l = k->leader;
 	struct message on = { .type = MSG_KEEPER_UPDATE, .n_fds = 1 };
 	uint8_t *records = NULL;
 	const char *why;
@@ -223,9 +233,11 @@ static void apply(struct leader *l, const struct message *m)
 		err = tls_update(l->tls, l->tls_keys, slice_of(records, len), &why);
 	if (err == 0)
 		tell_what_is_in_use(l->policy, slice_of(records, len));
-	else
-		log_event(LOG_CORE_ERROR, 1, NOSESSION, "Changed keys or certificates can't be used; what was in use stays",
+	else if (m->type == MSG_KEEPER_LOADED)
+		log_event(LOG_CORE_ERROR, 0, NOSESSION, "What the keeper loaded can't be used; what was in use stays",
 			  F_TEXT("reason", why));
+	if (m->type == MSG_KEEPER_UPDATE)
+		answer(k, err, why);
 	if (records != NULL)
 		explicit_bzero(records, len);
 	free(records);
@@ -249,8 +261,8 @@ static void on_keeper(void *arg, int fd, short revents)
 		return;
 	}
 	if (m.type == MSG_KEEPER_LOADED || m.type == MSG_KEEPER_UPDATE)
-		apply(l, &m);
-	if (m.type == MSG_KEEPER_LOADED) {
+		apply(k, &m);
+	if (m.type == MSG_KEEPER_LOADED && k->pid != 0) {
 		k->loaded = true;
 		log_event(LOG_CORE_INFO, 1, NOSESSION, "There is a keeper of the private keys again", F_INT("pid", k->pid));
 		connect_all(l);

@@ -60,6 +60,7 @@ void keeper_keys_free(struct keeper_keys **kp)
 	*kp = NULL;
 	for (size_t i = 0; k->now != NULL && i < k->policy->n_tls_keys; i++)
 		EVP_PKEY_free(k->now[i]);
+	EVP_PKEY_free(k->offer.key);
 	free(k->now);
 	free(k->chains);
 	key_ring_free(&k->ring);
@@ -87,10 +88,10 @@ int keeper_keys_write(const struct keeper_keys *k, uint32_t index, EVP_PKEY *key
 	return 0;
 }
 
-int keeper_keys_use(struct keeper_keys *k, uint32_t index, EVP_PKEY *key, struct policy_problems *problems)
+int keeper_keys_offer(struct keeper_keys *k, uint32_t index, EVP_PKEY *key, struct policy_problems *problems)
 {
 	const struct tls_key *declared = &k->policy->tls_keys[index];
-	int err = key_ring_set(k->ring, index, key);
+	int err = key_ring_offer(k->ring, index, key);
 
 	if (err != 0) {
 		problems_add(problems, PROBLEM_ERROR, declared->place, "an RSA key of at most 8192 bits, an EC key, Ed25519 or Ed448",
@@ -98,9 +99,50 @@ int keeper_keys_use(struct keeper_keys *k, uint32_t index, EVP_PKEY *key, struct
 			     err == -EINVAL ? "a key of this kind can't sign in TLS" : strerror(-err));
 		return err;
 	}
-	EVP_PKEY_free(k->now[index]);
-	k->now[index] = key;
+	EVP_PKEY_free(k->offer.key);
+	k->offer.key = key;
+	k->offer.key_index = index;
 	return 0;
+}
+
+/* Several certificates may have one key, and get another one after each other. */
+static bool is_needed(const struct keeper_keys *k, uint32_t index)
+{
+	uint64_t name;
+
+	if (key_name_of(k->now[index], &name) != 0)
+		return false;
+	for (size_t i = 0; i < k->policy->n_tls_certificates; i++)
+		if (k->policy->tls_certificates[i].key->index == index && k->chains[i].key != 0 && k->chains[i].key != name)
+			return true;
+	return false;
+}
+
+void keeper_keys_accept(struct keeper_keys *k, int64_t until_ms)
+{
+	struct keeper_offer *offer = &k->offer;
+
+	if (offer->has_chain)
+		k->chains[offer->certificate] = offer->chain;
+	if (offer->key != NULL) {
+		EVP_PKEY_free(k->now[offer->key_index]);
+		k->now[offer->key_index] = offer->key;
+		key_ring_accept(k->ring, offer->key_index, is_needed(k, offer->key_index) ? KEY_RING_NEEDED : until_ms);
+	}
+	*offer = (struct keeper_offer){ .key = NULL };
+}
+
+void keeper_keys_refuse(struct keeper_keys *k)
+{
+	if (k->offer.key != NULL)
+		key_ring_refuse(k->ring, k->offer.key_index);
+	EVP_PKEY_free(k->offer.key);
+	k->offer = (struct keeper_offer){ .key = NULL };
+}
+
+int64_t keeper_keys_expire(struct keeper_keys *k, int64_t now_ms)
+{
+	return key_ring_expire(k->ring, now_ms);
 }
 
 static void load_one(struct keeper_keys *k, uint32_t index, struct policy_problems *problems, struct buffer *records)
@@ -109,9 +151,12 @@ static void load_one(struct keeper_keys *k, uint32_t index, struct policy_proble
 
 	if (key == NULL)
 		return;
-	if (keeper_keys_use(k, index, key, problems) != 0)
+	if (keeper_keys_offer(k, index, key, problems) != 0) {
 		EVP_PKEY_free(key);
-	else if (keeper_keys_write(k, index, key, records) != 0)
+		return;
+	}
+	keeper_keys_accept(k, 0);
+	if (keeper_keys_write(k, index, key, records) != 0)
 		problems_add(problems, PROBLEM_ERROR, k->policy->tls_keys[index].place, NULL, "private key: %s", strerror(ENOMEM));
 }
 

@@ -28,8 +28,8 @@ void keeper_keys_load(struct keeper_keys *k, bool again, struct buffer *records)
 
 /*
  * Read again what may have changed, with its tests: a certificate and its key, a key that has none, the directories of a context's
- * verifier, its OCSP response (a context: encryption * TLS_ENDS + end). Records are written for what is in
- * use from now on; none: it is what was in use. 0; -EINVAL with errors in problems; -ENOMEM.
+ * verifier, its OCSP response (a context: encryption * TLS_ENDS + end). Records are an offer, which the leader takes or
+ * refuses as a whole; until that is settled nothing else is read. None: it is what is in use. 0; -EINVAL with errors in problems; -ENOMEM.
  */
 int keeper_keys_read_chain(struct keeper_keys *k, uint32_t certificate, struct policy_problems *problems,
 			   struct buffer *records) MUST_CHECK;
@@ -39,6 +39,11 @@ int keeper_keys_read_trust(struct keeper_keys *k, uint32_t context, struct polic
 			   struct buffer *records) MUST_CHECK;
 int keeper_keys_read_ocsp(struct keeper_keys *k, uint32_t context, struct policy_problems *problems,
 			  struct buffer *records) MUST_CHECK;
+
+/* What was offered is in use from now on; what it replaces signs until until_ms. Or all is as it was. */
+void keeper_keys_accept(struct keeper_keys *k, int64_t until_ms);
+void keeper_keys_refuse(struct keeper_keys *k);
+int64_t keeper_keys_expire(struct keeper_keys *k, int64_t now_ms);	/* as key_ring_expire */
 
 /* Of the certificate in use, seconds since 1970; 0: not known. */
 void keeper_keys_dates(const struct keeper_keys *k, uint32_t certificate, int64_t *from, int64_t *to);

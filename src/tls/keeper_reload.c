@@ -126,8 +126,10 @@ static int64_t seconds_of(const ASN1_TIME *time)
 	return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
 }
 
-static void note_dates(struct keeper_chain *chain, const X509 *leaf)
+static void note_leaf(struct keeper_chain *chain, X509 *leaf)
 {
+	if (key_name_of(X509_get0_pubkey(leaf), &chain->key) != 0)
+		chain->key = 0;
 	chain->from = seconds_of(X509_get0_notBefore(leaf));
 	chain->to = seconds_of(X509_get0_notAfter(leaf));
 }
@@ -138,8 +140,8 @@ void keeper_keys_dates(const struct keeper_keys *k, uint32_t certificate, int64_
 	*to = k->chains[certificate].to;
 }
 
-static int use_pair(struct keeper_keys *k, const struct tls_certificate *c, struct slice pem, EVP_PKEY *key,
-		    const uint8_t digest[KEEPER_DIGEST], struct policy_problems *problems, struct buffer *records)
+static int offer_pair(struct keeper_keys *k, const struct tls_certificate *c, struct slice pem, EVP_PKEY *key,
+		      const struct keeper_chain *chain, struct policy_problems *problems, struct buffer *records)
 {
 	struct keeper_record record = { .kind = KEEPER_CHAIN, .index = c->index, .parts = { pem } };
 	int err = keeper_keys_write(k, c->key->index, key, records);
@@ -148,38 +150,41 @@ static int use_pair(struct keeper_keys *k, const struct tls_certificate *c, stru
 		err = -ENOMEM;
 	if (err != 0)
 		return err;
-	err = keeper_keys_use(k, c->key->index, key, problems);
+	err = keeper_keys_offer(k, c->key->index, key, problems);
 	if (err != 0) {
 		EVP_PKEY_free(key);
 		return err;
 	}
 	keeper_record_write(records, &record);
-	memcpy(k->chains[c->index].digest, digest, KEEPER_DIGEST);
+	k->offer.has_chain = true;
+	k->offer.certificate = c->index;
+	k->offer.chain = *chain;
 	return 0;
 }
 
 static int read_pair(struct keeper_keys *k, const struct tls_certificate *c, struct slice pem, struct policy_problems *problems,
 		     struct buffer *records)
 {
+	struct keeper_chain new = { .from = 0 };
 	struct tls_chain chain;
-	uint8_t digest[KEEPER_DIGEST];
 	EVP_PKEY *key = NULL;
 	int err = parse(c, pem, &chain, problems);
 
 	if (err != 0)
 		return err;
-	err = digest_of(&chain, digest);
+	note_leaf(&new, chain.leaf);
+	err = digest_of(&chain, new.digest);
 	if (err == 0) {
 		key = current_key(k, c->key, problems);
 		err = key == NULL ? -EINVAL : 0;
 	}
-	if (err == 0 && !is_same(k, c, key, digest)) {
+	if (err == 0 && is_same(k, c, key, new.digest)) {
+		k->chains[c->index] = new;
+	} else if (err == 0) {
 		err = check_pair(c, &chain, key, problems);
 		if (err == 0)
-			err = use_pair(k, c, pem, key, digest, problems, records);
+			err = offer_pair(k, c, pem, key, &new, problems, records);
 	}
-	if (err == 0)
-		note_dates(&k->chains[c->index], chain.leaf);
 	EVP_PKEY_free(key);
 	tls_chain_clear(&chain);
 	return err;
@@ -213,7 +218,7 @@ int keeper_keys_read_key(struct keeper_keys *k, uint32_t index, struct policy_pr
 	if (err == 0)
 		err = keeper_keys_write(k, index, key, records);
 	if (err == 0)
-		err = keeper_keys_use(k, index, key, problems);
+		err = keeper_keys_offer(k, index, key, problems);
 	if (err != 0)
 		EVP_PKEY_free(key);
 	return err;
@@ -229,7 +234,7 @@ void keeper_keys_know(struct keeper_keys *k)
 			continue;	/* the leader says so */
 		if (digest_of(&chain, k->chains[i].digest) != 0)
 			memset(k->chains[i].digest, 0, KEEPER_DIGEST);
-		note_dates(&k->chains[i], chain.leaf);
+		note_leaf(&k->chains[i], chain.leaf);
 		tls_chain_clear(&chain);
 	}
 }

@@ -14,7 +14,8 @@ struct ring_key {
 };
 
 struct ring_place {
-	struct ring_key now, before;
+	struct ring_key now, offered, before;
+	int64_t until_ms;		/* that before signs */
 };
 
 struct key_ring {
@@ -40,39 +41,96 @@ void key_ring_free(struct key_ring **ringp)
 	*ringp = NULL;
 	for (size_t i = 0; i < ring->n; i++) {
 		EVP_PKEY_free(ring->places[i].now.key);
+		EVP_PKEY_free(ring->places[i].offered.key);
 		EVP_PKEY_free(ring->places[i].before.key);
 	}
 	free(ring);
 }
 
-int key_ring_set(struct key_ring *ring, size_t index, EVP_PKEY *key)
+static void drop(struct ring_key *k)
 {
-	struct ring_place *place = &ring->places[index];
+	EVP_PKEY_free(k->key);
+	*k = (struct ring_key){ .key = NULL };
+}
+
+int key_ring_offer(struct key_ring *ring, size_t index, EVP_PKEY *key)
+{
 	struct ring_key new = { .type = key_type_of(key) };
 	int err = new.type != NULL && EVP_PKEY_get_size(key) <= (int)KEY_SIGNATURE_MAX ? key_name_of(key, &new.name) : -EINVAL;
 
 	if (err != 0)
 		return err;
-	if (place->now.key != NULL && place->now.name == new.name)
-		return 0;
 	if (EVP_PKEY_up_ref(key) != 1)
 		return -ENOMEM;
 	new.key = key;
-	EVP_PKEY_free(place->before.key);
-	place->before = place->now;
-	place->now = new;
+	drop(&ring->places[index].offered);
+	ring->places[index].offered = new;
 	return 0;
+}
+
+/* A replaced key is let go before its time when its successor is replaced. */
+void key_ring_accept(struct key_ring *ring, size_t index, int64_t until_ms)
+{
+	struct ring_place *place = &ring->places[index];
+
+	if (place->offered.key == NULL)
+		return;
+	if (place->now.key != NULL && place->now.name == place->offered.name) {
+		drop(&place->offered);
+		if (place->until_ms == KEY_RING_NEEDED)
+			place->until_ms = until_ms;
+		return;
+	}
+	drop(&place->before);
+	if (until_ms != 0)
+		place->before = place->now;
+	else
+		drop(&place->now);
+	place->until_ms = until_ms;
+	place->now = place->offered;
+	place->offered = (struct ring_key){ .key = NULL };
+}
+
+void key_ring_refuse(struct key_ring *ring, size_t index)
+{
+	drop(&ring->places[index].offered);
+}
+
+int key_ring_set(struct key_ring *ring, size_t index, EVP_PKEY *key)
+{
+	int err = key_ring_offer(ring, index, key);
+
+	if (err == 0)
+		key_ring_accept(ring, index, 0);
+	return err;
+}
+
+int64_t key_ring_expire(struct key_ring *ring, int64_t now_ms)
+{
+	int64_t next_ms = 0;
+
+	for (size_t i = 0; i < ring->n; i++) {
+		struct ring_place *place = &ring->places[i];
+
+		if (place->before.key == NULL)
+			continue;
+		if (place->until_ms <= now_ms)
+			drop(&place->before);
+		else if (next_ms == 0 || place->until_ms < next_ms)
+			next_ms = place->until_ms;
+	}
+	return next_ms;
 }
 
 static const struct ring_key *find(const struct key_ring *ring, uint64_t name)
 {
 	for (size_t i = 0; i < ring->n; i++) {
 		const struct ring_place *place = &ring->places[i];
+		const struct ring_key *const keys[] = { &place->now, &place->offered, &place->before };
 
-		if (place->now.key != NULL && place->now.name == name)
-			return &place->now;
-		if (place->before.key != NULL && place->before.name == name)
-			return &place->before;
+		for (size_t j = 0; j < ARRAY_LEN(keys); j++)
+			if (keys[j]->key != NULL && keys[j]->name == name)
+				return keys[j];
 	}
 	return NULL;
 }

@@ -202,6 +202,15 @@ static void shows(const char *serial)
 	pair_close(&p);
 }
 
+static void fails(void)
+{
+	struct pair p;
+
+	(void)shake_kept(&p, false);
+	assert_true(p.client.result < 0);
+	pair_close(&p);
+}
+
 static bool has_problem_of_file(const char *words)
 {
 	for (const struct policy_problem *f = problems.first; f != NULL; f = f->next)
@@ -370,11 +379,30 @@ static void records_that_are_cut(void **state)
 
 /* ---- files that change ---- */
 
-static int look_again(void)
+static int look_at(uint32_t certificate)
 {
 	buffer_clear(&records);
 	problems_init(&problems, arena);
-	return keeper_keys_read_chain(keeper, 0, &problems, &records);
+	return keeper_keys_read_chain(keeper, certificate, &problems, &records);
+}
+
+static int look_again(void)
+{
+	return look_at(0);
+}
+
+#define UNTIL_MS 1000
+
+/* What was offered, as the leader takes it or not, and says so. */
+static int take(void)
+{
+	int err = tls_update(kept.tls, kept.keys, buffer_slice(&records), &why);
+
+	if (err == 0)
+		keeper_keys_accept(keeper, UNTIL_MS);
+	else
+		keeper_keys_refuse(keeper);
+	return err;
 }
 
 static void a_new_pair(void **state)
@@ -390,7 +418,7 @@ static void a_new_pair(void **state)
 		put_pair(kinds[i], &spec);
 		assert_int_equal(look_again(), 0);
 		assert_true(records.len > 0);
-		assert_int_equal(tls_update(kept.tls, kept.keys, buffer_slice(&records), &why), 0);
+		assert_int_equal(take(), 0);
 		snprintf(serial, sizeof(serial), "%ld", 8 + i);
 		shows(serial);
 		assert_int_equal(look_again(), 0);
@@ -407,6 +435,66 @@ static void the_old_pair_meanwhile(void **state)
 	put_pair("EC", &spec);
 	assert_int_equal(look_again(), 0);
 	shows("7");
+	keeper_keys_accept(keeper, UNTIL_MS);
+	shows("7");
+	assert_int_equal(keeper_keys_expire(keeper, UNTIL_MS - 1), UNTIL_MS);
+	shows("7");
+	assert_int_equal(keeper_keys_expire(keeper, UNTIL_MS), 0);
+	fails();
+}
+
+/* Offered and refused, more than once, and not heard of before the leader's word. */
+static void pairs_that_are_refused(void **state)
+{
+	const struct cert_spec spec = leaf_spec(8);
+
+	begin("EC", false);
+	for (int i = 0; i < 3; i++) {
+		put_pair("EC", &spec);
+		assert_int_equal(look_again(), 0);
+		assert_true(records.len > 0);
+		keeper_keys_refuse(keeper);
+		shows("7");
+	}
+	assert_int_equal(look_again(), 0);
+	assert_true(records.len > 0);		/* not what is in use */
+	assert_int_equal(take(), 0);
+	shows("8");
+}
+
+/* One key of two certificates, which are replaced one after the other. */
+static void a_key_of_two_certificates(void **state)
+{
+	const char *const other_file = folder_path("other.pem");
+	struct cert_spec spec = leaf_spec(7);
+	EVP_PKEY *key;
+	X509 *leaf;
+
+	put_pair("EC", &spec);
+	file_write(other_file, file_of_pem(leaf_file));
+	ours.encryption.sides[TLS_CLIENT].own.fallback = sample_add(&ours, leaf_file, key_file);
+	(void)sample_add(&ours, other_file, key_file);
+	ours.certificates[1].key = &ours.keys[0];
+	keep(false, slice_of(NULL, 0));
+	assert_int_equal(kept.err, 0);
+
+	key = make_key("EC");
+	spec.serial = 8;
+	leaf = make_cert(&spec, key);
+	put_key(key_file, key, NULL);
+	put_chain(other_file, leaf, NULL);
+	assert_int_equal(look_at(1), 0);
+	assert_int_equal(take(), 0);
+	assert_int_equal(keeper_keys_expire(keeper, INT64_MAX - 1), INT64_MAX);
+	shows("7");
+
+	put_chain(leaf_file, leaf, NULL);
+	assert_int_equal(look_at(0), 0);
+	assert_int_equal(take(), 0);
+	assert_int_equal(keeper_keys_expire(keeper, UNTIL_MS - 1), UNTIL_MS);
+	shows("8");
+	X509_free(leaf);
+	EVP_PKEY_free(key);
 }
 
 static void a_new_certificate_for_the_same_key(void **state)
@@ -421,14 +509,14 @@ static void a_new_certificate_for_the_same_key(void **state)
 	put_chain(leaf_file, leaf, NULL);
 	X509_free(leaf);
 	assert_int_equal(look_again(), 0);
-	assert_int_equal(tls_update(kept.tls, kept.keys, buffer_slice(&records), &why), 0);
+	assert_int_equal(take(), 0);
 	spec.serial = 9;
 	leaf = make_cert(&spec, key);
 	put_chain(leaf_file, leaf, NULL);
 	X509_free(leaf);
 	EVP_PKEY_free(key);
 	assert_int_equal(look_again(), 0);
-	assert_int_equal(tls_update(kept.tls, kept.keys, buffer_slice(&records), &why), 0);
+	assert_int_equal(take(), 0);
 	shows("9");
 }
 
@@ -509,7 +597,7 @@ static void the_ca_of_a_bridge(void **state)
 	spec.serial = 2;
 	put_pair("RSA", &spec);
 	assert_int_equal(look_again(), 0);
-	assert_int_equal(tls_update(kept.tls, kept.keys, buffer_slice(&records), &why), 0);
+	assert_int_equal(take(), 0);
 	second = mint_in_use();
 	assert_ptr_not_equal(first, second);
 
@@ -518,7 +606,7 @@ static void the_ca_of_a_bridge(void **state)
 	put_pair("EC", &spec);
 	leaf = kept.tls->own[0].leaf;
 	assert_int_equal(look_again(), 0);
-	assert_int_equal(tls_update(kept.tls, kept.keys, buffer_slice(&records), &why), -EKEYREJECTED);
+	assert_int_equal(take(), -EKEYREJECTED);
 	assert_string_equal(why, "a bridge can't make certificates with it");
 	assert_ptr_equal(mint_in_use(), second);
 	assert_ptr_equal(kept.tls->own[0].leaf, leaf);
@@ -530,7 +618,7 @@ static void the_ca_of_a_bridge(void **state)
 	buffer_clear(&records);
 	assert_int_equal(keeper_keys_read_key(keeper, 1, &problems, &records), 0);
 	assert_true(records.len > 0);
-	assert_int_equal(tls_update(kept.tls, kept.keys, buffer_slice(&records), &why), 0);
+	assert_int_equal(take(), 0);
 	assert_ptr_not_equal(mint_in_use(), second);
 	buffer_clear(&records);
 	assert_int_equal(keeper_keys_read_key(keeper, 1, &problems, &records), 0);
@@ -551,7 +639,7 @@ static void a_certificate_that_is_too_weak(void **state)
 	put_key(key_file, weak, NULL);
 	put_chain(leaf_file, leaf, NULL);
 	assert_int_equal(look_again(), 0);
-	assert_int_equal(tls_update(kept.tls, kept.keys, buffer_slice(&records), &why), -EKEYREJECTED);
+	assert_int_equal(take(), -EKEYREJECTED);
 	shows("7");
 	X509_free(leaf);
 	EVP_PKEY_free(weak);
@@ -668,7 +756,8 @@ int main(void)
 		TEST(signs_for_handshakes), TEST(whole_keys_need_nobody), TEST(a_keeper_that_dies),
 		TEST(passphrases_are_secrets), TEST(a_wrong_passphrase), TEST(secrets_that_are_none),
 		TEST(keys_that_cannot_be_loaded), TEST(a_key_of_another_certificate), TEST(records_that_are_cut),
-		TEST(a_new_pair), TEST(the_old_pair_meanwhile), TEST(a_new_certificate_for_the_same_key),
+		TEST(a_new_pair), TEST(the_old_pair_meanwhile), TEST(pairs_that_are_refused), TEST(a_key_of_two_certificates),
+		TEST(a_new_certificate_for_the_same_key),
 		TEST(the_same_in_other_words), TEST(pairs_that_are_none), TEST(the_ca_of_a_bridge),
 		TEST(a_certificate_that_is_too_weak),
 		TEST(updates_that_are_cut), TEST(updates_of_what_is_not_there), TEST(new_cas), TEST(new_ocsp_responses),

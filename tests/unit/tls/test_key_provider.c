@@ -415,22 +415,85 @@ static void no_requests(void **state)
 	assert_true(key_ring_answer(ring, slice_of(packet, sizeof(packet) - 1), answer) > 0);
 }
 
-static void replaced_keys(void **state)
-{
-	EVP_PKEY *keys[3];
-	uint64_t names[3];
+static EVP_PKEY *keys[4];
+static uint64_t names[4];
 
-	for (size_t i = 0; i < 3; i++) {
+static void make_keys(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
 		keys[i] = generate(P256);
 		assert_int_equal(key_name_of(keys[i], &names[i]), 0);
-		assert_int_equal(key_ring_set(ring, 0, keys[i]), 0);
-		assert_int_equal(key_ring_set(ring, 0, keys[i]), 0);	/* the same again is no change */
 	}
-	assert_int_equal(ask(names[0], 0x0403, 32), -ENOENT);
-	assert_true(ask(names[1], 0x0403, 32) > 0);
-	assert_true(ask(names[2], 0x0403, 32) > 0);
-	for (size_t i = 0; i < 3; i++)
+	assert_int_equal(key_ring_set(ring, 0, keys[0]), 0);
+}
+
+static void free_keys(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
 		EVP_PKEY_free(keys[i]);
+}
+
+/* "+" signs, "-" does not; each of the keys. */
+static void sign_these(const char *which)
+{
+	for (size_t i = 0; which[i] != '\0'; i++)
+		assert_int_equal(ask(names[i], 0x0403, 32) > 0, which[i] == '+');
+}
+
+static void take(size_t i, int64_t until_ms)
+{
+	assert_int_equal(key_ring_offer(ring, 0, keys[i]), 0);
+	key_ring_accept(ring, 0, until_ms);
+}
+
+static void replaced_keys(void **state)
+{
+	make_keys();
+	take(1, 1000);
+	sign_these("++--");
+	take(1, 9000);				/* the same again is no change */
+	assert_int_equal(key_ring_expire(ring, 999), 1000);
+	sign_these("++--");
+	assert_int_equal(key_ring_expire(ring, 1000), 0);
+	sign_these("-+--");
+	take(2, 2000);
+	take(3, 3000);
+	sign_these("--++");
+	assert_int_equal(key_ring_expire(ring, 5000), 0);
+	sign_these("---+");
+	assert_int_equal(key_ring_set(ring, 0, keys[0]), 0);
+	sign_these("+---");
+	free_keys();
+}
+
+/* What is in use, and what handshakes may still need, stay however often something else is refused. */
+static void refused_keys(void **state)
+{
+	make_keys();
+	take(1, 1000);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(key_ring_offer(ring, 0, keys[2 + i % 2]), 0);
+		assert_true(ask(names[2 + i % 2], 0x0403, 32) > 0);
+		key_ring_refuse(ring, 0);
+		sign_these("++--");
+	}
+	key_ring_refuse(ring, 0);
+	key_ring_accept(ring, 0, 1000);		/* nothing is offered */
+	sign_these("++--");
+	free_keys();
+}
+
+/* By certificates that have not got another one. */
+static void keys_that_are_needed(void **state)
+{
+	make_keys();
+	take(1, KEY_RING_NEEDED);
+	assert_int_equal(key_ring_expire(ring, INT64_MAX - 1), KEY_RING_NEEDED);
+	sign_these("++--");
+	take(1, 1000);
+	assert_int_equal(key_ring_expire(ring, 1000), 0);
+	sign_these("-+--");
+	free_keys();
 }
 
 int main(void)
@@ -446,6 +509,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(refusals, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(replaced_keys, setup, teardown),
+		cmocka_unit_test_setup_teardown(refused_keys, setup, teardown),
+		cmocka_unit_test_setup_teardown(keys_that_are_needed, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys and certificates that change under a running firewall."""
+
+import glob
+import os
+import socket
+import ssl
+
+from support import LIMIT, ServerTest, receive, wait_for
+from tls_support import Certificates, openssl
+
+POLICY = """\
+from Zorp.Core import *
+from Zorp.Plug import *
+
+Zone('localhost', ['127.0.0.0/8'])
+FOLDER = %(folder)r + "/"
+
+EncryptionPolicy("tls", ClientOnlyEncryption(
+    StaticCertificate(Certificate.fromFile(FOLDER + "mail.pem", PrivateKey.fromFile(FOLDER + "mail.key"))),
+    client_verify=ClientNoneVerifier()))
+
+
+class Plug(PlugProxy):
+    def config(self):
+        PlugProxy.config(self)
+        self.timeout = 60000
+
+
+def default_instance():
+    Service("plug", Plug, router=DirectedRouter(SockAddrInet("127.0.0.1", %(server)d)), encryption_policy="tls")
+    Rule(service="plug", dst_port=%(port)d, dst_subnet='127.0.0.1', src_zone='localhost')
+"""
+
+REFUSED = "A changed file can't be used; what was in use stays"
+IN_USE = "A changed certificate is in use"
+
+
+class Rotation(Certificates, ServerTest):
+    def setUp(self):
+        super().setUp()
+        for name in ("mail", "new"):
+            self.make(name, "/CN=%s.example" % name, None)
+        for name in ("weak", "weaker"):     # than the library's level permits
+            openssl("req", "-x509", "-config", self.path("openssl.cnf"), "-nodes", "-newkey", "rsa:1024", "-days", "60", "-keyout",
+                    self.path(name + ".key"), "-out", self.path(name + ".pem"), "-subj", "/CN=weak.example")
+        for key in glob.glob(self.path("*.key")):
+            os.chmod(key, 0o644)
+        self.first, self.second = self.certificate("mail"), self.certificate("new")
+        with open(self.policy_path, "w", encoding="utf-8") as f:
+            f.write(POLICY % {"folder": self.directory, "server": self.echo.port, "port": self.port})
+        self.firewall = self.run_firewall(workers=2).ready()
+
+    def certificate(self, name):
+        with open(self.path(name + ".pem"), encoding="ascii") as f:
+            return ssl.PEM_cert_to_DER_cert(f.read())
+
+    def replace(self, name, *endings):
+        for ending in endings:
+            os.rename(self.path(name + ending), self.path("mail" + ending))
+
+    def visit(self):
+        """The certificate that is shown; None: the handshake fails."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with socket.create_connection(("127.0.0.1", self.port), LIMIT) as plain:
+            try:
+                with context.wrap_socket(plain) as tls:
+                    tls.sendall(b"hello")
+                    self.assertEqual(receive(tls, 5), b"hello")
+                    return tls.getpeercert(True)
+            except (ssl.SSLError, ConnectionError):
+                return None
+
+    def wait_for_log(self, text, times=1):
+        wait_for(lambda: self.firewall.log().count(text) >= times, lambda: text + " in " + self.firewall.log())
+
+    def test_what_is_refused_replaces_nothing(self):
+        self.assertEqual(self.visit(), self.first)
+        for turn, name in enumerate(("weak", "weaker"), 1):
+            self.replace(name, ".key", ".pem")
+            self.wait_for_log(REFUSED, turn)
+            self.assertEqual(self.visit(), self.first)
+        shown = self.firewall.ask("stats")["certificates"][0]
+        self.assertEqual((shown["replaced"], shown["refused"]), (0, 2))
+        self.replace("new", ".key", ".pem")
+        self.wait_for_log(IN_USE)
+        wait_for(lambda: self.visit() == self.second, "the new certificate")
+        self.assertEqual(self.firewall.log().count(REFUSED), 2)
