@@ -210,6 +210,20 @@ static void tell_what_is_in_use(const struct policy *policy, struct slice record
 	}
 }
 
+/* Another keeper read the files as they are now, which may be in the middle of a change. */
+static void tell_what_has_no_key(const struct leader *l, struct slice records)
+{
+	for (uint32_t i = 0; i < l->policy->n_tls_certificates && !l->policy->keys_in_workers; i++) {
+		const struct tls_certificate *c = &l->policy->tls_certificates[i];
+
+		if (!tls_has_key(l->tls, l->tls_keys, records, i))
+			log_event(LOG_CORE_ERROR, 0, NOSESSION,
+				  "A certificate has no key now; handshakes with it fail until both files fit together again",
+				  F_TEXT("file", c->file != NULL ? c->file : "given as a text"),
+				  F_TEXT("key", c->key->file != NULL ? c->key->file : "given as a text"));
+	}
+}
+
 static void answer(struct leader_keeper *k, int err, const char *why)
 {
 	const struct message m = { .type = MSG_KEEPER_VERDICT, .value = err, .body = slice_cstr(err != 0 ? why : "") };
@@ -238,6 +252,8 @@ static void apply(struct leader_keeper *k, const struct message *m)
 			  F_TEXT("reason", why));
 	if (m->type == MSG_KEEPER_UPDATE)
 		answer(k, err, why);
+	else if (records != NULL)
+		tell_what_has_no_key(l, slice_of(records, len));
 	if (records != NULL)
 		explicit_bzero(records, len);
 	free(records);

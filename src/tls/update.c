@@ -279,3 +279,24 @@ int tls_update(struct tls *tls, struct tls_keys *keys, struct slice records, con
 		*why = strerror(-err);
 	return err;
 }
+
+static bool is_loaded(struct slice records, uint32_t key)
+{
+	struct keeper_record record;
+
+	while (keeper_record_next(&records, &record) == 1)
+		if ((record.kind == KEEPER_KEY_PUBLIC || record.kind == KEEPER_KEY_WHOLE) && record.index == key)
+			return true;
+	return false;
+}
+
+bool tls_has_key(const struct tls *tls, const struct tls_keys *keys, struct slice records, uint32_t certificate)
+{
+	const struct tls_key *key = tls->policy->tls_certificates[certificate].key;
+	const X509 *leaf = tls->own[certificate].leaf;
+	const EVP_PKEY *now = tls_keys_get(keys, key);
+	bool fits = now != NULL && EVP_PKEY_eq(X509_get0_pubkey(leaf), now) == 1;
+
+	ERR_clear_error();
+	return fits && is_loaded(records, key->index);
+}

@@ -16,4 +16,7 @@
  */
 int tls_update(struct tls *tls, struct tls_keys *keys, struct slice records, const char **why) MUST_CHECK;
 
+/* Is the key of the certificate that is shown among those that a keeper has loaded (its records), as keys are by now? */
+bool tls_has_key(const struct tls *tls, const struct tls_keys *keys, struct slice records, uint32_t certificate);
+
 #endif

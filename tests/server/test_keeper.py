@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys and certificates that change under a running firewall."""
+"""Keys and certificates that change under a running firewall, and a keeper that ends meanwhile."""
 
 import glob
 import os
+import signal
 import socket
 import ssl
 
@@ -72,6 +73,11 @@ class Rotation(Certificates, ServerTest):
             except (ssl.SSLError, ConnectionError):
                 return None
 
+    def keeper_pid(self):
+        leader = self.firewall.leader_pid()
+        with open("/proc/%d/task/%d/children" % (leader, leader), encoding="ascii") as f:
+            return next(iter({int(pid) for pid in f.read().split()} - set(self.firewall.worker_pids())))
+
     def wait_for_log(self, text, times=1):
         wait_for(lambda: self.firewall.log().count(text) >= times, lambda: text + " in " + self.firewall.log())
 
@@ -87,3 +93,19 @@ class Rotation(Certificates, ServerTest):
         self.wait_for_log(IN_USE)
         wait_for(lambda: self.visit() == self.second, "the new certificate")
         self.assertEqual(self.firewall.log().count(REFUSED), 2)
+
+    def test_a_keeper_that_ends_within_a_rotation(self):
+        self.replace("new", ".key")
+        self.wait_for_log(REFUSED)      # the certificate is of the other key
+        self.assertEqual(self.visit(), self.first)
+        os.kill(self.keeper_pid(), signal.SIGKILL)
+        self.wait_for_log("A certificate has no key now")
+        self.assertIn("file='%s'" % self.path("mail.pem"), self.firewall.log())
+        wait_for(lambda: self.visit() is None, "a handshake that fails")
+        self.replace("new", ".pem")
+        self.wait_for_log(IN_USE)
+        wait_for(lambda: self.visit() == self.second, "the new certificate")
+        os.kill(self.keeper_pid(), signal.SIGKILL)
+        self.wait_for_log("There is a keeper of the private keys again", 2)
+        wait_for(lambda: self.visit() == self.second, "a signature of the third keeper")
+        self.assertEqual(self.firewall.log().count("A certificate has no key now"), 1)
