@@ -35,6 +35,16 @@ def _checked_pem(what, text, *kinds):
     return text
 
 
+def _only_certificates(text):
+    kept = []
+    for part in text.split("-----BEGIN ")[1:]:
+        kind = part.partition("-----")[0]
+        if kind in ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"):
+            octets, end, _ = part.partition("-----END %s-----" % kind)
+            kept.append("-----BEGIN " + octets + (end and end + "\n"))
+    return "".join(kept)
+
+
 def _from_file(cls, name, *more):
     """A declaration of what is in a file; a poisoned one, and a problem, when it can't be."""
     place = problems.here()
@@ -114,11 +124,11 @@ class Certificate(Declaration):
         return _from_file(cls, certificate_file_path, private_key)
 
     def getCertificate(self):
-        """From the first certificate on; what stands before it is nobody's business."""
+        """The certificates of it and nothing else: a file may have the key, too, which is nobody's business."""
         text = self._certificate
         if text is None:        # declared while a session runs
             text = _checked_pem(self._file, readPEM(self._file), "CERTIFICATE")
-        return text[text.index("-----BEGIN CERTIFICATE"):]
+        return _only_certificates(text)
 
     def getPrivateKey(self):
         return self._private_key.getKey()
