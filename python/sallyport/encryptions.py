@@ -2,11 +2,9 @@
 """The members tls_keys, tls_certificates and encryptions of a policy document, and the secrets that
 go apart from it."""
 
-import os
-
-from sallyport import problems
-from sallyport.octets import to_wire
+from sallyport.octets import path_to_wire, to_wire
 from sallyport.problems import Refused
+from sallyport.tls_constants import SSL_FORCE_SSL
 from sallyport.tls_settings import CLIENT, SERVER, SIDES
 
 # As the engine's ceilings (src/policy/document_tls.c, document_encryption.c).
@@ -82,11 +80,24 @@ class Encryptions:
     @staticmethod
     def _check_bridges(scenario):
         security = {CLIENT: scenario.client_security, SERVER: scenario.server_security}
+        forced = {side: security[side] == SSL_FORCE_SSL for side in SIDES}
         for side, other in ((CLIENT, SERVER), (SERVER, CLIENT)):
             generator = getattr(scenario, side + "_certificate_generator")
-            if hasattr(generator, "trusted_ca") and security[side] and not security[other]:
+            if not hasattr(generator, "trusted_ca") or not security[side]:
+                continue
+            if not security[other]:
                 raise Refused("the certificate of the %s side is made from that of the %s side, which is not encrypted"
                               % (side, other), "TwoSidedEncryption")
+            # What is forced does not wait for what is asked for.
+            if forced[side] != forced[other]:
+                first = CLIENT if forced[CLIENT] else SERVER
+                hint = "TwoSidedEncryption, or ForwardStartTLSEncryption"
+            else:
+                first = SERVER if scenario.settings.handshake_seq else CLIENT
+                hint = "settings.handshake_seq = " + ("SSL_HSO_SERVER_CLIENT" if side == CLIENT else "SSL_HSO_CLIENT_SERVER")
+            if first != other:
+                raise Refused("the certificate of the %s side is made from that of the %s side, whose handshake comes later"
+                              % (side, other), hint)
 
     def _side(self, scenario, side, hooks):
         settings = scenario.settings
@@ -130,7 +141,7 @@ class Encryptions:
         bridge = {"key": self.key(generator.private_key), "trusted_ca": self.certificate(generator.trusted_ca),
                   "untrusted_ca": self.certificate(generator.untrusted_ca), "extensions": list(generator.extension_whitelist)}
         if generator.cache_directory:
-            bridge["cache_directory"] = _octets(generator.cache_directory)
+            bridge["cache_directory"] = path_to_wire(generator.cache_directory)
         return bridge
 
     @staticmethod
@@ -145,7 +156,7 @@ class Encryptions:
             directories["hint_directory"] = settings.client_ca_hint_directory
         else:
             row["check_subject"] = bool(settings.server_check_subject)
-        row.update((name, _octets(value)) for name, value in directories.items() if value)
+        row.update((name, path_to_wire(value)) for name, value in directories.items() if value)
         if "verify_cert_ext" in getattr(settings, side + "_handshake"):
             row["verify"] = {"callback": hooks.number(side, "verify_cert_ext")}
         return row
@@ -159,7 +170,7 @@ class Encryptions:
         if side == CLIENT:
             row.update(server_preference=bool(settings.cipher_server_preference), tickets=bool(settings.client_session_tickets))
             texts["dh"] = to_wire(settings.dh_params)
-            texts["ocsp_file"] = _octets(settings.client_ocsp_file)
+            texts["ocsp_file"] = path_to_wire(settings.client_ocsp_file)
         row.update((name, value) for name, value in texts.items() if value)
         if of("alpn"):
             row["alpn"] = list(of("alpn"))
@@ -172,7 +183,7 @@ class Encryptions:
     def _key(self, key):
         row = {"at": self._at(key._place)}
         if key._file is not None:
-            row["file"] = _octets(key._file)
+            row["file"] = path_to_wire(key._file)
         else:
             row["secret"] = self._secret(key.getKey())
         if key.getPassPhrase():
@@ -188,7 +199,7 @@ class Encryptions:
         row = {"pem": to_wire(certificate.getCertificate()), "key": self.key(certificate._private_key),
                "at": self._at(certificate._place)}
         if certificate._file is not None:
-            row["file"] = _octets(certificate._file)
+            row["file"] = path_to_wire(certificate._file)
         return row
 
     @staticmethod
@@ -211,10 +222,6 @@ class Encryptions:
             self._secret_numbers[octets] = len(self.secrets)
             self.secrets.append(octets)
         return self._secret_numbers[octets]
-
-
-def _octets(path):
-    return os.fsencode(path).decode("latin-1")
 
 
 def _calls(row):

@@ -327,11 +327,35 @@ static int read_side(struct document_reader *d, const struct json_path *up, cons
 	return err;
 }
 
+/* Is the handshake of this end over whenever the other end's begins? What is forced does not wait for what is asked for. */
+static bool is_first(const struct encryption *e, enum tls_end end)
+{
+	bool forced = e->sides[end].security == TLS_FORCE, other = e->sides[1 - end].security == TLS_FORCE;
+
+	return forced != other ? forced : e->server_first == (end == TLS_SERVER);
+}
+
+static int check_bridges(struct document_reader *d, const struct json_path *path, const struct encryption *e)
+{
+	const struct tls_side *client = &e->sides[TLS_CLIENT], *server = &e->sides[TLS_SERVER];
+
+	if (client->own.bridge != NULL && server->own.bridge != NULL)
+		return json_wrong(&d->json, path, "only one side can be bridged: neither certificate would be first");
+	if (client->own.bridge != NULL && server->security == TLS_OFF)
+		return json_wrong(&d->json, path, "the client's certificate is made from the server's, which is not encrypted");
+	if (server->own.bridge != NULL && client->security == TLS_OFF)
+		return json_wrong(&d->json, path, "the server's certificate is made from the client's, which is not encrypted");
+	if (client->own.bridge != NULL && !is_first(e, TLS_SERVER))
+		return json_wrong(&d->json, path, "the client's certificate is made from the server's, whose handshake comes later");
+	if (server->own.bridge != NULL && !is_first(e, TLS_CLIENT))
+		return json_wrong(&d->json, path, "the server's certificate is made from the client's, whose handshake comes later");
+	return 0;
+}
+
 static int read_encryption(struct document_reader *d, const struct json_path *path, const json_t *json,
 			   struct encryption *e)
 {
 	static const char *const members[] = { "name", "at", "handshake_timeout", "server_first", "client", "server", NULL };
-	struct tls_side *client = &e->sides[TLS_CLIENT], *server = &e->sides[TLS_SERVER];
 	int64_t timeout;
 	int err = json_want_object(&d->json, path, json, members);
 
@@ -348,12 +372,8 @@ static int read_encryption(struct document_reader *d, const struct json_path *pa
 		err = json_member_bool_or(&d->json, path, json, "server_first", false, &e->server_first);
 	for (enum tls_end end = TLS_CLIENT; end < TLS_ENDS && err == 0; end++)
 		err = read_side(d, path, json, end, &e->sides[end]);
-	if (err == 0 && client->own.bridge != NULL && server->own.bridge != NULL)
-		err = json_wrong(&d->json, path, "only one side can be bridged: neither certificate would be first");
-	if (err == 0 && client->own.bridge != NULL && server->security == TLS_OFF)
-		err = json_wrong(&d->json, path, "the client's certificate is made from the server's, which is not encrypted");
-	if (err == 0 && server->own.bridge != NULL && client->security == TLS_OFF)
-		err = json_wrong(&d->json, path, "the server's certificate is made from the client's, which is not encrypted");
+	if (err == 0)
+		err = check_bridges(d, path, e);
 	if (err == 0)
 		e->handshake_timeout_ms = (uint32_t)timeout;
 	return err;

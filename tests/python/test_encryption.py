@@ -72,6 +72,19 @@ class Scenarios(EncryptionTest):
                                  "EncryptionPolicy('e', t)").document
         self.assertTrue(document["encryptions"][0]["server_first"])
 
+    def test_a_bridge_has_the_other_sides_certificate_first(self):
+        dynamic = "DynamicCertificate(K, CA, CA)"
+        for expression in ("FakeStartTLSEncryption(%s)", "ForwardStartTLSEncryption(%s)", "SidedEncryption(1, 3, S, %s)"):
+            self.encryption(expression % dynamic)
+        for expression, seq, hint in (
+                ("TwoSidedEncryption(%s)", "CLIENT_SERVER", "SSL_HSO_SERVER_CLIENT"),
+                ("ForwardStartTLSEncryption(%s)", "CLIENT_SERVER", "SSL_HSO_SERVER_CLIENT"),
+                ("TwoSidedEncryption(S, %s)", "SERVER_CLIENT", "SSL_HSO_CLIENT_SERVER"),
+                ("SidedEncryption(1, 3, %s)", "SERVER_CLIENT", "TwoSidedEncryption"),
+                ("SidedEncryption(2, 1, S, %s)", "CLIENT_SERVER", "TwoSidedEncryption")):
+            text = "t = %s\nt.settings.handshake_seq = SSL_HSO_%s\nEncryptionPolicy('e', t)\nDenyService('no')"
+            self.bad(instance(text % (expression % dynamic, seq), TOP), (BODY + 2, "whose handshake comes later", hint))
+
     def test_constants(self):
         self.good(instance("DenyService('no')", TOP + """\
 assert (SSL_VERIFY_NONE, SSL_VERIFY_OPTIONAL, SSL_VERIFY_OPTIONAL_UNTRUSTED, SSL_VERIFY_OPTIONAL_TRUSTED) == (0, 1, 1, 2)
@@ -187,6 +200,21 @@ class Certificates(EncryptionTest):
         self.assertEqual(result.secrets, [b"-----BEGIN PRIVATE KEY-----\nkey\n", b"sesame"])
         self.assertNotIn("PRIVATE KEY", result.text)
         self.assertNotIn("sesame", result.text)
+
+    def test_a_key_beside_its_certificate_does_not_get_into_the_document(self):
+        leaf, root = ("-----BEGIN %s-----\n%s\n-----END %s-----\n" % (kind, body, kind)
+                      for kind, body in (("CERTIFICATE", "leaf"), ("X509 CERTIFICATE", "root")))
+        key = "-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----\n"
+        for text in (leaf + key + root, key + leaf + "Bag: x\n" + root + key, leaf + root + key[:40]):
+            result = self.good(instance("""
+                import os
+                k = PrivateKey.fromFile(os.path.dirname(__file__) + '/all.pem')
+                c = Certificate.fromFile(os.path.dirname(__file__) + '/all.pem', k)
+                EncryptionPolicy('e', ClientOnlyEncryption(StaticCertificate(c)))
+                DenyService('no')
+                """), files={"all.pem": text})
+            self.assertEqual(result.document["tls_certificates"][0]["pem"], leaf + root)
+            self.assertNotIn("hunter2", result.text)
 
     def test_files(self):
         result = self.good(instance("""

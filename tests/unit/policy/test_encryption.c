@@ -27,7 +27,7 @@ static const char whole[] =
 	"\"groups\":\"X25519\",\"dh\":\"DH\\n\",\"server_preference\":true,\"tickets\":false,\"session_seconds\":60,"
 	"\"alpn\":[\"smtp\",\"http/1.1\"],\"ocsp_file\":\"/ocsp\"}},"
 	"\"server\":{\"security\":3,\"verifier\":{\"type\":4},\"options\":{}}},"
-	"{\"name\":\"bridged\",\"client\":{\"security\":1,\"certificate\":{\"bridge\":{\"key\":1,\"trusted_ca\":0,\"untrusted_ca\":1,"
+	"{\"name\":\"bridged\",\"server_first\":true,\"client\":{\"security\":1,\"certificate\":{\"bridge\":{\"key\":1,\"trusted_ca\":0,\"untrusted_ca\":1,"
 	"\"cache_directory\":\"/cache\",\"extensions\":[\"keyUsage\"]}},\"verifier\":{\"type\":0},\"options\":{}},"
 	"\"server\":{\"security\":1,\"verifier\":{\"type\":3,\"check_subject\":false},\"options\":{}}},"
 	"{\"name\":\"plain\",\"client\":{\"security\":0},\"server\":{\"security\":0}}],"
@@ -143,7 +143,7 @@ static void what_is_missing_has_safe_defaults(void **state)
 	assert_null(s->options.groups);
 	assert_int_equal(s->options.session_seconds, 300);
 	assert_int_equal(p->encryptions[1].handshake_timeout_ms, 30000);
-	assert_false(p->encryptions[1].server_first);
+	assert_false(p->encryptions[2].server_first);
 	assert_true(p->encryptions[1].sides[TLS_CLIENT].options.tickets);
 	assert_int_equal(p->encryptions[2].sides[TLS_CLIENT].security, TLS_OFF);
 	assert_int_equal(p->encryptions[2].sides[TLS_CLIENT].own.setup_key.callback, -1);
@@ -302,6 +302,11 @@ static const struct {
 	  "\"server\":{\"security\":0}", "which is not encrypted" },
 	{ "\"server\":{\"security\":1,", "\"server\":{\"security\":1,\"certificate\":{\"bridge\":{\"key\":0,\"trusted_ca\":0,"
 	  "\"untrusted_ca\":0,\"extensions\":[]}},", "only one side can be bridged" },
+	{ "\"bridged\",\"server_first\":true", "\"bridged\"", "whose handshake comes later" },
+	{ "\"server\":{\"security\":1,\"verifier\":{\"type\":3", "\"server\":{\"security\":3,\"verifier\":{\"type\":3",
+	  "whose handshake comes later" },
+	{ "\"server\":{\"security\":3,", "\"server\":{\"security\":1,\"certificate\":{\"bridge\":{\"key\":0,\"trusted_ca\":0,"
+	  "\"untrusted_ca\":0,\"extensions\":[]}},", "whose handshake comes later" },
 	{ "[\"TLSv1.1\",\"TLSv1.2\"]", "[\"TLSv1.2\",\"TLSv1.1\"]", "the lowest is above the highest" },
 	{ "[\"TLSv1.1\",\"TLSv1.2\"]", "[\"SSLv3\",\"TLSv1.2\"]", "there is no version 'SSLv3'" },
 	{ "[\"TLSv1.1\",\"TLSv1.2\"]", "[\"TLSv1.1\"]", "must be [lowest, highest]" },
