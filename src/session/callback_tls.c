@@ -78,7 +78,7 @@ json_t *callback_tls_to_json(const struct session *s)
 		if (h == NULL)
 			continue;
 		fine = set(json, names[end], end_to_json(&h->facts));
-		if (fine && json_object_get(json, "server_name") == NULL && h->facts.server_name.len > 0)
+		if (fine && end == TLS_CLIENT && h->facts.server_name.len > 0)
 			fine = set(json, "server_name", json_from_octets(h->facts.server_name));
 	}
 	if (fine)

@@ -91,6 +91,7 @@ co_waits int proxy_connect_server(struct proxy *proxy)
 	if (proxy->server != NULL)
 		return -EISCONN;
 	s->connect_tried = true;
+	secure_new_leg(s);
 	err = session_plan_server(s, &request);
 	if (err != 0)
 		return plan_failed(s, err);

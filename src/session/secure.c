@@ -229,8 +229,9 @@ static co_waits int handshake(struct session *s, enum tls_end end)
 		h->asks.hello = ask_hello;
 	s->proxy.doing = doings[end];
 	err = stream_flush(stream, due);
+	/* It has the policy's time of its own, and anew behind what its hello waited for: connecting to the server. */
 	if (err == 0)
-		err = s->env->tls != NULL ? tls_handshake(s->env->tls, stream, h, due) : -ENOSYS;
+		err = s->env->tls != NULL ? tls_handshake(s->env->tls, stream, h, DEADLINE_NEVER) : -ENOSYS;
 	/* These were the session's, not the leg's. */
 	h->bridged = NULL;
 	h->peer = NULL;
@@ -358,6 +359,17 @@ bool secure_leg_may_repeat(const struct session *s)
 		return true;
 	side = &s->secure.encryption->sides[TLS_SERVER];
 	return side->own.bridge == NULL && !policy_call_is_set(&side->own.setup_key) && !policy_call_is_set(&side->verifier.verify);
+}
+
+void secure_new_leg(struct session *s)
+{
+	struct secured *here = &s->secure.ends[TLS_SERVER];
+
+	if (here->handshake == NULL)
+		return;
+	here->handshake = NULL;
+	arena_free(&here->arena);
+	s->secure.changes++;
 }
 
 void secure_take_leg(struct session *s, struct arena *arena, struct tls_handshake *handshake)

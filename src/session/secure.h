@@ -71,6 +71,9 @@ bool secure_identity_equal(const struct secure_identity *a, const struct secure_
  * showed a certificate that was made for this client. */
 bool secure_leg_may_repeat(const struct session *s);
 
+/* A leg is about to be opened: what the one before it has shown is nobody's any more. */
+void secure_new_leg(struct session *s);
+
 /* A leg that comes with its handshake, or goes with it. */
 void secure_take_leg(struct session *s, struct arena *arena, struct tls_handshake *handshake);
 void secure_give_leg(struct session *s, struct arena **arena, struct tls_handshake **handshake);

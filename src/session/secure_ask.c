@@ -43,6 +43,8 @@ static co_waits int ask_certificate(void *arg, const struct tls_facts *facts, st
 	int64_t answer;
 	int err;
 
+	/* The library asks again behind a HelloRetryRequest. */
+	s->secure.given = (struct tls_given){ .pem = { NULL, 0 } };
 	arena_free(&s->secure.given_arena);
 	s->secure.given_arena = arena_create(GIVEN_OCTETS_MAX, ARENA_WIPE);
 	if (s->secure.given_arena == NULL)
