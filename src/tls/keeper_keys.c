@@ -27,6 +27,51 @@ static void make_secure_memory(size_t n_keys)
 	(void)CRYPTO_secure_malloc_init(size, SECURE_OCTETS_MIN_PIECE);
 }
 
+/* ---- what keys are for ---- */
+
+static unsigned uses_of_versions(const struct tls_options *o)
+{
+	return (o->version_min < 0x0303 ? KEY_FOR_OLD_TLS : 0) | (o->version_min <= 0x0303 && o->version_max >= 0x0303 ? KEY_FOR_TLS12 : 0) |
+	       (o->version_max >= 0x0304 ? KEY_FOR_TLS13 : 0);
+}
+
+static bool is_key_of(const struct tls_certificate *certificate, uint32_t key)
+{
+	return certificate != NULL && certificate->key->index == key;
+}
+
+static unsigned uses_of_side(const struct tls_side *side, uint32_t key)
+{
+	const struct tls_own_certificate *own = &side->own;
+	bool shown = is_key_of(own->fallback, key) || (own->bridge != NULL && own->bridge->key->index == key);
+	unsigned uses = 0;
+
+	for (size_t i = 0; i < own->n_named && !shown; i++)
+		shown = is_key_of(own->named[i].certificate, key);
+	if (shown)
+		uses |= uses_of_versions(&side->options);
+	if (own->bridge != NULL && (is_key_of(own->bridge->trusted_ca, key) || is_key_of(own->bridge->untrusted_ca, key)))
+		uses |= KEY_FOR_CERTIFICATES;
+	return uses;
+}
+
+static void permit(const struct policy *policy, struct key_ring *ring)
+{
+	for (uint32_t key = 0; key < policy->n_tls_keys; key++) {
+		unsigned uses = 0;
+
+		for (size_t i = 0; i < policy->n_encryptions * TLS_ENDS; i++) {
+			const struct tls_side *side = &policy->encryptions[i / TLS_ENDS].sides[i % TLS_ENDS];
+
+			if (side->security != TLS_OFF)
+				uses |= uses_of_side(side, key);
+		}
+		key_ring_permit(ring, key, uses);
+	}
+}
+
+/* ---- all of it ---- */
+
 int keeper_keys_create(const struct policy *policy, struct slice secrets, bool give, struct keeper_keys **out)
 {
 	struct keeper_keys *k = calloc(1, sizeof(*k));
@@ -44,11 +89,13 @@ int keeper_keys_create(const struct policy *policy, struct slice secrets, bool g
 	k->secrets.n = policy->n_secrets;
 	err = k->ring == NULL || k->now == NULL || k->chains == NULL || k->arena == NULL ? -ENOMEM :
 	      secrets_split(secrets, policy->n_secrets, k->arena, &k->secrets.items);
-	if (err != 0)
+	if (err != 0) {
 		keeper_keys_free(&k);
-	else
-		*out = k;
-	return err;
+		return err;
+	}
+	permit(policy, k->ring);
+	*out = k;
+	return 0;
 }
 
 void keeper_keys_free(struct keeper_keys **kp)

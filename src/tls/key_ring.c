@@ -16,6 +16,7 @@ struct ring_key {
 struct ring_place {
 	struct ring_key now, offered, before;
 	int64_t until_ms;		/* that before signs */
+	unsigned uses;
 };
 
 struct key_ring {
@@ -45,6 +46,11 @@ void key_ring_free(struct key_ring **ringp)
 		EVP_PKEY_free(ring->places[i].before.key);
 	}
 	free(ring);
+}
+
+void key_ring_permit(struct key_ring *ring, size_t index, unsigned uses)
+{
+	ring->places[index].uses = uses;
 }
 
 static void drop(struct ring_key *k)
@@ -122,17 +128,23 @@ int64_t key_ring_expire(struct key_ring *ring, int64_t now_ms)
 	return next_ms;
 }
 
-static const struct ring_key *find(const struct key_ring *ring, uint64_t name)
+/* uses: of all its places, for a key may stand in several. */
+static const struct ring_key *find(const struct key_ring *ring, uint64_t name, unsigned *uses)
 {
+	const struct ring_key *found = NULL;
+
+	*uses = 0;
 	for (size_t i = 0; i < ring->n; i++) {
 		const struct ring_place *place = &ring->places[i];
 		const struct ring_key *const keys[] = { &place->now, &place->offered, &place->before };
 
 		for (size_t j = 0; j < ARRAY_LEN(keys); j++)
-			if (keys[j]->key != NULL && keys[j]->name == name)
-				return keys[j];
+			if (keys[j]->key != NULL && keys[j]->name == name) {
+				found = keys[j];
+				*uses |= place->uses;
+			}
 	}
-	return NULL;
+	return found;
 }
 
 static int sign_digest(EVP_PKEY *key, const struct key_scheme *scheme, struct slice digest, uint8_t *out, size_t *len)
@@ -165,7 +177,8 @@ static int sign_text(EVP_PKEY *key, struct slice text, uint8_t *out, size_t *len
 static int sign(const struct key_ring *ring, const struct key_request *request, struct slice input, uint8_t *out)
 {
 	const struct key_scheme *scheme = key_scheme_numbered(request->scheme);
-	const struct ring_key *key = find(ring, request->key);
+	unsigned uses;
+	const struct ring_key *key = find(ring, request->key, &uses);
 	size_t len = KEY_SIGNATURE_MAX;
 	int err;
 
@@ -174,6 +187,8 @@ static int sign(const struct key_ring *ring, const struct key_request *request, 
 	if (scheme == NULL || strcmp(scheme->key_type, key->type) != 0 ||
 	    (scheme->digest != NULL && input.len != scheme->digest_octets))
 		return -EINVAL;
+	if (!key_scheme_fits(scheme, key->key, uses))
+		return -EACCES;
 	ERR_clear_error();
 	err = scheme->digest != NULL ? sign_digest(key->key, scheme, input, out, &len) :
 	      sign_text(key->key, input, out, &len);

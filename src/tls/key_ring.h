@@ -14,6 +14,9 @@ struct key_ring;
 struct key_ring *key_ring_create(size_t n);
 void key_ring_free(struct key_ring **ringp);
 
+/* What those at index are for (enum key_use); nothing, before this is said. */
+void key_ring_permit(struct key_ring *ring, size_t index, unsigned uses);
+
 /* The key at index is this one from now on, and no other; takes a reference. 0; -EINVAL: a kind of key that can't sign
  * here; -ENOMEM. */
 int key_ring_set(struct key_ring *ring, size_t index, EVP_PKEY *key) MUST_CHECK;

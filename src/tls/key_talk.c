@@ -14,31 +14,34 @@
 
 /* Looking digests up by name takes OpenSSL 3.0 longer than a signature with a curve, so they stand here. */
 #define SHA_1 "SHA1", "SHA-1", EVP_sha1, 20
-#define SHA_224 "SHA224", "SHA2-224", EVP_sha224, 28
 #define SHA_256 "SHA256", "SHA2-256", EVP_sha256, 32
 #define SHA_384 "SHA384", "SHA2-384", EVP_sha384, 48
 #define SHA_512 "SHA512", "SHA2-512", EVP_sha512, 64
 #define MD5_SHA_1 "MD5-SHA1", "MD5-SHA1", EVP_md5_sha1, 36
 #define TEXT NULL, NULL, NULL, 0
 
+#define OLD KEY_FOR_OLD_TLS
+#define V12 KEY_FOR_TLS12
+#define V13 KEY_FOR_TLS13
+#define CERT KEY_FOR_CERTIFICATES
+
+/* Certificates are made with the digests of tls/mint.c. SHA-224 is in nobody's list but as the last resort. */
 static const struct key_scheme schemes[] = {
-	/* number  key type   digest     PSS    algorithm */
-	{ 0x0401, "RSA",     SHA_256,   false, RSA_PKCS1("\x0b") },
-	{ 0x0501, "RSA",     SHA_384,   false, RSA_PKCS1("\x0c") },
-	{ 0x0601, "RSA",     SHA_512,   false, RSA_PKCS1("\x0d") },
-	{ 0x0301, "RSA",     SHA_224,   false, RSA_PKCS1("\x0e") },
-	{ 0x0201, "RSA",     SHA_1,     false, NONE },
-	{ 0xfe01, "RSA",     MD5_SHA_1, false, NONE },
-	{ 0x0804, "RSA",     SHA_256,   true,  NONE },
-	{ 0x0805, "RSA",     SHA_384,   true,  NONE },
-	{ 0x0806, "RSA",     SHA_512,   true,  NONE },
-	{ 0x0403, "EC",      SHA_256,   false, ECDSA("\x02") },
-	{ 0x0503, "EC",      SHA_384,   false, ECDSA("\x03") },
-	{ 0x0603, "EC",      SHA_512,   false, ECDSA("\x04") },
-	{ 0x0303, "EC",      SHA_224,   false, ECDSA("\x01") },
-	{ 0x0203, "EC",      SHA_1,     false, NONE },
-	{ 0x0807, "ED25519", TEXT,      false, DER("\x30\x05\x06\x03\x2b\x65\x70") },
-	{ 0x0808, "ED448",   TEXT,      false, DER("\x30\x05\x06\x03\x2b\x65\x71") },
+	/* number  key type   digest     PSS    uses               algorithm */
+	{ 0x0401, "RSA",     SHA_256,   false, V12 | CERT,        RSA_PKCS1("\x0b") },
+	{ 0x0501, "RSA",     SHA_384,   false, V12,               RSA_PKCS1("\x0c") },
+	{ 0x0601, "RSA",     SHA_512,   false, V12,               RSA_PKCS1("\x0d") },
+	{ 0x0201, "RSA",     SHA_1,     false, OLD,               NONE },
+	{ 0xfe01, "RSA",     MD5_SHA_1, false, OLD,               NONE },
+	{ 0x0804, "RSA",     SHA_256,   true,  V12 | V13,         NONE },
+	{ 0x0805, "RSA",     SHA_384,   true,  V12 | V13,         NONE },
+	{ 0x0806, "RSA",     SHA_512,   true,  V12 | V13,         NONE },
+	{ 0x0403, "EC",      SHA_256,   false, V12 | V13 | CERT,  ECDSA("\x02") },
+	{ 0x0503, "EC",      SHA_384,   false, V12 | V13 | CERT,  ECDSA("\x03") },
+	{ 0x0603, "EC",      SHA_512,   false, V12 | V13 | CERT,  ECDSA("\x04") },
+	{ 0x0203, "EC",      SHA_1,     false, OLD,               NONE },
+	{ 0x0807, "ED25519", TEXT,      false, V12 | V13 | CERT,  DER("\x30\x05\x06\x03\x2b\x65\x70") },
+	{ 0x0808, "ED448",   TEXT,      false, V12 | V13 | CERT,  DER("\x30\x05\x06\x03\x2b\x65\x71") },
 };
 
 const struct key_scheme *key_scheme_numbered(uint16_t number)
@@ -63,6 +66,21 @@ const struct key_scheme *key_scheme_find(const char *key_type, const char *diges
 		    has_digest(&schemes[i], digest))
 			return &schemes[i];
 	return NULL;
+}
+
+/* There is one digest for each curve but in TLS 1.2. */
+static bool is_of_curve(const struct key_scheme *scheme, const EVP_PKEY *key)
+{
+	int bits = EVP_PKEY_get_bits(key);
+
+	return scheme->digest_octets == (bits > 384 ? 64 : bits > 256 ? 48 : 32);
+}
+
+bool key_scheme_fits(const struct key_scheme *scheme, const EVP_PKEY *key, unsigned uses)
+{
+	if (strcmp(scheme->key_type, "EC") == 0 && !is_of_curve(scheme, key))
+		uses &= ~(unsigned)(KEY_FOR_TLS13 | KEY_FOR_CERTIFICATES);
+	return (scheme->uses & uses) != 0;
 }
 
 const char *key_type_of(const EVP_PKEY *key)

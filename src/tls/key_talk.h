@@ -37,6 +37,14 @@ struct key_reply {
 #define KEY_REQUEST_MAX (sizeof(struct key_request) + KEY_INPUT_MAX)
 #define KEY_REPLY_MAX (sizeof(struct key_reply) + KEY_SIGNATURE_MAX)
 
+/* What a key signs, by the policy: handshakes of these versions, certificates. */
+enum key_use {
+	KEY_FOR_OLD_TLS = 1,		/* 1.0, 1.1; and SHA-1 in 1.2, for clients of that time */
+	KEY_FOR_TLS12 = 2,
+	KEY_FOR_TLS13 = 4,
+	KEY_FOR_CERTIFICATES = 8,
+};
+
 /*
  * A way to sign that TLS uses; nothing else is signed. Numbers are TLS's (RFC 8446, 4.2.3; RFC 5246,
  * 7.4.1.4.1); that of TLS 1.0 and 1.1, which had none, is from the range for private use.
@@ -48,12 +56,16 @@ struct key_scheme {
 	const EVP_MD *(*md)(void);	/* the same */
 	uint16_t digest_octets;
 	bool pss;			/* RSA: PSS, salt as long as the digest; else PKCS#1 v1.5 */
+	unsigned uses;			/* of enum key_use: where it occurs */
 	struct slice algorithm;		/* AlgorithmIdentifier of certificates, DER; empty: certificates have none */
 };
 
 const struct key_scheme *key_scheme_numbered(uint16_t number);		/* NULL: there is none */
 /* digest: as OpenSSL names it, or NULL. NULL: TLS does not sign so. */
 const struct key_scheme *key_scheme_find(const char *key_type, const char *digest, bool pss);
+
+/* Does a key with these uses sign so? */
+bool key_scheme_fits(const struct key_scheme *scheme, const EVP_PKEY *key, unsigned uses);
 
 /* The key's type as above; NULL: TLS has no use for it here. */
 const char *key_type_of(const EVP_PKEY *key);

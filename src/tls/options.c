@@ -15,6 +15,12 @@
 #define CIPHERS "HIGH:!aNULL:@STRENGTH"
 #define OCSP_OCTETS_MAX 65536u
 
+/* What we sign with. The keeper refuses everything else (key_talk.c), so none of it may be agreed upon. */
+#define SIGNATURES "ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:ecdsa_secp521r1_sha512:ed25519:ed448:" \
+		   "rsa_pss_pss_sha256:rsa_pss_pss_sha384:rsa_pss_pss_sha512:rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:" \
+		   "rsa_pss_rsae_sha512:rsa_pkcs1_sha256:rsa_pkcs1_sha384:rsa_pkcs1_sha512"
+#define OLD_SIGNATURES SIGNATURES ":ECDSA+SHA1:RSA+SHA1"
+
 static const char *reason(void)
 {
 	const char *text = ERR_reason_error_string(ERR_peek_error());
@@ -114,6 +120,15 @@ static int set_ciphers(struct tls_context *c, struct policy_problems *problems)
 	if (SSL_CTX_set1_groups_list(c->ctx, o->groups != NULL ? o->groups : GROUPS) != 1)
 		err = complain(c, problems, "names of groups, for example X25519:P-256", "groups", o->groups);
 	return err;
+}
+
+/* Of servers all is accepted that the library accepts: what is named here is what our certificate signs there. */
+static int set_signatures(struct tls_context *c)
+{
+	const char *names = c->side->options.version_min < TLS1_2_VERSION ? OLD_SIGNATURES : SIGNATURES;
+	long set = c->end == TLS_CLIENT ? SSL_CTX_set1_sigalgs_list(c->ctx, names) : SSL_CTX_set1_client_sigalgs_list(c->ctx, names);
+
+	return set == 1 ? 0 : -ENOMEM;
 }
 
 static int set_dh(struct tls_context *c, struct policy_problems *problems)
@@ -244,7 +259,7 @@ int tls_options_apply(struct tls_context *c, struct policy_problems *problems)
 {
 	/* The usual workarounds, but not the one that takes away a defence of CBC in TLS 1.0. */
 	uint64_t options = (SSL_OP_ALL & ~SSL_OP_DONT_INSERT_EMPTY_FRAGMENTS) | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION;
-	int errs[5];
+	int errs[6];
 
 	if (c->side->options.server_preference)
 		options |= SSL_OP_CIPHER_SERVER_PREFERENCE;
@@ -265,6 +280,7 @@ int tls_options_apply(struct tls_context *c, struct policy_problems *problems)
 	errs[2] = set_dh(c, problems);
 	errs[3] = set_alpn(c, problems);
 	errs[4] = load_ocsp(c, problems);
+	errs[5] = set_signatures(c);
 	for (size_t i = 0; i < ARRAY_LEN(errs); i++)
 		if (errs[i] < 0)
 			return errs[i];

@@ -243,6 +243,61 @@ static void signs_for_handshakes(void **state)
 	}
 }
 
+/* What the two ends agree upon is what the keeper signs, for each version that the policy has. */
+static void signs_for_each_version(void **state)
+{
+	static const char *const kinds[] = { "EC", "RSA", "ED25519" };
+	static const struct { uint16_t min, max, theirs; } versions[] = {
+		{ 0x0301, 0x0304, 0x0301 }, { 0x0301, 0x0303, 0x0303 }, { 0x0303, 0x0304, 0x0303 }, { 0x0303, 0x0303, 0x0303 },
+		{ 0x0304, 0x0304, 0x0304 }, { 0x0301, 0x0304, 0x0304 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds) * ARRAY_LEN(versions); i++) {
+		const char *kind = kinds[i % ARRAY_LEN(kinds)];
+		size_t v = i / ARRAY_LEN(kinds);
+		struct pair p;
+
+		if (strcmp(kind, "ED25519") == 0 && versions[v].theirs < 0x0303)
+			continue;
+		teardown(state);
+		setup(state);
+		ours.encryption.sides[TLS_CLIENT].options.version_min = versions[v].min;
+		ours.encryption.sides[TLS_CLIENT].options.version_max = versions[v].max;
+		unbuild(&peer);
+		theirs.encryption.sides[TLS_SERVER].options.version_min = versions[v].theirs;
+		theirs.encryption.sides[TLS_SERVER].options.version_max = versions[v].theirs;
+		build(&theirs, &peer);
+		assert_int_equal(peer.err, 0);
+		begin(kind, false);
+		assert_int_equal(shake_kept(&p, false), 1);
+		if (p.client.result != 0 || p.server.result != 0)
+			fail_msg("%s, case %zu: %s", kind, v, p.client.h.error);
+		pair_close(&p);
+	}
+}
+
+/* Straight to the keeper, as a worker that was taken could. */
+static void signs_nothing_else(void **state)
+{
+	static const struct { uint16_t scheme; size_t octets; int result; } cases[] = {
+		{ 0x0804, 32, 256 }, { 0x0401, 32, 256 }, { 0x0201, 20, -EACCES }, { 0xfe01, 36, -EACCES }, { 0x0401, 31, -EINVAL },
+		{ 0x0301, 28, -EINVAL },
+	};
+	struct key_request head = { .number = 1 };
+	uint8_t request[sizeof(head) + 64] = { 0 }, reply[KEY_REPLY_MAX];
+	struct key_reply answer;
+
+	begin("RSA", false);
+	assert_int_equal(key_name_of(X509_get0_pubkey(kept.tls->own[0].leaf), &head.key), 0);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		head.scheme = cases[i].scheme;
+		memcpy(request, &head, sizeof(head));
+		assert_true(keeper_keys_answer(keeper, slice_of(request, sizeof(head) + cases[i].octets), reply) > 0);
+		memcpy(&answer, reply, sizeof(answer));
+		assert_int_equal(answer.result, cases[i].result);
+	}
+}
+
 static void whole_keys_need_nobody(void **state)
 {
 	struct pair p;
@@ -753,7 +808,8 @@ static void new_ocsp_responses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(signs_for_handshakes), TEST(whole_keys_need_nobody), TEST(a_keeper_that_dies),
+		TEST(signs_for_handshakes), TEST(signs_for_each_version), TEST(signs_nothing_else),
+		TEST(whole_keys_need_nobody), TEST(a_keeper_that_dies),
 		TEST(passphrases_are_secrets), TEST(a_wrong_passphrase), TEST(secrets_that_are_none),
 		TEST(keys_that_cannot_be_loaded), TEST(a_key_of_another_certificate), TEST(records_that_are_cut),
 		TEST(a_new_pair), TEST(the_old_pair_meanwhile), TEST(pairs_that_are_refused), TEST(a_key_of_two_certificates),

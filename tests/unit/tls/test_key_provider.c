@@ -20,6 +20,8 @@ static struct key_ring *ring;
 static struct key_provider *provider;
 static unsigned asked;
 
+#define EVERYTHING (KEY_FOR_OLD_TLS | KEY_FOR_TLS12 | KEY_FOR_TLS13 | KEY_FOR_CERTIFICATES)
+
 /* As the keeper would: through a packet. */
 static int ask_ring(void *arg, uint64_t key, const struct key_scheme *scheme, struct slice input, uint8_t *out)
 {
@@ -47,6 +49,8 @@ static int setup(void **state)
 {
 	ring = key_ring_create(2);
 	assert_non_null(ring);
+	for (size_t i = 0; i < 2; i++)
+		key_ring_permit(ring, i, EVERYTHING);
 	assert_int_equal(key_provider_create(ask_ring, NULL, &provider), 0);
 	return 0;
 }
@@ -89,11 +93,11 @@ static const struct signing {
 	int padding;
 } signings[] = {
 	{ RSA_KEY, "SHA256", RSA_PKCS1_PADDING }, { RSA_KEY, "SHA384", RSA_PKCS1_PADDING },
-	{ RSA_KEY, "SHA512", RSA_PKCS1_PADDING }, { RSA_KEY, "SHA224", RSA_PKCS1_PADDING },
+	{ RSA_KEY, "SHA512", RSA_PKCS1_PADDING },
 	{ RSA_KEY, "SHA1", RSA_PKCS1_PADDING }, { RSA_KEY, "MD5-SHA1", RSA_PKCS1_PADDING },
 	{ RSA_KEY, "SHA2-256", RSA_PKCS1_PSS_PADDING }, { RSA_KEY, "SHA384", RSA_PKCS1_PSS_PADDING },
 	{ RSA_KEY, "SHA512", RSA_PKCS1_PSS_PADDING }, { RSA_LARGE, "SHA256", RSA_PKCS1_PSS_PADDING },
-	{ P256, "SHA256", 0 }, { P256, "SHA1", 0 }, { P256, "SHA224", 0 }, { P384, "SHA384", 0 }, { P521, "SHA512", 0 },
+	{ P256, "SHA256", 0 }, { P256, "SHA1", 0 }, { P384, "SHA384", 0 }, { P521, "SHA512", 0 },
 	{ X25519_ED, NULL, 0 }, { X448_ED, NULL, 0 },
 };
 
@@ -159,6 +163,7 @@ static void what_tls_does_not_sign(void **state)
 		{ RSA_KEY, "SHA1", RSA_PKCS1_PSS_PADDING }, { RSA_KEY, "MD5", RSA_PKCS1_PADDING },
 		{ RSA_KEY, "SHA3-256", RSA_PKCS1_PADDING }, { RSA_KEY, "SHA256", RSA_X931_PADDING },
 		{ P256, "SHA3-256", 0 }, { P256, "MD5", 0 },
+		{ RSA_KEY, "SHA224", RSA_PKCS1_PADDING }, { P256, "SHA224", 0 },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
@@ -404,6 +409,50 @@ static void refusals(void **state)
 	EVP_PKEY_free(ec);
 }
 
+/* A worker that was taken must not get more out of a key than what its policy needs it for. */
+static void what_a_key_is_for(void **state)
+{
+	static const struct { enum kind kind; unsigned uses; const char *signs; } cases[] = {
+		/*				   PKCS#1: 256 384 512 SHA-1 MD5+SHA-1, PSS: 256 384 512 */
+		{ RSA_KEY, KEY_FOR_TLS13,	  "-----+++" },
+		{ RSA_KEY, KEY_FOR_TLS12,	  "+++--+++" },
+		{ RSA_KEY, KEY_FOR_OLD_TLS,	  "---++---" },
+		{ RSA_KEY, KEY_FOR_CERTIFICATES,  "+-------" },
+		{ RSA_KEY, 0,			  "--------" },
+		/*			 SHA-256 384 512 SHA-1 */
+		{ P256, KEY_FOR_TLS13,		  "+---" },
+		{ P384, KEY_FOR_TLS13,		  "-+--" },
+		{ P521, KEY_FOR_TLS13,		  "--+-" },
+		{ P384, KEY_FOR_TLS12,		  "+++-" },
+		{ P256, KEY_FOR_OLD_TLS,	  "---+" },
+		{ P384, KEY_FOR_CERTIFICATES,	  "-+--" },
+		{ P256, 0,			  "----" },
+		{ X25519_ED, KEY_FOR_OLD_TLS,	  "-" },
+		{ X25519_ED, KEY_FOR_TLS13,	  "+" },
+	};
+	static const struct { uint16_t number; size_t octets; } rsa[] = {
+		{ 0x0401, 32 }, { 0x0501, 48 }, { 0x0601, 64 }, { 0x0201, 20 }, { 0xfe01, 36 }, { 0x0804, 32 }, { 0x0805, 48 }, { 0x0806, 64 },
+	}, ec[] = { { 0x0403, 32 }, { 0x0503, 48 }, { 0x0603, 64 }, { 0x0203, 20 } }, ed[] = { { 0x0807, 100 } };
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		EVP_PKEY *key = generate(cases[i].kind);
+		uint64_t name;
+
+		key_ring_permit(ring, 0, cases[i].uses);
+		assert_int_equal(key_ring_set(ring, 0, key), 0);
+		assert_int_equal(key_name_of(key, &name), 0);
+		for (size_t j = 0; cases[i].signs[j] != '\0'; j++) {
+			uint16_t number = cases[i].kind == RSA_KEY ? rsa[j].number : cases[i].kind == X25519_ED ? ed[j].number : ec[j].number;
+			size_t octets = cases[i].kind == RSA_KEY ? rsa[j].octets : cases[i].kind == X25519_ED ? ed[j].octets : ec[j].octets;
+			int32_t result = ask(name, number, octets);
+
+			if (cases[i].signs[j] == '+' ? result <= 0 : result != -EACCES)
+				fail_msg("case %zu, way %zu: %d", i, j, (int)result);
+		}
+		EVP_PKEY_free(key);
+	}
+}
+
 static void no_requests(void **state)
 {
 	static uint8_t packet[KEY_REQUEST_MAX + 1];
@@ -507,6 +556,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(handshakes, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_handshake_without_signature_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(refusals, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_a_key_is_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(replaced_keys, setup, teardown),
 		cmocka_unit_test_setup_teardown(refused_keys, setup, teardown),

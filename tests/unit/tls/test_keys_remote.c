@@ -58,6 +58,7 @@ static int setup(void **state)
 	loop = loop_create(&virtual.clock);
 	key = EVP_EC_gen("P-256");
 	ring = key_ring_create(1);
+	key_ring_permit(ring, 0, KEY_FOR_TLS13);
 	assert_int_equal(key_ring_set(ring, 0, key), 0);
 	assert_int_equal(keys_remote_create(&remote), 0);
 	n = i2d_PUBKEY(key, &der);

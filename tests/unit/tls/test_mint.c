@@ -766,6 +766,8 @@ static void test_remote_keys(void **state)
 		const char *why = "";
 
 		ring = key_ring_create(2);
+		key_ring_permit(ring, 0, KEY_FOR_TLS12 | KEY_FOR_TLS13);
+		key_ring_permit(ring, 1, KEY_FOR_CERTIFICATES);
 		assert_int_equal(key_provider_create(ask_ring, NULL, &provider), 0);
 		mint_scene_begin(&s, kinds[i], kinds[i]);
 		s.leaf_key = move_away(provider, 0, s.leaf_key);
