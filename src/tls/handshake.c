@@ -238,8 +238,9 @@ co_waits int tls_handshake(const struct tls *tls, struct stream *stream, struct 
 	h->peer_fault = false;
 	r.hand.context = tls_context_of(tls, h->encryption, h->end);
 	err = r.hand.context->ctx == NULL ? -EINVAL : check_plain(stream, h);
-	if (err == 0 && tls->n_handshakes >= TLS_HANDSHAKES_MAX) {
-		snprintf(h->error, sizeof(h->error), "%u handshakes are under way already", TLS_HANDSHAKES_MAX);
+	if (err == 0 && tls->n_handshakes[h->end] >= TLS_HANDSHAKES_MAX) {
+		snprintf(h->error, sizeof(h->error), "%u handshakes with %s are under way already", TLS_HANDSHAKES_MAX,
+			 h->end == TLS_CLIENT ? "clients" : "servers");
 		err = -EBUSY;
 	}
 	if (err < 0)
@@ -248,8 +249,8 @@ co_waits int tls_handshake(const struct tls *tls, struct stream *stream, struct 
 	child = co_spawn_joined(co_loop(), run, &r);
 	if (child == NULL)
 		return -ENOMEM;
-	r.hand.context->tls->n_handshakes++;
+	r.hand.context->tls->n_handshakes[h->end]++;
 	co_join(&child);
-	r.hand.context->tls->n_handshakes--;
+	r.hand.context->tls->n_handshakes[h->end]--;
 	return r.result;
 }

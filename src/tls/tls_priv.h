@@ -13,7 +13,9 @@
 #include <openssl/ssl.h>
 
 /* Ceilings. */
-#define TLS_HANDSHAKES_MAX 4096u	/* at a time, in each process: each has a deep stack and the library's buffers */
+/* At a time, in each process: each has a deep stack and the library's buffers. For each end, so that clients that
+ * begin handshakes and say no more can't keep sessions from their servers. */
+#define TLS_HANDSHAKES_MAX 4096u
 #define TLS_PEER_CHAIN_OCTETS 65536	/* of the certificates that a peer may show */
 #define TLS_PEER_CERTIFICATES 32u	/* of them in the facts */
 
@@ -45,7 +47,7 @@ struct tls {
 	BIO_METHOD *bio;			/* sockets, without SIGPIPE */
 	struct tls_chain *own;			/* by tls_certificate.index */
 	struct tls_context *contexts;		/* by encryption, then end */
-	unsigned n_handshakes;			/* under way in this process */
+	unsigned n_handshakes[TLS_ENDS];	/* under way in this process */
 	struct tls_ratchet ratchet;
 	struct tls_sessions *sessions;		/* of servers, to resume; this process's own; NULL: none yet */
 };

@@ -3,6 +3,7 @@
 #include "tls_test.h"
 
 #include "io/relay.h"
+#include "tls/tls_priv.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -261,6 +262,40 @@ static void tls_in_tls(void **state)
 	pair_close(&p);
 }
 
+/* Clients that say nothing more fill their own places, and nobody else's; the other way round as well. */
+static void as_many_as_there_may_be(void **state)
+{
+	static const struct { enum tls_end full; bool fine; const char *error; } cases[] = {
+		{ TLS_CLIENT, false, "4096 handshakes with clients are under way already" },
+		{ TLS_SERVER, false, "4096 handshakes with servers are under way already" },
+		{ TLS_ENDS, true, NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct pair p;
+
+		if (i > 0) {
+			world_teardown(NULL);
+			world_setup(NULL);
+		}
+		world_build();
+		for (int end = 0; end < TLS_ENDS; end++) {
+			struct tls *tls = end == TLS_CLIENT ? w.toward_client.tls : w.toward_server.tls;
+
+			tls->n_handshakes[1 - end] = TLS_HANDSHAKES_MAX;	/* the other end's do not count */
+			tls->n_handshakes[end] = cases[i].full == (enum tls_end)end ? TLS_HANDSHAKES_MAX : TLS_HANDSHAKES_MAX - 1;
+		}
+		world_shake(&p);
+		assert_int_equal(p.client.result == 0, cases[i].fine);
+		assert_int_equal(p.server.result == 0, cases[i].fine);
+		if (cases[i].error != NULL)
+			assert_string_equal(cases[i].full == TLS_CLIENT ? p.client.h.error : p.server.h.error, cases[i].error);
+		pair_close(&p);
+		assert_int_equal(w.toward_server.tls->n_handshakes[TLS_SERVER],
+				 cases[i].full == TLS_SERVER ? TLS_HANDSHAKES_MAX : TLS_HANDSHAKES_MAX - 1);
+	}
+}
+
 /* The facts need memory: every ceiling either does or ends the handshake. */
 static void little_memory(void **state)
 {
@@ -303,6 +338,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(sends_before, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(unsent_plain_text, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(tls_in_tls, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(as_many_as_there_may_be, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(little_memory, world_setup, world_teardown),
 	};
 
