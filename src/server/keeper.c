@@ -220,12 +220,12 @@ static void show_all(struct keeper *k)
 	}
 }
 
-static void on_offer(void *arg, struct buffer *records)
+static void on_offer(void *arg, bool is_trust, const struct buffer *records)
 {
 	struct keeper *k = arg;
 
 	/* A leader that does not read is none. */
-	if (tell(k, MSG_KEEPER_UPDATE, records) != 0)
+	if (tell(k, is_trust ? MSG_KEEPER_TRUST : MSG_KEEPER_UPDATE, records) != 0)
 		_exit(1);
 }
 

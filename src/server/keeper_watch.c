@@ -190,7 +190,7 @@ static void try(struct keeper_watch *w, struct item *item)
 		if (item->told != item->seen)
 			tell_warnings(item, &problems);
 		w->offered = item;
-		w->setup.offer(w->setup.arg, &records);
+		w->setup.offer(w->setup.arg, item->kind == KEEPER_TRUST, &records);
 	} else if (err == 0 && !records.broken) {
 		item->in_use = item->seen;	/* the same in other words */
 	} else {

@@ -21,7 +21,8 @@ struct keeper_watch_setup {
 	const struct policy *policy;
 	struct keeper_keys *keys;
 	bool again;			/* nothing is known of what is in use: all is read once */
-	void (*offer)(void *arg, struct buffer *records);	/* answered by keeper_watch_settle */
+	/* Answered by keeper_watch_settle. is_trust: a KEEPER_TRUST record, else others. */
+	void (*offer)(void *arg, bool is_trust, const struct buffer *records);
 	void (*tried)(void *arg, uint32_t certificate, bool used);	/* one that changed; told once */
 	void *arg;
 };

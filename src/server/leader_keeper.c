@@ -23,6 +23,7 @@
 #define BACKOFF_MAX_MS 10000
 #define HEALTHY_MS 10000		/* a keeper, or a worker's connection, that lived so long is replaced at once */
 #define RECONNECT_MS 1000
+#define PROBLEMS_ARENA_MAX (4u << 20)
 #define NOSESSION slice_cstr("nosession")
 
 struct leader_keeper {
@@ -232,11 +233,42 @@ static void answer(struct leader_keeper *k, int err, const char *why)
 		lost(k, "it reads nothing");
 }
 
+static int believe(struct leader *l, struct slice records)
+{
+	struct arena *arena = arena_create(PROBLEMS_ARENA_MAX, 0);
+	struct policy_problems problems;
+	struct tls_trust trust;
+	uint32_t context;
+	int err;
+
+	if (arena == NULL)
+		return -ENOMEM;
+	problems_init(&problems, arena);
+	err = tls_update_read_trust(records, &problems, &context, &trust);
+	if (err == 0) {
+		err = tls_update_trust(l->tls, context, &trust);
+		tls_trust_clear(&trust);
+	}
+	arena_free(&arena);
+	return err;
+}
+
+static int take(struct leader *l, enum message_type type, struct slice records, const char **why)
+{
+	int err;
+
+	if (type != MSG_KEEPER_TRUST)
+		return tls_update(l->tls, l->tls_keys, records, why);
+	err = believe(l, records);
+	*why = strerror(-err);
+	return err;
+}
+
 /* Taken: the keeper hears so, then the workers; it tells why something was not. */
 static void apply(struct leader_keeper *k, const struct message *m)
 {
 	struct leader *l = k->leader;
-	struct message on = { .type = MSG_KEEPER_UPDATE, .n_fds = 1 };
+	struct message on = { .type = m->type == MSG_KEEPER_TRUST ? MSG_KEEPER_TRUST : MSG_KEEPER_UPDATE, .n_fds = 1 };
 	uint8_t *records = NULL;
 	const char *why;
 	size_t len;
@@ -244,13 +276,13 @@ static void apply(struct leader_keeper *k, const struct message *m)
 
 	why = strerror(-err);
 	if (err == 0)
-		err = tls_update(l->tls, l->tls_keys, slice_of(records, len), &why);
+		err = take(l, m->type, slice_of(records, len), &why);
 	if (err == 0)
 		tell_what_is_in_use(l->policy, slice_of(records, len));
 	else if (m->type == MSG_KEEPER_LOADED)
 		log_event(LOG_CORE_ERROR, 0, NOSESSION, "What the keeper loaded can't be used; what was in use stays",
 			  F_TEXT("reason", why));
-	if (m->type == MSG_KEEPER_UPDATE)
+	if (m->type != MSG_KEEPER_LOADED)
 		answer(k, err, why);
 	else if (records != NULL)
 		tell_what_has_no_key(l, slice_of(records, len));
@@ -276,7 +308,7 @@ static void on_keeper(void *arg, int fd, short revents)
 		lost(k, n == 0 ? "it closed its connection" : strerror(-n));
 		return;
 	}
-	if (m.type == MSG_KEEPER_LOADED || m.type == MSG_KEEPER_UPDATE)
+	if (m.type == MSG_KEEPER_LOADED || m.type == MSG_KEEPER_UPDATE || m.type == MSG_KEEPER_TRUST)
 		apply(k, &m);
 	if (m.type == MSG_KEEPER_LOADED && k->pid != 0) {
 		k->loaded = true;

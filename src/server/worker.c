@@ -367,6 +367,7 @@ static void obey(struct worker *w, struct message *m)
 		worker_tls_connect(&w->tls, m);
 		break;
 	case MSG_KEEPER_UPDATE:
+	case MSG_KEEPER_TRUST:
 		worker_tls_update(&w->tls, m);
 		break;
 	case MSG_LOOKOUT:

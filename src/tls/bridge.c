@@ -34,18 +34,12 @@ static int check_extensions(const struct tls_context *c, struct policy_problems 
 	return 0;
 }
 
-/* Replaces the one that is there, if any; handshakes that use it keep it. */
-int tls_bridge_build(struct tls_context *c, struct policy_problems *problems)
+int tls_bridge_make(const struct tls_context *c, struct policy_problems *problems, struct mint **out)
 {
 	const struct tls_bridge *bridge = c->side->own.bridge;
 	struct mint_setup setup = { 0 };
-	struct mint *mint;
 	const char *why;
-	int err;
-
-	if (bridge == NULL)
-		return 0;
-	err = check_extensions(c, problems);
+	int err = check_extensions(c, problems);
 	if (err < 0)
 		return err;
 	setup.leaf_key = tls_keys_get(c->tls->keys, bridge->key);
@@ -56,14 +50,8 @@ int tls_bridge_build(struct tls_context *c, struct policy_problems *problems)
 		return -EINVAL;		/* said when they were loaded */
 	if (setup.leaf_key == NULL)
 		return refuse(c, problems, NULL, "its key could not be loaded");
-	err = mint_create(&setup, &mint, &why);
-	if (err == -EINVAL)
-		return refuse(c, problems, "a CertificateCA with the CA flag, keyCertSign, and its own key", why);
-	if (err < 0)
-		return err;
-	mint_free(&c->mint);
-	c->mint = mint;
-	return 0;
+	err = mint_create(&setup, out, &why);
+	return err == -EINVAL ? refuse(c, problems, "a CertificateCA with the CA flag, keyCertSign, and its own key", why) : err;
 }
 
 static const char *who(const struct tls_hand *hand)

@@ -64,16 +64,13 @@ int tls_keys_read(struct tls_keys *keys, const struct keeper_record *record, EVP
 	return err;
 }
 
-void tls_keys_replace(struct tls_keys *keys, uint32_t index, EVP_PKEY *key)
+EVP_PKEY *tls_keys_exchange(struct tls_keys *keys, uint32_t index, EVP_PKEY *key)
 {
 	struct kept_keys *kept = kept_of(keys);
+	EVP_PKEY *before = kept->items[index];
 
-	if (index >= kept->n) {
-		EVP_PKEY_free(key);
-		return;
-	}
-	EVP_PKEY_free(kept->items[index]);
 	kept->items[index] = key;
+	return before;
 }
 
 int tls_keys_connect(struct tls_keys *keys, struct loop *loop, int fd, void (*lost)(void *arg, int err), void *arg)
@@ -107,7 +104,7 @@ static int take(struct kept_keys *kept, const struct policy *policy, const struc
 	case KEEPER_KEY_WHOLE:
 		err = tls_keys_read(&kept->keys, record, &key);
 		if (err == 0)
-			tls_keys_replace(&kept->keys, record->index, key);
+			EVP_PKEY_free(tls_keys_exchange(&kept->keys, record->index, key));
 		return err == -EINVAL ? -EBADMSG : err;
 	case KEEPER_ERROR:
 	case KEEPER_WARNING:

@@ -24,7 +24,7 @@ int tls_keys_connect(struct tls_keys *keys, struct loop *loop, int fd, void (*lo
 
 /* A key of a KEEPER_KEY_* record, which the caller frees. 0; -EINVAL; -ENOMEM. */
 int tls_keys_read(struct tls_keys *keys, const struct keeper_record *record, EVP_PKEY **out) MUST_CHECK;
-/* From now on that one is the key at index; takes it over. */
-void tls_keys_replace(struct tls_keys *keys, uint32_t index, EVP_PKEY *key);
+/* From now on that one is the key at index (there is one of that number); taken over, and the caller gets the one before. */
+EVP_PKEY *tls_keys_exchange(struct tls_keys *keys, uint32_t index, EVP_PKEY *key) MUST_CHECK;
 
 #endif

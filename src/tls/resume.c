@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tls/tls_priv.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -64,17 +65,35 @@ static void add_all(struct digest *d, const struct tls_context *c)
 	}
 }
 
-int tls_resume_identify(struct tls_context *c)
+int tls_resume_identity(const struct tls_context *c, uint8_t out[TLS_IDENTITY])
 {
 	struct digest d = { .md = EVP_MD_CTX_new() };
 
 	d.failed = d.md == NULL || EVP_DigestInit_ex(d.md, EVP_sha256(), NULL) != 1;
 	if (!d.failed)
 		add_all(&d, c);
-	d.failed = d.failed || EVP_DigestFinal_ex(d.md, c->tickets.identity, NULL) != 1;
+	d.failed = d.failed || EVP_DigestFinal_ex(d.md, out, NULL) != 1;
 	EVP_MD_CTX_free(d.md);
+	return d.failed ? -ENOMEM : 0;
+}
+
+static_assert(TLS_IDENTITY <= SSL_MAX_SID_CTX_LENGTH, "OpenSSL takes it");
+
+void tls_resume_become(struct tls_context *c, const uint8_t identity[TLS_IDENTITY])
+{
+	memcpy(c->tickets.identity, identity, TLS_IDENTITY);
 	c->tickets.epoch = 0;
-	return d.failed || SSL_CTX_set_session_id_context(c->ctx, c->tickets.identity, sizeof(c->tickets.identity)) != 1 ? -ENOMEM : 0;
+	(void)SSL_CTX_set_session_id_context(c->ctx, identity, TLS_IDENTITY);
+}
+
+static int identify(struct tls_context *c)
+{
+	uint8_t identity[TLS_IDENTITY];
+	int err = tls_resume_identity(c, identity);
+
+	if (err == 0)
+		tls_resume_become(c, identity);
+	return err;
 }
 
 /* Keys of tickets. */
@@ -351,7 +370,7 @@ int tls_resume_setup(struct tls_context *c)
 	if (c->end == TLS_SERVER) {
 		SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 		SSL_CTX_sess_set_new_cb(c->ctx, on_new_session);
-		return tls_resume_identify(c);
+		return identify(c);
 	}
 	SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_num_tickets(c->ctx, gives_tickets(c) ? 1 : 0);
@@ -360,5 +379,5 @@ int tls_resume_setup(struct tls_context *c)
 	if (SSL_CTX_set_tlsext_ticket_key_evp_cb(c->ctx, on_ticket_key) != 1 ||
 	    SSL_CTX_set_session_ticket_cb(c->ctx, on_ticket_made, on_ticket_opened, NULL) != 1)
 		return -ENOMEM;
-	return tls_resume_identify(c);
+	return identify(c);
 }

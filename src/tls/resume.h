@@ -20,9 +20,11 @@ struct tls_link;
 
 #define TLS_SESSIONS_MAX 512u		/* kept of servers, in each process */
 
+#define TLS_IDENTITY 32u
+
 /* Keys of the tickets of one context, for the two hours that count. */
 struct tls_ticket_keys {
-	uint8_t identity[32];		/* of the configuration: another one, another key */
+	uint8_t identity[TLS_IDENTITY];	/* of the configuration: another one, another key */
 	int64_t epoch;			/* of keys[0]; 0: not made yet */
 	struct tls_ticket_key {
 		uint8_t name[16], cipher[32], mac[32];
@@ -43,8 +45,9 @@ struct tls_session_key {
 
 /* Callbacks and modes of a context, and its identity. 0, -ENOMEM. */
 int tls_resume_setup(struct tls_context *context) MUST_CHECK;
-/* The context's configuration, or what it trusts, may be another now: then old tickets are worthless. 0, -ENOMEM. */
-int tls_resume_identify(struct tls_context *context) MUST_CHECK;
+/* Of the context as it is now. 0, -ENOMEM. And: it is that one from now on; if it is another one, old tickets are worthless. */
+int tls_resume_identity(const struct tls_context *context, uint8_t out[TLS_IDENTITY]) MUST_CHECK;
+void tls_resume_become(struct tls_context *context, const uint8_t identity[TLS_IDENTITY]);
 
 /* Towards a server: try to go on with a session that this process has. */
 void tls_resume_offer(struct tls_hand *hand);

@@ -46,30 +46,40 @@ static int read_trust(struct tls_context *c, struct policy_problems *problems, s
 	return err;
 }
 
-int tls_context_trust(struct tls_context *c, struct tls_trust *trust)
+int tls_context_hints(const struct tls_context *c, const struct tls_trust *trust, STACK_OF(X509_NAME) **out)
 {
 	STACK_OF(X509_NAME) *hints = NULL;
 
 	if (c->end == TLS_CLIENT && sk_X509_NAME_num(trust->hints) > 0) {
 		hints = SSL_dup_CA_list(trust->hints);
-		if (hints == NULL) {
-			tls_trust_clear(trust);
+		if (hints == NULL)
 			return -ENOMEM;
-		}
 	}
+	*out = hints;
+	return 0;
+}
+
+void tls_context_name(struct tls_context *c, STACK_OF(X509_NAME) *hints)
+{
 	if (c->end == TLS_CLIENT)
 		SSL_CTX_set_client_CA_list(c->ctx, hints);
-	tls_trust_clear(&c->trust);
-	c->trust = *trust;
-	return 0;
 }
 
 static int load_trust(struct tls_context *c, struct policy_problems *problems)
 {
-	struct tls_trust trust;
-	int err = read_trust(c, problems, &trust);
+	STACK_OF(X509_NAME) *hints;
+	int err = read_trust(c, problems, &c->trust);
 
-	return err == 0 ? tls_context_trust(c, &trust) : err;
+	if (err == 0)
+		err = tls_context_hints(c, &c->trust, &hints);
+	if (err == 0)
+		tls_context_name(c, hints);
+	return err;
+}
+
+static int load_bridge(struct tls_context *c, struct policy_problems *problems)
+{
+	return c->side->own.bridge != NULL ? tls_bridge_make(c, problems, &c->mint) : 0;
 }
 
 int tls_context_try(const struct tls_context *c, const struct tls_chain *chain, const char **why)
@@ -132,7 +142,7 @@ static int build_context(struct tls_context *c, struct policy_problems *problems
 		return -ENOMEM;
 	errs[0] = tls_options_apply(c, problems);
 	errs[1] = load_trust(c, problems);
-	errs[2] = tls_bridge_build(c, problems);
+	errs[2] = load_bridge(c, problems);
 	errs[3] = try_certificates(c, problems);
 	for (size_t i = 0; i < ARRAY_LEN(errs); i++)
 		if (errs[i] < 0)

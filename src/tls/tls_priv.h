@@ -122,8 +122,8 @@ int tls_chain_key(struct tls_chain *chain, EVP_PKEY *key) MUST_CHECK;
 co_waits int tls_own_choose(struct tls_hand *hand) MUST_CHECK;
 co_waits int tls_own_install(SSL *ssl, void *unused);		/* a cert_cb */
 
-/* bridge.c: certificates made from those of the other end. Nothing to do where the policy has no bridge. */
-int tls_bridge_build(struct tls_context *context, struct policy_problems *problems) MUST_CHECK;	/* 0, -EINVAL, -ENOMEM */
+/* bridge.c: certificates made from those of the other end. For a context whose policy has a bridge. 0, -EINVAL, -ENOMEM */
+int tls_bridge_make(const struct tls_context *context, struct policy_problems *problems, struct mint **out) MUST_CHECK;
 co_waits int tls_bridge_install(SSL *ssl, struct tls_hand *hand);	/* as a cert_cb */
 
 /* options.c */
@@ -135,8 +135,9 @@ int tls_ocsp_read(const struct encryption *e, struct policy_problems *problems, 
 /* tls.c */
 /* Does the context believe what the directories of that verifier hold? */
 bool tls_context_has_sources(const struct tls_context *context, const struct tls_verifier *of);
-/* What the context believes from now on; takes the contents over, also when it fails. 0, -ENOMEM */
-int tls_context_trust(struct tls_context *context, struct tls_trust *trust) MUST_CHECK;
+/* The CAs that it would name to clients; NULL: none. Of the caller's own. 0, -ENOMEM. And: it does, taken over. */
+int tls_context_hints(const struct tls_context *context, const struct tls_trust *trust, STACK_OF(X509_NAME) **out) MUST_CHECK;
+void tls_context_name(struct tls_context *context, STACK_OF(X509_NAME) *hints);
 
 /* Would OpenSSL show it at all? 0; -EKEYREJECTED (*why); -ENOMEM. */
 int tls_context_try(const struct tls_context *context, const struct tls_chain *chain, const char **why) MUST_CHECK;

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Everything is read and tried before anything is changed. Bridges are built of keys and certificates that are in
+ * their places already, so these are exchanged first, and back again when one can't be built: nobody waits
+ * meanwhile, and so nobody sees it.
+ */
 #include "tls/update.h"
 
 #include "tls/keys_kept.h"
@@ -10,79 +15,107 @@
 
 #define PROBLEMS_ARENA_MAX (4u << 20)
 
-/* ---- bridges ---- */
+struct context_change {
+	struct mint *mint;		/* NULL: it stays */
+	struct slice ocsp;		/* ptr NULL: it stays */
+	uint8_t identity[TLS_IDENTITY];
+};
 
-static bool is_ca_of(const struct tls_bridge *bridge, const struct tls_certificate *certificate)
+struct change {
+	struct tls *tls;
+	struct tls_keys *keys;
+	EVP_PKEY **new_keys;		/* by index; NULL: it stays */
+	struct tls_chain *chains;	/* by index; leaf NULL: it stays */
+	struct context_change *contexts;
+};
+
+static size_t n_contexts(const struct change *ch)
 {
-	return bridge != NULL && (bridge->trusted_ca == certificate || bridge->untrusted_ca == certificate);
+	return ch->tls->policy->n_encryptions * TLS_ENDS;
 }
 
-static int build_bridge(struct tls_context *c, const char **why)
+static bool is_on(const struct change *ch, uint32_t context)
 {
-	struct arena *arena = arena_create(PROBLEMS_ARENA_MAX, 0);
-	struct policy_problems problems;
+	return context < n_contexts(ch) && ch->tls->contexts[context].ctx != NULL;
+}
+
+/* ---- what the records say ---- */
+
+static int read_key(struct change *ch, const struct keeper_record *record)
+{
+	const EVP_PKEY *now;
+	EVP_PKEY *key;
 	int err;
 
-	if (arena == NULL)
-		return -ENOMEM;
-	problems_init(&problems, arena);
-	err = tls_bridge_build(c, &problems);
-	arena_free(&arena);
-	if (err == -EINVAL)
-		*why = "a bridge can't make certificates with it";
-	return err == -EINVAL ? -EKEYREJECTED : err;
-}
-
-/* Those that use the certificate as a CA, or the key for their leaves. */
-static int build_bridges(struct tls *tls, const struct tls_certificate *certificate, const struct tls_key *key, const char **why)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < tls->policy->n_encryptions * TLS_ENDS && err == 0; i++) {
-		struct tls_context *c = &tls->contexts[i];
-		const struct tls_bridge *bridge = c->ctx != NULL ? c->side->own.bridge : NULL;
-
-		if (bridge != NULL && ((certificate != NULL && is_ca_of(bridge, certificate)) || (key != NULL && bridge->key == key)))
-			err = build_bridge(c, why);
-	}
-	return err;
-}
-
-/* ---- keys ---- */
-
-static int take_key(struct tls *tls, struct tls_keys *keys, const struct keeper_record *record, const char **why)
-{
-	const struct tls_key *declared;
-	EVP_PKEY *key, *now;
-	int err;
-
-	if (record->index >= tls->policy->n_tls_keys)
+	if (record->index >= ch->tls->policy->n_tls_keys)
 		return -EBADMSG;
-	declared = &tls->policy->tls_keys[record->index];
-	err = tls_keys_read(keys, record, &key);
+	err = tls_keys_read(ch->keys, record, &key);
 	if (err != 0)
 		return err == -EINVAL ? -EBADMSG : err;
-	now = tls_keys_get(keys, declared);
-	if (now != NULL && EVP_PKEY_eq(now, key) == 1) {
+	now = tls_keys_get(ch->keys, &ch->tls->policy->tls_keys[record->index]);
+	EVP_PKEY_free(ch->new_keys[record->index]);
+	ch->new_keys[record->index] = NULL;
+	if (now != NULL && EVP_PKEY_eq(now, key) == 1)
 		EVP_PKEY_free(key);
-		return 0;
-	}
+	else
+		ch->new_keys[record->index] = key;
 	ERR_clear_error();
-	tls_keys_replace(keys, record->index, key);
-	return build_bridges(tls, NULL, declared, why);
+	return 0;
 }
 
-/* ---- certificates ---- */
-
-static int identify_all(struct tls *tls)
+static int read_chain(struct change *ch, const struct keeper_record *record)
 {
-	int err = 0;
+	struct tls_chain chain;
+	const char *flaw;
+	int err;
 
-	for (size_t i = 0; i < tls->policy->n_encryptions * TLS_ENDS && err == 0; i++)
-		if (tls->contexts[i].ctx != NULL)
-			err = tls_resume_identify(&tls->contexts[i]);
-	return err;
+	if (record->index >= ch->tls->policy->n_tls_certificates)
+		return -EBADMSG;
+	err = tls_chain_parse(record->parts[0], &chain, &flaw);
+	if (err != 0)
+		return err == -EINVAL ? -EBADMSG : err;
+	tls_chain_clear(&ch->chains[record->index]);
+	ch->chains[record->index] = chain;
+	return 0;
 }
+
+static int read_ocsp(struct change *ch, const struct keeper_record *record)
+{
+	struct slice *ocsp;
+	void *copy;
+
+	if (!is_on(ch, record->index))
+		return -EBADMSG;
+	copy = malloc(record->parts[0].len + 1);
+	if (copy == NULL)
+		return -ENOMEM;
+	if (record->parts[0].len > 0)
+		memcpy(copy, record->parts[0].ptr, record->parts[0].len);
+	ocsp = &ch->contexts[record->index].ocsp;
+	free((void *)ocsp->ptr);
+	*ocsp = slice_of(copy, record->parts[0].len);
+	return 0;
+}
+
+static int read_record(struct change *ch, const struct keeper_record *record)
+{
+	switch (record->kind) {
+	case KEEPER_KEY_PUBLIC:
+	case KEEPER_KEY_WHOLE:
+		return read_key(ch, record);
+	case KEEPER_CHAIN:
+		return read_chain(ch, record);
+	case KEEPER_OCSP:
+		return read_ocsp(ch, record);
+	case KEEPER_ERROR:
+	case KEEPER_WARNING:
+		return 0;		/* the keeper has said it */
+	default:
+		return -EBADMSG;
+	}
+}
+
+/* ---- certificates on trial ---- */
 
 static bool shows(const struct tls_own_certificate *own, const struct tls_certificate *certificate)
 {
@@ -93,188 +126,173 @@ static bool shows(const struct tls_own_certificate *own, const struct tls_certif
 	return found;
 }
 
-static int try_everywhere(const struct tls *tls, uint32_t index, const struct tls_chain *chain, const char **why)
+static int try_everywhere(const struct change *ch, const struct tls_certificate *certificate, const char **why)
 {
 	int err = 0;
 
-	for (size_t i = 0; i < tls->policy->n_encryptions * TLS_ENDS && err == 0; i++) {
-		const struct tls_context *c = &tls->contexts[i];
+	for (uint32_t i = 0; i < n_contexts(ch) && err == 0; i++)
+		if (is_on(ch, i) && shows(&ch->tls->contexts[i].side->own, certificate))
+			err = tls_context_try(&ch->tls->contexts[i], &ch->chains[certificate->index], why);
+	return err;
+}
 
-		if (c->ctx != NULL && shows(&c->side->own, &tls->policy->tls_certificates[index]))
-			err = tls_context_try(c, chain, why);
+static int try_chains(struct change *ch, const char **why)
+{
+	const struct policy *policy = ch->tls->policy;
+	int err = 0;
+
+	for (size_t i = 0; i < policy->n_tls_certificates && err == 0; i++) {
+		const struct tls_certificate *c = &policy->tls_certificates[i];
+		EVP_PKEY *key = ch->new_keys[c->key->index];
+
+		if (ch->chains[i].leaf == NULL)
+			continue;
+		err = tls_chain_key(&ch->chains[i], key != NULL ? key : tls_keys_get(ch->keys, c->key));
+		if (err == -EINVAL)
+			return -EBADMSG;	/* the keeper has tested that */
+		if (err == 0)
+			err = try_everywhere(ch, c, why);
 	}
 	return err;
 }
 
-/* A bridge that does not work with the new one keeps what it has, and so does everybody else. */
-static int replace(struct tls *tls, uint32_t index, struct tls_chain *chain, const char **why)
-{
-	struct tls_chain old = tls->own[index];
-	int err;
+/* ---- what is made of them ---- */
 
-	tls->own[index] = *chain;
-	err = build_bridges(tls, &tls->policy->tls_certificates[index], NULL, why);
-	if (err != 0) {
-		tls->own[index] = old;
-		return err;
+/* There and back. */
+static void exchange(struct change *ch)
+{
+	const struct policy *policy = ch->tls->policy;
+
+	for (uint32_t i = 0; i < policy->n_tls_keys; i++)
+		if (ch->new_keys[i] != NULL)
+			ch->new_keys[i] = tls_keys_exchange(ch->keys, i, ch->new_keys[i]);
+	for (size_t i = 0; i < policy->n_tls_certificates; i++) {
+		const struct tls_chain now = ch->tls->own[i];
+
+		if (ch->chains[i].leaf == NULL)
+			continue;
+		ch->tls->own[i] = ch->chains[i];
+		ch->chains[i] = now;
 	}
-	tls_chain_clear(&old);
-	*chain = (struct tls_chain){ 0 };
-	return identify_all(tls);
 }
 
-static int take_chain(struct tls *tls, const struct tls_keys *keys, const struct keeper_record *record, const char **why)
+static bool is_new(const struct change *ch, const struct tls_bridge *bridge)
 {
-	struct tls_chain chain;
-	const char *flaw;
-	int err;
-
-	if (record->index >= tls->policy->n_tls_certificates)
-		return -EBADMSG;
-	err = tls_chain_parse(record->parts[0], &chain, &flaw);
-	if (err != 0)
-		return err == -EINVAL ? -EBADMSG : err;
-	err = tls_chain_key(&chain, tls_keys_get(keys, tls->policy->tls_certificates[record->index].key));
-	if (err == 0)
-		err = try_everywhere(tls, record->index, &chain, why);
-	if (err == 0)
-		err = replace(tls, record->index, &chain, why);
-	tls_chain_clear(&chain);
-	return err == -EINVAL ? -EBADMSG : err;
+	return ch->new_keys[bridge->key->index] != NULL || ch->chains[bridge->trusted_ca->index].leaf != NULL ||
+	       ch->chains[bridge->untrusted_ca->index].leaf != NULL;
 }
 
-/* ---- CAs, CRLs, pins ---- */
-
-static int read_file(const struct keeper_record *record, struct tls_file *file)
-{
-	const struct slice name = record->parts[0], octets = record->parts[1];
-	void *copy = malloc(octets.len + 1);
-
-	if (copy == NULL)
-		return -ENOMEM;
-	if (octets.len > 0)
-		memcpy(copy, octets.ptr, octets.len);
-	*file = (struct tls_file){ .name = strndup((const char *)name.ptr, name.len), .octets = slice_of(copy, octets.len),
-				   .err = -(int)record->index };
-	return file->name != NULL ? 0 : -ENOMEM;
-}
-
-static int read_directory(struct slice records, struct tls_directory *out)
-{
-	struct keeper_record record;
-	int n, err = 0;
-
-	out->files = calloc(TLS_DIRECTORY_FILES, sizeof(*out->files));
-	if (out->files == NULL)
-		return -ENOMEM;
-	while (err == 0 && (n = keeper_record_next(&records, &record)) != 0) {
-		if (n < 0 || record.kind != KEEPER_FILE || out->n == TLS_DIRECTORY_FILES)
-			return -EBADMSG;
-		err = read_file(&record, &out->files[out->n]);
-		out->n++;
-	}
-	return err;
-}
-
-static int build_trust(const struct tls_context *c, const struct tls_trust_sources *sources, struct tls_trust *trust)
+static int build_bridge(const struct tls_context *c, struct mint **out, const char **why)
 {
 	struct arena *arena = arena_create(PROBLEMS_ARENA_MAX, 0);
-	struct policy_problems problems;	/* the keeper has said them */
+	struct policy_problems problems;
 	int err;
 
 	if (arena == NULL)
 		return -ENOMEM;
 	problems_init(&problems, arena);
-	err = tls_trust_build(sources, c->encryption->place, &problems, trust);
+	err = tls_bridge_make(c, &problems, out);
 	arena_free(&arena);
-	return err;
+	if (err == -EINVAL)
+		*why = "a bridge can't make certificates with it";
+	return err == -EINVAL ? -EKEYREJECTED : err;
 }
 
-static int believe(struct tls_context *c, const struct tls_trust *trust)
+static int build(struct change *ch, const char **why)
 {
-	struct tls_trust own;
-	int err = tls_trust_share(trust, &own);
-
-	if (err == 0)
-		err = tls_context_trust(c, &own);
-	return err != 0 ? err : tls_resume_identify(c);
-}
-
-/* For every context that has these directories. */
-static int take_trust(struct tls *tls, const struct keeper_record *record)
-{
-	struct tls_trust_sources sources = { .ca = { 0 } };
-	struct tls_directory *const directories[] = { &sources.ca, &sources.crl, &sources.hints, &sources.pins };
-	const size_t n_contexts = tls->policy->n_encryptions * TLS_ENDS;
-	struct tls_context *c;
-	struct tls_trust trust;
 	int err = 0;
 
-	if (record->index >= n_contexts || tls->contexts[record->index].ctx == NULL)
-		return -EBADMSG;
-	c = &tls->contexts[record->index];
-	for (size_t i = 0; i < ARRAY_LEN(directories) && err == 0; i++)
-		err = read_directory(record->parts[i], directories[i]);
-	if (err == 0)
-		err = build_trust(c, &sources, &trust);
-	tls_trust_sources_free(&sources);
-	if (err != 0)
-		return err;
-	for (size_t i = 0; i < n_contexts && err == 0; i++)
-		if (tls->contexts[i].ctx != NULL && tls_context_has_sources(&tls->contexts[i], &c->side->verifier))
-			err = believe(&tls->contexts[i], &trust);
-	tls_trust_clear(&trust);
+	for (uint32_t i = 0; i < n_contexts(ch) && err == 0; i++) {
+		const struct tls_context *c = &ch->tls->contexts[i];
+
+		if (!is_on(ch, i))
+			continue;
+		err = tls_resume_identity(c, ch->contexts[i].identity);
+		if (err == 0 && c->side->own.bridge != NULL && is_new(ch, c->side->own.bridge))
+			err = build_bridge(c, &ch->contexts[i].mint, why);
+	}
 	return err;
 }
 
-/* ---- OCSP ---- */
-
-static int take_ocsp(struct tls *tls, const struct keeper_record *record)
+/* Can't fail. */
+static void install(struct change *ch)
 {
-	struct tls_context *c;
-	void *copy = malloc(record->parts[0].len + 1);
+	for (uint32_t i = 0; i < n_contexts(ch); i++) {
+		struct context_change *new = &ch->contexts[i];
+		struct tls_context *c = &ch->tls->contexts[i];
 
-	if (copy == NULL)
-		return -ENOMEM;
-	if (record->index >= tls->policy->n_encryptions * TLS_ENDS || tls->contexts[record->index].ctx == NULL) {
-		free(copy);
-		return -EBADMSG;
+		if (!is_on(ch, i))
+			continue;
+		tls_resume_become(c, new->identity);
+		if (new->mint != NULL) {
+			mint_free(&c->mint);	/* handshakes that use it keep it */
+			c->mint = new->mint;
+			new->mint = NULL;
+		}
+		if (new->ocsp.ptr != NULL) {
+			free((void *)c->ocsp.ptr);
+			c->ocsp = new->ocsp;
+			new->ocsp = slice_of(NULL, 0);
+		}
 	}
-	c = &tls->contexts[record->index];
-	memcpy(copy, record->parts[0].ptr, record->parts[0].len);
-	free((void *)c->ocsp.ptr);
-	c->ocsp = slice_of(copy, record->parts[0].len);
-	return 0;
 }
 
-static int take(struct tls *tls, struct tls_keys *keys, const struct keeper_record *record, const char **why)
+/* ---- the whole ---- */
+
+static int begin(struct change *ch)
 {
-	switch (record->kind) {
-	case KEEPER_KEY_PUBLIC:
-	case KEEPER_KEY_WHOLE:
-		return take_key(tls, keys, record, why);
-	case KEEPER_CHAIN:
-		return take_chain(tls, keys, record, why);
-	case KEEPER_TRUST:
-		return take_trust(tls, record);
-	case KEEPER_OCSP:
-		return take_ocsp(tls, record);
-	case KEEPER_ERROR:
-	case KEEPER_WARNING:
-		return 0;		/* the keeper has said it */
-	default:
-		return -EBADMSG;
+	const struct policy *policy = ch->tls->policy;
+
+	ch->new_keys = calloc(policy->n_tls_keys + 1, sizeof(*ch->new_keys));
+	ch->chains = calloc(policy->n_tls_certificates + 1, sizeof(*ch->chains));
+	ch->contexts = calloc(n_contexts(ch) + 1, sizeof(*ch->contexts));
+	return ch->new_keys != NULL && ch->chains != NULL && ch->contexts != NULL ? 0 : -ENOMEM;
+}
+
+/* What was replaced, or what came to nothing. */
+static void end(struct change *ch)
+{
+	for (size_t i = 0; ch->new_keys != NULL && i < ch->tls->policy->n_tls_keys; i++)
+		EVP_PKEY_free(ch->new_keys[i]);
+	for (size_t i = 0; ch->chains != NULL && i < ch->tls->policy->n_tls_certificates; i++)
+		tls_chain_clear(&ch->chains[i]);
+	for (size_t i = 0; ch->contexts != NULL && i < n_contexts(ch); i++) {
+		mint_free(&ch->contexts[i].mint);
+		free((void *)ch->contexts[i].ocsp.ptr);
 	}
+	free(ch->new_keys);
+	free(ch->chains);
+	free(ch->contexts);
+}
+
+static int change(struct change *ch, struct slice records, const char **why)
+{
+	struct keeper_record record;
+	int n, err = begin(ch);
+
+	while (err == 0 && (n = keeper_record_next(&records, &record)) != 0)
+		err = n < 0 ? n : read_record(ch, &record);
+	if (err == 0)
+		err = try_chains(ch, why);
+	if (err != 0)
+		return err;
+	exchange(ch);
+	err = build(ch, why);
+	if (err == 0)
+		install(ch);
+	else
+		exchange(ch);
+	return err;
 }
 
 int tls_update(struct tls *tls, struct tls_keys *keys, struct slice records, const char **why)
 {
-	struct keeper_record record;
-	int n, err = 0;
+	struct change ch = { .tls = tls, .keys = keys };
+	int err;
 
 	*why = NULL;
-	while (err == 0 && (n = keeper_record_next(&records, &record)) != 0)
-		err = n < 0 ? n : take(tls, keys, &record, why);
+	err = change(&ch, records, why);
+	end(&ch);
 	if (err != 0 && *why == NULL)
 		*why = strerror(-err);
 	return err;

@@ -632,7 +632,9 @@ static void the_ca_of_a_bridge(void **state)
 	struct cert_spec spec = { .cn = "Bridge CA", .is_ca = true };
 	static struct tls_bridge bridge;
 	const struct mint *first, *second;
+	const struct tls_context *context;
 	const X509 *leaf;
+	uint8_t identity[TLS_IDENTITY];
 	EVP_PKEY *key = make_key("EC");
 
 	put_pair("EC", &spec);
@@ -648,6 +650,7 @@ static void the_ca_of_a_bridge(void **state)
 	assert_int_equal(kept.err, 0);
 	first = mint_in_use();
 	assert_non_null(first);
+	context = tls_context_of(kept.tls, &ours.encryption, TLS_CLIENT);
 
 	spec.serial = 2;
 	put_pair("RSA", &spec);
@@ -660,11 +663,15 @@ static void the_ca_of_a_bridge(void **state)
 	spec.is_ca = false;
 	put_pair("EC", &spec);
 	leaf = kept.tls->own[0].leaf;
+	key = tls_keys_get(kept.keys, &ours.keys[0]);
+	memcpy(identity, context->tickets.identity, sizeof(identity));
 	assert_int_equal(look_again(), 0);
 	assert_int_equal(take(), -EKEYREJECTED);
 	assert_string_equal(why, "a bridge can't make certificates with it");
 	assert_ptr_equal(mint_in_use(), second);
 	assert_ptr_equal(kept.tls->own[0].leaf, leaf);
+	assert_ptr_equal(tls_keys_get(kept.keys, &ours.keys[0]), key);
+	assert_memory_equal(identity, context->tickets.identity, sizeof(identity));
 
 	/* Its leaves' key. */
 	key = make_key("RSA");
@@ -700,6 +707,44 @@ static void a_certificate_that_is_too_weak(void **state)
 	EVP_PKEY_free(weak);
 }
 
+/* The last of several things can't be used: the others, a bridge's among them, are not changed either. */
+static void updates_that_are_half_good(void **state)
+{
+	struct cert_spec spec = { .cn = "Bridge CA", .is_ca = true };
+	static struct tls_bridge bridge;
+	const struct mint *mint;
+	EVP_PKEY *first, *second, *key = make_key("EC");
+	struct keeper_record broken = { .kind = KEEPER_CHAIN, .index = 0, .parts = { SLICE_INIT("none") } };
+
+	put_pair("EC", &spec);
+	put_key(folder_path("bridge.key"), key, NULL);
+	EVP_PKEY_free(key);
+	(void)sample_add(&ours, leaf_file, key_file);
+	ours.keys[ours.n_keys] = (struct tls_key){ .file = strdup(folder_path("bridge.key")), .secret = TLS_NO_SECRET,
+						   .passphrase = TLS_NO_SECRET, .index = (uint32_t)ours.n_keys };
+	bridge = (struct tls_bridge){ .key = &ours.keys[ours.n_keys++], .trusted_ca = &ours.certificates[0],
+				      .untrusted_ca = &ours.certificates[0] };
+	ours.encryption.sides[TLS_CLIENT].own.bridge = &bridge;
+	keep(false, slice_of(NULL, 0));
+	assert_int_equal(kept.err, 0);
+	mint = mint_in_use();
+	first = tls_keys_get(kept.keys, &ours.keys[0]);
+	second = tls_keys_get(kept.keys, &ours.keys[1]);
+
+	/* The key of its leaves, then its CA, which is none. */
+	key = make_key("EC");
+	put_key(ours.keys[1].file, key, NULL);
+	EVP_PKEY_free(key);
+	buffer_clear(&records);
+	assert_int_equal(keeper_keys_read_key(keeper, 1, &problems, &records), 0);
+	keeper_record_write(&records, &broken);
+	assert_int_equal(take(), -EBADMSG);
+	assert_ptr_equal(mint_in_use(), mint);
+	assert_ptr_equal(tls_keys_get(kept.keys, &ours.keys[0]), first);
+	assert_ptr_equal(tls_keys_get(kept.keys, &ours.keys[1]), second);
+	free((void *)ours.keys[1].file);
+}
+
 static void updates_that_are_cut(void **state)
 {
 	const struct cert_spec spec = leaf_spec(8);
@@ -725,7 +770,7 @@ static void updates_of_what_is_not_there(void **state)
 	static const struct keeper_record wrong[] = {
 		{ .kind = KEEPER_CHAIN, .index = 99 }, { .kind = KEEPER_KEY_PUBLIC, .index = 99 },
 		{ .kind = KEEPER_KEY_PUBLIC, .index = 0 }, { .kind = KEEPER_CHAIN, .index = 0 },
-		{ .kind = KEEPER_TRUST, .index = 99 }, { .kind = KEEPER_TRUST, .index = 1 /* off */ },
+		{ .kind = KEEPER_TRUST, .index = 0 },	/* has its own way */
 		{ .kind = KEEPER_OCSP, .index = 99 }, { .kind = KEEPER_FILE },
 	};
 
@@ -735,6 +780,40 @@ static void updates_of_what_is_not_there(void **state)
 		keeper_record_write(&records, &wrong[i]);
 		assert_int_equal(tls_update(kept.tls, kept.keys, buffer_slice(&records), &why), -EBADMSG);
 	}
+	shows("7");
+}
+
+/* As the leader and the workers do. */
+static int believe(struct built *b)
+{
+	struct tls_trust trust;
+	uint32_t context;
+	int err = tls_update_read_trust(buffer_slice(&records), &problems, &context, &trust);
+
+	if (err != 0)
+		return err;
+	err = tls_update_trust(b->tls, context, &trust);
+	tls_trust_clear(&trust);
+	return err;
+}
+
+static void trust_of_what_is_not_there(void **state)
+{
+	static const struct keeper_record wrong[] = {
+		{ .kind = KEEPER_TRUST, .index = 99 }, { .kind = KEEPER_TRUST, .index = TLS_SERVER /* off */ },
+		{ .kind = KEEPER_OCSP, .index = TLS_CLIENT }, { .kind = KEEPER_TRUST, .index = TLS_CLIENT, .parts = { SLICE_INIT("no records") } },
+	};
+
+	begin("EC", false);
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		buffer_clear(&records);
+		keeper_record_write(&records, &wrong[i]);
+		assert_int_equal(believe(&kept), -EBADMSG);
+	}
+	keeper_record_write(&records, &wrong[0]);	/* two */
+	assert_int_equal(believe(&kept), -EBADMSG);
+	buffer_clear(&records);
+	assert_int_equal(believe(&kept), -EBADMSG);
 	shows("7");
 }
 
@@ -756,7 +835,7 @@ static void new_cas(void **state)
 	put_hashed(ca_directory, other);
 	buffer_clear(&records);
 	assert_int_equal(keeper_keys_read_trust(watcher, TLS_SERVER, &problems, &records), 0);
-	assert_int_equal(tls_update(peer.tls, peer.keys, buffer_slice(&records), &why), 0);
+	assert_int_equal(believe(&peer), 0);
 	(void)shake_kept(&p, false);
 	assert_true(p.server.result < 0);
 	pair_close(&p);
@@ -764,7 +843,7 @@ static void new_cas(void **state)
 	put_hashed(ca_directory, ca);
 	buffer_clear(&records);
 	assert_int_equal(keeper_keys_read_trust(watcher, TLS_SERVER, &problems, &records), 0);
-	assert_int_equal(tls_update(peer.tls, peer.keys, buffer_slice(&records), &why), 0);
+	assert_int_equal(believe(&peer), 0);
 	shows("7");
 
 	buffer_clear(&records);
@@ -816,7 +895,7 @@ int main(void)
 		TEST(a_new_certificate_for_the_same_key),
 		TEST(the_same_in_other_words), TEST(pairs_that_are_none), TEST(the_ca_of_a_bridge),
 		TEST(a_certificate_that_is_too_weak),
-		TEST(updates_that_are_cut), TEST(updates_of_what_is_not_there), TEST(new_cas), TEST(new_ocsp_responses),
+		TEST(updates_that_are_half_good), TEST(updates_that_are_cut), TEST(updates_of_what_is_not_there), TEST(trust_of_what_is_not_there), TEST(new_cas), TEST(new_ocsp_responses),
 	};
 
 	return cmocka_run_group_tests(tests, prepare, finish);
