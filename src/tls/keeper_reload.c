@@ -12,7 +12,6 @@
 #include <time.h>
 
 #define CHAIN_OCTETS_MAX ((size_t)256 << 10)	/* as of a policy document */
-#define OCSP_OCTETS_MAX 65536u
 
 static const char *name_of(const struct tls_certificate *c)
 {
@@ -295,11 +294,13 @@ int keeper_keys_read_ocsp(struct keeper_keys *k, uint32_t context, struct policy
 {
 	const struct encryption *e = &k->policy->encryptions[context / TLS_ENDS];
 	struct keeper_record record = { .kind = KEEPER_OCSP, .index = context };
-	int err = tls_ocsp_read(e, problems, &record.parts[0]);
+	struct tls_staple *staple;
+	int err = tls_ocsp_read(e, problems, &staple);
 
 	if (err != 0)
 		return err;
+	record.parts[0] = tls_staple_der(staple);
 	keeper_record_write(records, &record);
-	free((void *)record.parts[0].ptr);
+	tls_staple_free(&staple);
 	return 0;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The options of an end as OpenSSL takes them; what it does not take is a problem of the policy. */
 #include "tls/tls_priv.h"
+#include "base/log.h"
 #include "tls/keys_priv.h"
 
 #include <errno.h>
 #include <openssl/err.h>
-#include <openssl/ocsp.h>
 #include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -199,32 +199,19 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_o
 
 /* OCSP. */
 
-static bool is_response(struct slice der)
-{
-	const unsigned char *at = der.ptr;
-	OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &at, (long)der.len);
-	bool good = response != NULL && at == der.ptr + der.len &&
-		    OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL;
-
-	OCSP_RESPONSE_free(response);
-	ERR_clear_error();
-	return good;
-}
-
-int tls_ocsp_read(const struct encryption *e, struct policy_problems *problems, struct slice *out)
+int tls_ocsp_read(const struct encryption *e, struct policy_problems *problems, struct tls_staple **out)
 {
 	const char *file = e->sides[TLS_CLIENT].options.ocsp_file;
-	struct slice octets;
-	int err = tls_read_file(file, OCSP_OCTETS_MAX, &octets);
+	struct slice octets = { NULL, 0 };
+	int parsed = 0, err = tls_read_file(file, OCSP_OCTETS_MAX, &octets);
 
-	if (err == 0 && is_response(octets)) {
-		*out = octets;
-		return 0;
-	}
+	if (err == 0)
+		parsed = tls_staple_parse(octets, out);
+	free((void *)octets.ptr);
+	if ((err == 0 && parsed == 0) || err == -ENOMEM || parsed == -ENOMEM)
+		return err != 0 ? err : parsed;
 	problems_add(problems, PROBLEM_ERROR, e->place, "a successful response in DER, as `openssl ocsp -respout` writes it",
 		     "encryption %s: OCSP response %s: %s", e->name, file, err < 0 ? strerror(-err) : "this is none");
-	if (err == 0)
-		free((void *)octets.ptr);
 	return -EINVAL;
 }
 
@@ -232,20 +219,49 @@ static int load_ocsp(struct tls_context *c, struct policy_problems *problems)
 {
 	if (c->side->options.ocsp_file == NULL || c->end == TLS_SERVER)
 		return 0;
-	return tls_ocsp_read(c->encryption, problems, &c->ocsp);
+	return tls_ocsp_read(c->encryption, problems, &c->staple);
+}
+
+/* Once for each response and process. Where names choose among certificates, one of them has it, and the others have not. */
+static void tell_unstapled(struct tls_context *c, enum tls_staple_answer why, int64_t until)
+{
+	const char *file = c->side->options.ocsp_file;
+
+	if (c->staple_told || (why == TLS_STAPLE_OTHER && c->side->own.n_named > 0))
+		return;
+	c->staple_told = true;
+	if (why == TLS_STAPLE_OTHER)
+		log_event(LOG_CORE_ERROR, 3, slice_cstr("nosession"), "The OCSP response is not stapled: it is about another certificate",
+			  F_TEXT("encryption", c->encryption->name), F_TEXT("file", file));
+	else
+		log_event(LOG_CORE_ERROR, 2, slice_cstr("nosession"), "The OCSP response is not stapled: its time is over, or has not come",
+			  F_TEXT("encryption", c->encryption->name), F_TEXT("file", file), F_INT("until", until));
 }
 
 static int staple(SSL *ssl, void *arg)
 {
-	const struct tls_context *c = tls_link_of(ssl)->context;
+	struct tls_link *link = tls_link_of(ssl);
+	struct tls_context *c = link->context;
+	STACK_OF(X509) *chain = NULL;
+	X509 *leaf = SSL_get_certificate(ssl);
+	enum tls_staple_answer answer;
+	int64_t until = 0;
+	struct slice der;
 	void *copy;
 
-	if (c->ocsp.len == 0)
+	if (c->staple == NULL || leaf == NULL || link->hand == NULL)
 		return SSL_TLSEXT_ERR_NOACK;
-	copy = OPENSSL_memdup(c->ocsp.ptr, c->ocsp.len);
+	(void)SSL_get0_chain_certs(ssl, &chain);
+	answer = tls_staple_fits(c->staple, leaf, chain, loop_wall_ms(link->hand->stream->loop) / 1000, &until);
+	if (answer != TLS_STAPLE_FITS) {
+		tell_unstapled(c, answer, until);
+		return SSL_TLSEXT_ERR_NOACK;
+	}
+	der = tls_staple_der(c->staple);
+	copy = OPENSSL_memdup(der.ptr, der.len);
 	if (copy == NULL)
 		return SSL_TLSEXT_ERR_ALERT_FATAL;
-	SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)c->ocsp.len);
+	SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)der.len);
 	return SSL_TLSEXT_ERR_OK;
 }
 

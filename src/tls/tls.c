@@ -210,7 +210,7 @@ static void free_context(struct tls_context *c)
 	SSL_CTX_free(c->ctx);
 	tls_trust_clear(&c->trust);
 	mint_free(&c->mint);
-	free((void *)c->ocsp.ptr);
+	tls_staple_free(&c->staple);
 	free(c->alpn);
 	OPENSSL_cleanse(&c->tickets, sizeof(c->tickets));
 }

@@ -7,6 +7,7 @@
 #include "tls/hello.h"
 #include "tls/mint.h"
 #include "tls/resume.h"
+#include "tls/staple.h"
 #include "tls/tls.h"
 #include "tls/trust.h"
 
@@ -35,7 +36,8 @@ struct tls_context {
 	SSL_CTX *ctx;				/* NULL: this end is off */
 	struct tls_trust trust;
 	struct mint *mint;			/* of a bridge; NULL: none */
-	struct slice ocsp;			/* a response to staple, malloc'ed; empty: none */
+	struct tls_staple *staple;		/* NULL: none */
+	bool staple_told;			/* that it is not sent */
 	uint8_t *alpn;				/* as the library wants it */
 	unsigned alpn_octets;
 	struct tls_ticket_keys tickets;
@@ -129,8 +131,8 @@ co_waits int tls_bridge_install(SSL *ssl, struct tls_hand *hand);	/* as a cert_c
 /* options.c */
 int tls_options_apply(struct tls_context *context, struct policy_problems *problems) MUST_CHECK;	/* 0, -EINVAL, -ENOMEM */
 
-/* The response of an encryption's client end, tested; malloc'ed. 0; -EINVAL and a problem; -ENOMEM. */
-int tls_ocsp_read(const struct encryption *e, struct policy_problems *problems, struct slice *out) MUST_CHECK;
+/* The response of an encryption's client end. 0; -EINVAL and a problem; -ENOMEM. */
+int tls_ocsp_read(const struct encryption *e, struct policy_problems *problems, struct tls_staple **out) MUST_CHECK;
 
 /* tls.c */
 /* Does the context believe what the directories of that verifier hold? */

@@ -17,7 +17,7 @@
 
 struct context_change {
 	struct mint *mint;		/* NULL: it stays */
-	struct slice ocsp;		/* ptr NULL: it stays */
+	struct tls_staple *staple;	/* NULL: it stays */
 	uint8_t identity[TLS_IDENTITY];
 };
 
@@ -81,20 +81,13 @@ static int read_chain(struct change *ch, const struct keeper_record *record)
 
 static int read_ocsp(struct change *ch, const struct keeper_record *record)
 {
-	struct slice *ocsp;
-	void *copy;
+	int err;
 
 	if (!is_on(ch, record->index))
 		return -EBADMSG;
-	copy = malloc(record->parts[0].len + 1);
-	if (copy == NULL)
-		return -ENOMEM;
-	if (record->parts[0].len > 0)
-		memcpy(copy, record->parts[0].ptr, record->parts[0].len);
-	ocsp = &ch->contexts[record->index].ocsp;
-	free((void *)ocsp->ptr);
-	*ocsp = slice_of(copy, record->parts[0].len);
-	return 0;
+	tls_staple_free(&ch->contexts[record->index].staple);
+	err = tls_staple_parse(record->parts[0], &ch->contexts[record->index].staple);
+	return err == -EINVAL ? -EBADMSG : err;
 }
 
 static int read_record(struct change *ch, const struct keeper_record *record)
@@ -229,10 +222,11 @@ static void install(struct change *ch)
 			c->mint = new->mint;
 			new->mint = NULL;
 		}
-		if (new->ocsp.ptr != NULL) {
-			free((void *)c->ocsp.ptr);
-			c->ocsp = new->ocsp;
-			new->ocsp = slice_of(NULL, 0);
+		if (new->staple != NULL) {
+			tls_staple_free(&c->staple);
+			c->staple = new->staple;
+			c->staple_told = false;
+			new->staple = NULL;
 		}
 	}
 }
@@ -258,7 +252,7 @@ static void end(struct change *ch)
 		tls_chain_clear(&ch->chains[i]);
 	for (size_t i = 0; ch->contexts != NULL && i < n_contexts(ch); i++) {
 		mint_free(&ch->contexts[i].mint);
-		free((void *)ch->contexts[i].ocsp.ptr);
+		tls_staple_free(&ch->contexts[i].staple);
 	}
 	free(ch->new_keys);
 	free(ch->chains);

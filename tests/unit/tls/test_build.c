@@ -336,17 +336,39 @@ static void preference(void **state)
 
 /* OCSP. */
 
-static const char *write_response(void)
+/* About a certificate of ours, seconds from now on the clock of sessions. */
+struct about {
+	X509 *issuer;
+	long serial;
+	long from, to;			/* to 0: no end */
+};
+
+static void add_status(OCSP_BASICRESP *basic, const struct about *about)
+{
+	const time_t now = 1700000001;
+	ASN1_INTEGER *serial = ASN1_INTEGER_new();
+	ASN1_TIME *from = ASN1_TIME_adj(NULL, now, 0, about->from), *to = about->to != 0 ? ASN1_TIME_adj(NULL, now, 0, about->to) : NULL;
+	OCSP_CERTID *id;
+
+	ASN1_INTEGER_set(serial, about->serial);
+	id = OCSP_cert_id_new(EVP_sha1(), X509_get_subject_name(about->issuer), X509_get0_pubkey_bitstr(about->issuer), serial);
+	assert_non_null(OCSP_basic_add1_status(basic, id, V_OCSP_CERTSTATUS_GOOD, 0, NULL, from, to));
+	OCSP_CERTID_free(id);
+	ASN1_INTEGER_free(serial);
+	ASN1_TIME_free(from);
+	ASN1_TIME_free(to);
+}
+
+static const char *write_response(const struct about *about, size_t n_about)
 {
 	OCSP_BASICRESP *basic = OCSP_BASICRESP_new();
-	OCSP_CERTID *id = OCSP_cert_to_id(NULL, w.leaf, w.ca);
-	ASN1_TIME *now = X509_gmtime_adj(NULL, 0), *next = X509_gmtime_adj(NULL, DAY);
 	OCSP_RESPONSE *response;
 	const char *path = folder_path("ocsp.der");
 	uint8_t *der = NULL;
 	int n;
 
-	assert_non_null(OCSP_basic_add1_status(basic, id, V_OCSP_CERTSTATUS_GOOD, 0, NULL, now, next));
+	for (size_t i = 0; i < n_about; i++)
+		add_status(basic, &about[i]);
 	assert_int_equal(OCSP_basic_sign(basic, w.ca, w.ca_key, EVP_sha256(), NULL, 0), 1);
 	response = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
 	n = i2d_OCSP_RESPONSE(response, &der);
@@ -355,9 +377,6 @@ static const char *write_response(void)
 	OPENSSL_free(der);
 	OCSP_RESPONSE_free(response);
 	OCSP_BASICRESP_free(basic);
-	OCSP_CERTID_free(id);
-	ASN1_TIME_free(now);
-	ASN1_TIME_free(next);
 	return path;
 }
 
@@ -369,30 +388,94 @@ static co_waits void shake_raw(void *arg)
 	answer = raw_shake(&raw);
 }
 
+/* The staple that a client gets, or none. */
+static void gets_staple(const char *path, bool asks, bool expected)
+{
+	struct slice response = file_of_pem(path);
+	uint8_t *stapled;
+
+	world_build();
+	pair_open(&p, &w.toward_client, &w.client_side, NULL, NULL);
+	raw_open(&raw, p.fd[1], 4096);
+	if (asks)
+		SSL_set_tlsext_status_type(raw.ssl, TLSEXT_STATUSTYPE_ocsp);
+	assert_non_null(co_spawn(p.loop, shake_raw, NULL));
+	pair_run(&p);
+	assert_int_equal(answer, 1);
+	assert_int_equal(SSL_get_tlsext_status_ocsp_resp(raw.ssl, &stapled), expected ? (long)response.len : -1);
+	if (expected)
+		assert_memory_equal(stapled, response.ptr, response.len);
+	raw_close(&raw);
+	pair_close(&p);
+}
+
+static X509 *other_ca(bool same_name)
+{
+	const struct cert_spec spec = { .cn = same_name ? "CA" : "Another", .is_ca = true };
+	EVP_PKEY *key = make_key("EC");
+	X509 *x = make_cert(&spec, key);
+
+	assert_int_equal(X509_NAME_cmp(X509_get_subject_name(x), X509_get_subject_name(w.ca)) == 0, same_name);
+	EVP_PKEY_free(key);
+	return x;
+}
+
 static void staples(void **state)
 {
-	const char *path = write_response();
+	X509 *another = other_ca(false), *impostor = other_ca(true);
+	const struct { struct about about[2]; size_t n; bool whole_chain, asks, expected; } cases[] = {
+		{ { { w.ca, 7, -60, DAY } }, 1, false, true, true },
+		{ { { w.ca, 7, -60, DAY } }, 1, true, true, true },
+		{ { { w.ca, 7, -60, DAY } }, 1, false, false, false },
+		{ { { w.ca, 7, -60, 0 } }, 1, false, true, true },
+		{ { { w.ca, 7, 200, DAY } }, 1, false, true, true },		/* clocks differ */
+		{ { { w.ca, 7, 400, DAY } }, 1, false, true, false },
+		{ { { w.ca, 7, -DAY, -1 } }, 1, false, true, false },		/* over */
+		{ { { w.ca, 7, -DAY, 0 }, { w.ca, 8, -DAY, DAY } }, 2, false, true, true },
+		{ { { w.ca, 8, -60, DAY } }, 1, false, true, false },		/* about others */
+		{ { { another, 7, -60, DAY } }, 1, false, true, false },
+		{ { { impostor, 7, -60, DAY } }, 1, true, true, false },
+		{ { { w.ca, 8, -60, DAY }, { w.ca, 7, -60, DAY } }, 2, false, true, true },
+	};
 
-	for (int wanted = 0; wanted < 2; wanted++) {
-		struct slice response = file_of_pem(path);
-		uint8_t *stapled;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		const char *path = write_response(cases[i].about, cases[i].n);
 
 		world_setup(NULL);
+		if (cases[i].whole_chain) {
+			const char *chain = folder_path("whole.pem");
+
+			put_chain(chain, w.leaf, w.ca);
+			w.client_side.n_certificates = w.client_side.n_keys = 0;
+			client_end()->own.fallback = sample_add(&w.client_side, chain, w.leaf_key_file);
+		}
 		client_end()->options.ocsp_file = path;
-		world_build();
-		pair_open(&p, &w.toward_client, &w.client_side, NULL, NULL);
-		raw_open(&raw, p.fd[1], 4096);
-		if (wanted)
-			SSL_set_tlsext_status_type(raw.ssl, TLSEXT_STATUSTYPE_ocsp);
-		assert_non_null(co_spawn(p.loop, shake_raw, NULL));
-		pair_run(&p);
-		assert_int_equal(answer, 1);
-		assert_int_equal(SSL_get_tlsext_status_ocsp_resp(raw.ssl, &stapled), wanted ? (long)response.len : -1);
-		if (wanted)
-			assert_memory_equal(stapled, response.ptr, response.len);
-		raw_close(&raw);
-		pair_close(&p);
+		gets_staple(path, cases[i].asks, cases[i].expected);
 		world_teardown(NULL);
+	}
+	X509_free(another);
+	X509_free(impostor);
+}
+
+/* With the one that it is about, and not with the one that another name gets. */
+static void staples_by_name(void **state)
+{
+	const struct about about = { w.ca, 7, -60, DAY };
+
+	for (int other = 0; other < 2; other++) {
+		struct arena *arena = arena_create(1 << 20, 0);
+
+		matchers = matchers_create(arena, 4);
+		rows[0] = (struct tls_named_certificate){ native("nobody"), client_end()->own.fallback };
+		client_end()->own.named = rows;
+		client_end()->own.n_named = 1;
+		if (other)
+			client_end()->own.fallback = add_kind("EC", "other");
+		client_end()->options.ocsp_file = write_response(&about, 1);
+		gets_staple(client_end()->options.ocsp_file, true, !other);
+		arena_free(&arena);
+		world_teardown(NULL);
+		world_setup(NULL);
 	}
 }
 
@@ -520,7 +603,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(no_common_version, world_setup, world_teardown),
 		cmocka_unit_test(ciphers),
 		cmocka_unit_test(preference),
-		cmocka_unit_test(staples),
+		cmocka_unit_test(staples), cmocka_unit_test_setup_teardown(staples_by_name, world_setup, world_teardown),
 		cmocka_unit_test_setup(problems, world_setup),
 		cmocka_unit_test_setup(short_key, world_setup),
 		cmocka_unit_test_setup(secrets, world_setup),

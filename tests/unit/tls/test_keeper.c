@@ -11,6 +11,7 @@
 #include "tls/update.h"
 
 #include <errno.h>
+#include <openssl/ocsp.h>
 #include <openssl/rsa.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -771,7 +772,7 @@ static void updates_of_what_is_not_there(void **state)
 		{ .kind = KEEPER_CHAIN, .index = 99 }, { .kind = KEEPER_KEY_PUBLIC, .index = 99 },
 		{ .kind = KEEPER_KEY_PUBLIC, .index = 0 }, { .kind = KEEPER_CHAIN, .index = 0 },
 		{ .kind = KEEPER_TRUST, .index = 0 },	/* has its own way */
-		{ .kind = KEEPER_OCSP, .index = 99 }, { .kind = KEEPER_FILE },
+		{ .kind = KEEPER_OCSP, .index = 99 }, { .kind = KEEPER_OCSP, .index = TLS_CLIENT }, { .kind = KEEPER_FILE },
 	};
 
 	begin("EC", false);
@@ -855,14 +856,26 @@ static void new_cas(void **state)
 	EVP_PKEY_free(other_key);
 }
 
-/* As far as it is looked into: a status, and what a successful one holds. */
 static void put_ocsp(const char *path, bool good)
 {
-	static const uint8_t successful[] = { 0x30, 0x14, 0x0a, 0x01, 0x00, 0xa0, 0x0f, 0x30, 0x0d, 0x06, 0x09, 0x2b, 0x06,
-					      0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01, 0x04, 0x00 };
 	static const uint8_t try_later[] = { 0x30, 0x03, 0x0a, 0x01, 0x03 };
+	OCSP_BASICRESP *basic = OCSP_BASICRESP_new();
+	OCSP_CERTID *id = OCSP_cert_to_id(NULL, ca, ca);
+	ASN1_TIME *now = X509_gmtime_adj(NULL, 0);
+	OCSP_RESPONSE *response;
+	uint8_t *der = NULL;
+	int n;
 
-	file_write(path, good ? slice_of(successful, sizeof(successful)) : slice_of(try_later, sizeof(try_later)));
+	assert_non_null(OCSP_basic_add1_status(basic, id, V_OCSP_CERTSTATUS_GOOD, 0, NULL, now, NULL));
+	assert_int_equal(OCSP_basic_sign(basic, ca, ca_key, EVP_sha256(), NULL, 0), 1);
+	response = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
+	n = i2d_OCSP_RESPONSE(response, &der);
+	file_write(path, good ? slice_of(der, (size_t)n) : slice_of(try_later, sizeof(try_later)));
+	OPENSSL_free(der);
+	OCSP_RESPONSE_free(response);
+	OCSP_BASICRESP_free(basic);
+	OCSP_CERTID_free(id);
+	ASN1_TIME_free(now);
 }
 
 static void new_ocsp_responses(void **state)
