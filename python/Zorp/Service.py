@@ -221,6 +221,9 @@ class PFService(AbstractService):
         if getattr(router, "proxy_protocol", 0):
             self._wrong("proxy_protocol: the kernel forwards the client's own connection, which has no room for a header",
                         "TransparentRouter(forge_addr=TRUE) keeps the client's address")
+        if getattr(router, "forced_port", 0):
+            _problems.warn("service '%s': forced_port means nothing to a PFService" % self.name,
+                           "DirectedRouter changes the destination", self._place)
         for side, policy in (("snat_policy", snat_policy), ("dnat_policy", dnat_policy)):
             self._check_nat(side, policy)
 

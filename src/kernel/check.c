@@ -94,12 +94,22 @@ static bool is_icmp_only(const struct intercept *c)
 	return p->n == 1 && p->spans[0].first == icmp && p->spans[0].last == icmp;
 }
 
+static bool target_fits(const struct kernel_plan *plan, const struct intercept *c)
+{
+	return c->target == -1 || (c->target >= 0 && (size_t)c->target < plan->n_targets &&
+				   plan->targets[c->target].ip.family == c->family);
+}
+
 static bool intercept_is_sound(const struct kernel_plan *plan, const struct intercept *c)
 {
 	if ((c->family != AF_INET && c->family != AF_INET6) || c->transport > TRANSPORT_OTHER ||
-	    c->action > INTERCEPT_REFUSE || c->deny > (c->family == AF_INET ? 8 : 5))
+	    c->action > INTERCEPT_FORWARD || c->deny > (c->family == AF_INET ? 8 : 5))
 		return false;
-	if (c->action == INTERCEPT_SERVE && (c->transport != TRANSPORT_TCP || c->deny != 0 || c->log))
+	if (c->action == INTERCEPT_SERVE && c->transport != TRANSPORT_TCP)
+		return false;
+	if (c->action != INTERCEPT_REFUSE && (c->deny != 0 || c->log))
+		return false;
+	if (!target_fits(plan, c) || (c->action != INTERCEPT_FORWARD && (c->masquerade || c->target != -1)))
 		return false;
 	if (!set_fits(plan, c, c->src) || !set_fits(plan, c, c->dst) || !dims_are_sound(plan, c))
 		return false;
@@ -114,8 +124,12 @@ int kernel_plan_check(const struct kernel_plan *plan)
 	size_t n_ranges = 0, n_spans = 0;
 
 	if (plan->n_intercepts > KERNEL_INTERCEPTS_MAX || plan->n_names > KERNEL_NAMES_MAX ||
-	    plan->n_listens > KERNEL_LISTENS_MAX || plan->n_sets > KERNEL_RANGES_MAX)
+	    plan->n_listens > KERNEL_LISTENS_MAX || plan->n_sets > KERNEL_RANGES_MAX ||
+	    plan->n_targets > KERNEL_TARGETS_MAX)
 		return -EINVAL;
+	for (size_t i = 0; i < plan->n_targets; i++)
+		if (ip_bits(&plan->targets[i].ip) == 0)
+			return -EINVAL;
 	for (size_t i = 0; i < plan->n_names; i++)
 		if (!name_is_plain(plan->names[i]))
 			return -EINVAL;

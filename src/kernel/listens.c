@@ -222,6 +222,8 @@ int kernel_plan_listens(const struct policy *policy, const struct ip_addr *local
 		return -ENOMEM;
 	for (size_t i = 0; i < policy->n_rules; i++) {
 		l.rule = &policy->rules[i];
+		if (l.rule->service->kind == SERVICE_PF)
+			not_served(&l, "run as root with kernel rules", "the kernel would forward it");
 		if (l.rule->service->kind == SERVICE_PROXY && rule_wants_tcp(l.rule)) {
 			serve_rule(&l);
 			if (l.full)

@@ -4,13 +4,13 @@
  * least significant octet first. Counts stand before what they count; reading never allocates
  * more than the octets that are really there could fill.
  *
- *	"SPLAN001" widened names sets intercepts listens
+ *	"SPLAN002" widened names sets targets intercepts listens
  */
 #include "kernel/plan_priv.h"
 
 #include <errno.h>
 
-static const uint8_t magic[8] = "SPLAN001";
+static const uint8_t magic[8] = "SPLAN002";
 
 static void put(struct buffer *out, uint32_t value, size_t octets)
 {
@@ -38,6 +38,13 @@ static void put_set(struct buffer *out, const struct address_set *set)
 	}
 }
 
+static void put_endpoint(struct buffer *out, const struct endpoint *at)
+{
+	put(out, at->ip.family, 1);
+	buffer_append(out, slice_of(at->ip.octets, address_octets(at->ip.family)));
+	put(out, at->port, 2);
+}
+
 static void put_intercept(struct buffer *out, const struct intercept *c)
 {
 	put(out, c->action, 1);
@@ -45,6 +52,8 @@ static void put_intercept(struct buffer *out, const struct intercept *c)
 	put(out, c->transport, 1);
 	put(out, c->deny, 1);
 	put(out, c->log ? 1 : 0, 1);
+	put(out, c->masquerade ? 1 : 0, 1);
+	put(out, (uint32_t)c->target, 4);
 	put(out, (uint32_t)c->src, 4);
 	put(out, (uint32_t)c->dst, 4);
 	for (int k = 0; k < DIM_COUNT; k++) {
@@ -66,17 +75,15 @@ int kernel_plan_pack(const struct kernel_plan *plan, struct buffer *out)
 	put(out, (uint32_t)plan->n_sets, 4);
 	for (size_t i = 0; i < plan->n_sets; i++)
 		put_set(out, &plan->sets[i]);
+	put(out, (uint32_t)plan->n_targets, 4);
+	for (size_t i = 0; i < plan->n_targets; i++)
+		put_endpoint(out, &plan->targets[i]);
 	put(out, (uint32_t)plan->n_intercepts, 4);
 	for (size_t i = 0; i < plan->n_intercepts; i++)
 		put_intercept(out, &plan->intercepts[i]);
 	put(out, (uint32_t)plan->n_listens, 4);
-	for (size_t i = 0; i < plan->n_listens; i++) {
-		const struct endpoint *at = &plan->listens[i].at;
-
-		put(out, at->ip.family, 1);
-		buffer_append(out, slice_of(at->ip.octets, address_octets(at->ip.family)));
-		put(out, at->port, 2);
-	}
+	for (size_t i = 0; i < plan->n_listens; i++)
+		put_endpoint(out, &plan->listens[i].at);
 	return out->broken ? -ENOMEM : 0;
 }
 
@@ -164,6 +171,12 @@ static void get_address(struct reader *r, uint8_t family, struct ip_addr *out)
 		memcpy(out->octets, raw.ptr, raw.len);
 }
 
+static void get_endpoint(struct reader *r, struct endpoint *out)
+{
+	get_address(r, get_family(r), &out->ip);
+	out->port = (uint16_t)get(r, 2);
+}
+
 static void get_set(struct reader *r, struct address_set *set)
 {
 	struct address_range *ranges;
@@ -184,6 +197,8 @@ static void get_intercept(struct reader *r, struct intercept *c)
 	c->transport = (uint8_t)get(r, 1);
 	c->deny = (uint8_t)get(r, 1);
 	c->log = get_bool(r);
+	c->masquerade = get_bool(r);
+	c->target = (int32_t)get(r, 4);
 	c->src = (int32_t)get(r, 4);
 	c->dst = (int32_t)get(r, 4);
 	for (int k = 0; k < DIM_COUNT; k++) {
@@ -217,9 +232,18 @@ static void get_sets(struct reader *r, struct kernel_plan *plan)
 	plan->sets = sets;
 }
 
+static void get_targets(struct reader *r, struct kernel_plan *plan)
+{
+	struct endpoint *all = get_array(r, &plan->n_targets, KERNEL_TARGETS_MAX, 7, sizeof(*all));
+
+	for (size_t i = 0; r->err == 0 && i < plan->n_targets; i++)
+		get_endpoint(r, &all[i]);
+	plan->targets = all;
+}
+
 static void get_intercepts(struct reader *r, struct kernel_plan *plan)
 {
-	struct intercept *all = get_array(r, &plan->n_intercepts, KERNEL_INTERCEPTS_MAX, 13 + 4 * DIM_COUNT, sizeof(*all));
+	struct intercept *all = get_array(r, &plan->n_intercepts, KERNEL_INTERCEPTS_MAX, 18 + 4 * DIM_COUNT, sizeof(*all));
 
 	for (size_t i = 0; r->err == 0 && i < plan->n_intercepts; i++)
 		get_intercept(r, &all[i]);
@@ -230,10 +254,8 @@ static void get_listens(struct reader *r, struct kernel_plan *plan)
 {
 	struct listen_address *all = get_array(r, &plan->n_listens, KERNEL_LISTENS_MAX, 7, sizeof(*all));
 
-	for (size_t i = 0; r->err == 0 && i < plan->n_listens; i++) {
-		get_address(r, get_family(r), &all[i].at.ip);
-		all[i].at.port = (uint16_t)get(r, 2);
-	}
+	for (size_t i = 0; r->err == 0 && i < plan->n_listens; i++)
+		get_endpoint(r, &all[i].at);
 	plan->listens = all;
 }
 
@@ -247,6 +269,7 @@ int kernel_plan_unpack(struct slice octets, struct arena *arena, struct kernel_p
 	plan.widened = get_bool(&r);
 	get_names(&r, &plan);
 	get_sets(&r, &plan);
+	get_targets(&r, &plan);
 	get_intercepts(&r, &plan);
 	get_listens(&r, &plan);
 	if (r.err == 0 && r.rest.len > 0)

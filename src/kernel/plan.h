@@ -5,12 +5,15 @@
  * compiled policy and hands it to the supervisor as octets; the supervisor checks every field
  * again, renders the nftables rule set and loads it. `sallyport kernel` prints the same.
  *
- * A new flow gets one of three fates:
- *   serve   delivered to the transparent listeners, user space takes the best-match decision.
- *           Every flow that a proxied rule could win; never forwarded, listener or not.
- *   refuse  dropped or answered in the kernel, where the best match is known to be a denying
- *           rule (or a proxied one that has no way to serve the protocol).
- *   (none)  no rule matches: the host's own packet filter goes on with it.
+ * A new flow gets one of four fates, that of its best match:
+ *   serve    delivered to the transparent listeners, user space decides once more and serves it.
+ *            Never forwarded, listener or not.
+ *   refuse   dropped or answered in the kernel: a denying rule, or a rule of a service that has no
+ *            way to carry this protocol or address family.
+ *   forward  passed on by the kernel, its addresses translated as a PFService says. The decision
+ *            is kept with the connection, so that a new rule set does not touch it.
+ *   (none)   no rule matches: what is forwarded ends here, what is for this host itself is the
+ *            business of the host's own packet filter.
  */
 #ifndef SALLYPORT_KERNEL_PLAN_H
 #define SALLYPORT_KERNEL_PLAN_H
@@ -24,6 +27,10 @@
 #define KERNEL_MARK 0x53000000u			/* deliver locally; mask below */
 #define KERNEL_FORGED_MARK 0x54000000u		/* forged server legs */
 #define KERNEL_MARK_MASK 0xff000000u
+#define KERNEL_FORWARD_MARK 0x58000000u		/* of a connection, not of a packet: forwarded; plus: */
+#define KERNEL_FORWARD_MASQUERADE 0x01000000u	/*   from the outgoing interface's address */
+#define KERNEL_FORWARD_TARGET 0x02000000u	/*   to another address */
+#define KERNEL_FORWARD_MASK 0xfc000000u
 #define KERNEL_ROUTE_TABLE 5353
 #define KERNEL_RULE_PRIORITY 5353
 #define KERNEL_CONNTRACK_ZONE 5353		/* of forged legs */
@@ -38,6 +45,7 @@
 #define KERNEL_SPANS_MAX (1u << 20)	/* of all intercepts */
 #define KERNEL_NAMES_MAX 1024
 #define KERNEL_LISTENS_MAX 1024
+#define KERNEL_TARGETS_MAX 4096
 
 struct address_range { struct ip_addr first, last; };
 
@@ -67,8 +75,10 @@ enum intercept_dim {
 	DIM_COUNT
 };
 
-enum intercept_action { INTERCEPT_SERVE, INTERCEPT_REFUSE };
+enum intercept_action { INTERCEPT_SERVE, INTERCEPT_REFUSE, INTERCEPT_FORWARD };
 enum intercept_transport { TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_OTHER };
+
+#define DENY_TCP_RESET 1	/* of both families */
 
 /* One conjunction of conditions. The first one in the plan that matches a flow is its fate. */
 struct intercept {
@@ -77,6 +87,8 @@ struct intercept {
 	uint8_t transport;		/* enum intercept_transport */
 	uint8_t deny;			/* refuse: DenyIPv4 or DenyIPv6 number; 0 = drop */
 	bool log;			/* refuse: a line in the kernel's log, limited in rate */
+	bool masquerade;		/* forward: from the address of the outgoing interface */
+	int32_t target;			/* forward: number of the address; -1 = where the client wanted to go */
 	int32_t src, dst;		/* number of the address set; -1 = any */
 	struct spans dims[DIM_COUNT];
 };
@@ -93,13 +105,16 @@ struct kernel_plan {
 	size_t n_sets;
 	char (*names)[IFNAME_MAX];	/* interfaces */
 	size_t n_names;
+	const struct endpoint *targets;	/* port 0: the one the client wanted */
+	size_t n_targets;
 	bool widened;			/* over KERNEL_SERVES_MAX: more is delivered than rules may match */
 	const struct listen_address *listens;	/* only without kernel rules */
 	size_t n_listens;
 };
 
-/* For the given policy. Serving conditions are never narrower than the rules'. 0; -ENOMEM;
- * -E2BIG (over a ceiling above). */
+/* For the given policy. Exact: the fate of each flow is that of its best match. Only where that
+ * would take too many conditions is more delivered to user space than it can serve (never less),
+ * and only in a policy that forwards nothing. 0; -ENOMEM; -E2BIG (over a ceiling above). */
 int kernel_plan_make(const struct policy *policy, struct arena *arena, struct kernel_plan *out) MUST_CHECK;
 
 /* Listeners of the policy without kernel rules: local addresses are given. Says through

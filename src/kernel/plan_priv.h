@@ -27,6 +27,8 @@ int pools_name(struct pools *p, const char *name);
 /* The union of two numbers, -1 (any) swallowing all. */
 int pools_set_union(struct pools *p, const int32_t *numbers, size_t n, int32_t *out);
 int pools_spans_union(struct pools *p, const int32_t *numbers, size_t n, int32_t *out);
+/* What is in both. -ENODATA: nothing. */
+int pools_set_intersection(struct pools *p, int32_t a, int32_t b, int32_t *out);
 
 /* An intercept while it is made: everything by number. */
 enum { KEY_SRC = DIM_COUNT, KEY_DST, KEY_COUNT };
@@ -63,12 +65,74 @@ bool ip_next(struct ip_addr *ip);	/* false: there is none */
 bool ip_previous(struct ip_addr *ip);
 bool range_is_all(const struct address_range *range);
 
-/*
- * Who wins when both rules match: 1 a, -1 b, 0 depends on the flow. Only the best match of the
- * policy language; see policy/ for the decision itself.
- */
-int precedence_compare(const struct rule *a, const struct rule *b, uint8_t family);
-/* Can no flow match both? Only what is cheap to see; false when in doubt. */
-bool precedence_disjoint(const struct rule *a, const struct rule *b);
+/* --- fates.c */
+
+/* What becomes of a flow. */
+struct fate {
+	uint8_t action;			/* enum intercept_action */
+	uint8_t deny;
+	bool log, masquerade;
+	struct endpoint target;		/* forward: where to; no address = where the client wanted to go */
+};
+
+struct fates {
+	struct fate *v;
+	size_t n;
+};
+
+int fates_init(struct fates *f, struct arena *scratch);
+int fates_add(struct fates *f, const struct fate *fate);	/* its number, or -E2BIG */
+struct fate fate_of(const struct service *s, uint8_t family, enum intercept_transport transport);
+
+/* --- cases.c */
+
+/* One way in which a rule matches, with the one score that it has then. */
+struct rule_case {
+	struct draft draft;
+	uint64_t score;			/* the larger wins */
+	const struct rule *rule;
+	uint32_t fate;
+	uint32_t level;
+};
+
+struct rule_cases {
+	struct rule_case *v;
+	size_t n, size;
+};
+
+struct option {			/* of one part of a rule */
+	struct draft draft;
+	uint64_t score;
+};
+
+struct options {
+	struct option *v;
+	size_t n, size;
+};
+
+struct case_maker {
+	struct pools *pools;
+	struct arena *scratch;
+	const struct zone_space *zones;	/* of the family */
+	int32_t *zone_sets;		/* by zone index, private to cases.c; zeroed */
+	uint8_t family;
+	enum intercept_transport transport;
+};
+
+/* All cases of this family and transport; none is fine. 0 or an error of the pools. */
+int rule_cases_add(struct case_maker *m, const struct rule *r, uint32_t fate, struct rule_cases *to);
+
+/* --- order.c */
+
+struct levels {
+	const uint32_t *fates;		/* of each level */
+	size_t n;
+};
+
+/* The best match first. */
+void rule_cases_sort(struct rule_cases *cases);
+/* Give each of the sorted cases its level: of the levels that have a case which matches a flow, the
+ * first one's fate is the best match's. 0 or -ENOMEM. */
+int rule_cases_level(struct rule_cases *cases, const struct pools *p, struct levels *out);
 
 #endif

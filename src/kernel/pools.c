@@ -180,6 +180,44 @@ int pools_set_union(struct pools *p, const int32_t *numbers, size_t n, int32_t *
 	return 0;
 }
 
+int pools_set_intersection(struct pools *p, int32_t a, int32_t b, int32_t *out)
+{
+	struct range_list list = { NULL, 0, 0 };
+	const struct address_set *x, *y;
+	size_t i = 0, k = 0;
+	int err = 0;
+
+	if (a < 0 || b < 0) {
+		*out = a < 0 ? b : a;
+		return 0;
+	}
+	x = &p->sets[a];
+	y = &p->sets[b];
+	while (err == 0 && i < x->n_ranges && k < y->n_ranges) {
+		const struct address_range *r = &x->ranges[i], *s = &y->ranges[k];
+		struct address_range common = {
+			ip_compare(&r->first, &s->first) > 0 ? r->first : s->first,
+			ip_compare(&r->last, &s->last) < 0 ? r->last : s->last,
+		};
+
+		if (ip_compare(&common.first, &common.last) <= 0)
+			err = range_list_add(&list, p->scratch, &common);
+		if (ip_compare(&r->last, &s->last) < 0)
+			i++;
+		else
+			k++;
+	}
+	if (err == 0 && list.n == 0)
+		err = -ENODATA;
+	if (err < 0)
+		return err;
+	err = pools_set(p, list.v, list.n);
+	if (err < -1)
+		return err;
+	*out = err;
+	return 0;
+}
+
 int pools_spans_union(struct pools *p, const int32_t *numbers, size_t n, int32_t *out)
 {
 	struct span *v;

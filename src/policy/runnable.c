@@ -17,10 +17,6 @@ static bool lists(const struct rule *r, uint8_t protocol)
 
 static void check_rule(const struct rule *r, struct policy_problems *problems)
 {
-	if (r->service->kind == SERVICE_PF)
-		problems_add(problems, PROBLEM_ERROR, r->place, "leave it out, or use a Service with PlugProxy",
-			     "rule %u: PFService '%s': forwarding in the kernel is not there yet", r->id,
-			     r->service->name);
 	if (r->service->kind != SERVICE_PROXY || r->n_protocols == 0)
 		return;
 	if (lists(r, PROTO_UDP))

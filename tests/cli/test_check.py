@@ -209,16 +209,6 @@ class NotYet(Case):
     def test_udp_beside_tcp(self):
         self.assertNotYet(self.write(GOOD.replace("proto=6", "proto=(6, 17)")), 19, "protocol UDP on a Service", "not yet")
 
-    def test_pfservice(self):
-        path = self.write(GOOD.replace("DenyService(name='no')", "PFService(name='pf')")
-                          .replace("Rule(service='no', src_iface='eth7')", "").replace("service='no'", "service='pf'"))
-        self.assertNotYet(path, 20, "PFService 'pf'", "not there yet")
-        # It can be explained and compiled all the same.
-        flow = ("--proto", "udp", "--from", "192.0.2.9:1", "--to", "192.0.2.1:1")
-        answer = json.loads(self.assertRuns(OK, "explain", path, "--json", *flow).stdout)
-        self.assertEqual((answer["service"], answer["kind"]), ("pf", "pf"))
-        self.assertRuns(OK, "compile", path)
-
     def test_a_document_is_not_trusted_in_this_either(self):
         document = json.loads(self.assertRuns(OK, "compile", self.write(GOOD)).stdout)
         document["rules"][2]["proto"] = [6, 17]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who reaches what: through the firewall, past it, and when it is gone."""
+import re
 import shutil
 import socket
 import struct
@@ -7,7 +8,7 @@ import time
 
 import pytest
 
-from lab import client, origin, policies, process
+from lab import client, flows, origin, policies, process
 from lab.firewall import Firewall, PROGRAM, ROOT
 
 ORIGIN = {4: '172.16.20.254', 6: 'fd00:20::254'}
@@ -50,7 +51,7 @@ def test_the_tutorial_policy_unchanged(net, sink, firewall):
 
 
 def test_another_rule_refuses_what_the_first_does_not_serve(net, sink, firewall):
-    """Without a denying rule the host's own filter decides; with one nobody gets past."""
+    """What no rule matches is not forwarded, in silence; a denying rule does the same and may say so."""
     deny = policies.mail() + "    DenyService(name='no')\n    Rule(service='no')\n"
     firewall(deny)
     assert client.gets_service(net.dmz, ORIGIN[4])
@@ -59,6 +60,25 @@ def test_another_rule_refuses_what_the_first_does_not_serve(net, sink, firewall)
     assert not client.gets_service(net.clients, ORIGIN[6])
     assert not client.gets_service(net.dmz, ORIGIN[4], 24)
     assert len(sink.peers()) == peers
+
+
+def test_what_no_rule_matches_is_not_forwarded(net, sink, firewall):
+    """Counted, and logged at a limited rate. What is for the firewall itself is left to its own packet filter."""
+    firewall(policies.mail())
+    for family in (4, 6):
+        assert not client.gets_service(net.clients, ORIGIN[family], timeout=1.5)
+        assert not client.gets_service(net.dmz, ORIGIN[family], 26, timeout=1.5)
+    echo = {'proto': 1, 'src': '172.16.10.10', 'icmp_type': 8, 'icmp_code': 0, 'id': 1}
+    assert flows.send(net.clients, [dict(echo, dst=ORIGIN[4])], {0}) == [('silence',)]
+    assert sink.peers() == []
+    chain = net.firewall.run('nft', 'list', 'chain', 'inet', 'sallyport', 'unmatched').stdout
+    assert 'limit rate 10/second burst 50 packets log prefix "sallyport unmatched: "' in chain
+    assert int(re.search(r'counter packets (\d+)', chain)[1]) >= 5
+    assert flows.send(net.clients, [dict(echo, dst='172.16.10.254', id=2)], set()) == [('echoed',)]
+    with net.firewall.entered():
+        listener = socket.create_server(('172.16.40.1', 22))
+    with listener:
+        client.connect(net.dmz, '172.16.40.1', 22).close()
 
 
 def test_a_denying_rule_answers_as_it_says(net, sink, firewall):
@@ -95,8 +115,8 @@ def test_fails_closed(net, sink, firewall, end):
         assert fw.stop() == 0
     assert not fw.program.is_running()
     assert_closed(net, sink)
-    # Who was not meant is still not held back.
-    assert client.gets_service(net.clients, ORIGIN[4])
+    # Who is not mentioned does not get through either.
+    assert not client.gets_service(net.clients, ORIGIN[4], timeout=1.5)
     # Open again on demand, without a supervisor; nothing of ours is left.
     assert net.kernel_state() != ''
     fw.ctl('stop', '--open')

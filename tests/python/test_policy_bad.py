@@ -365,6 +365,7 @@ class ProxyClasses(PolicyTest):
 class Warnings(PolicyTest):
     def test_warnings(self):
         self.warned(instance("PFService('s')"), (3, "leave with this host's address"))
+        self.warned(instance("PFService('s', TransparentRouter(forced_port=25))"), (3, "forced_port means nothing"))
         self.warned(instance("DenyService('s')\nRule(service='s', dst_port=[80, PortRange(1, 100)])"), (4, "overlap"))
         self.warned(instance("Service('s', SmtpProxy)\nRule(service='s', proto=1)"), (4, "carries TCP"))
 

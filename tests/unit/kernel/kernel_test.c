@@ -18,7 +18,11 @@ static const char head[] =
 	"\"timeout_connect\":30000},\"max_instances\":0,\"keepalive\":0,\"limit_target_zones_to\":[]},"
 	"{\"name\":\"drop\",\"kind\":\"deny\",\"at\":[0,2],\"logging\":false,\"ipv4_setting\":0,\"ipv6_setting\":0},"
 	"{\"name\":\"reset\",\"kind\":\"deny\",\"at\":[0,3],\"logging\":false,\"ipv4_setting\":1,\"ipv6_setting\":1},"
-	"{\"name\":\"unreachable\",\"kind\":\"deny\",\"at\":[0,4],\"logging\":true,\"ipv4_setting\":8,\"ipv6_setting\":2}],";
+	"{\"name\":\"unreachable\",\"kind\":\"deny\",\"at\":[0,4],\"logging\":true,\"ipv4_setting\":8,\"ipv6_setting\":2},"
+	"{\"name\":\"forward\",\"kind\":\"pf\",\"at\":[0,5],\"router\":{\"type\":\"transparent\",\"forced_port\":0,"
+	"\"forge_addr\":true,\"forge_port\":-1,\"overrideable\":false}},"
+	"{\"name\":\"forward_to\",\"kind\":\"pf\",\"at\":[0,6],\"router\":{\"type\":\"directed\",\"targets\":[[\"192.0.2.1\",8080]],"
+	"\"forge_addr\":false,\"forge_port\":-1,\"overrideable\":false}}],";
 
 const struct policy *policy_of(struct arena *arena, const char *zones, const char *rules)
 {

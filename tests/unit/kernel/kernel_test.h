@@ -12,7 +12,8 @@
 
 #include <cmocka.h>
 
-/* A policy of services 0 "svc" (proxied), 1 "drop", 2 "reset" and 3 "unreachable" (denying). */
+/* A policy of services 0 "svc" (proxied), 1 "drop", 2 "reset" and 3 "unreachable" (denying),
+ * 4 "forward" (to where the client wants, with its address) and 5 "forward_to" (to 192.0.2.1:8080). */
 const struct policy *policy_of(struct arena *arena, const char *zones, const char *rules);
 
 /* What the kernel would do: the first intercept that matches, NULL = none. */

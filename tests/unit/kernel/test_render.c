@@ -46,6 +46,8 @@ static const struct sample samples[] = {
 		     RULE(3, 3, ",\"src_zone\":[1]") "," RULE(4, 1, "") "," RULE(5, 3, ",\"proto_type\":[8],\"proto_subtype\":[0,1],\"src_zone\":[2]") },
 	{ "incoming", RULE(1, 0, ",\"iface\":[\"eth0\",\"lo\"],\"ifgroup\":[1,2],\"reqid\":[7],\"proto\":[6],\"dst_iface\":[\"eth0\"],\"src_zone\":[2]") ","
 		      RULE(2, 1, ",\"dst_ifgroup\":[3],\"src_port\":[[53,53]]") },
+	{ "forwards", RULE(1, 0, ",\"dst_port\":[[25,25]]") "," RULE(2, 4, ",\"dst_port\":[[25,25]],\"src_zone\":[0]") ","
+		      RULE(3, 5, ",\"dst_port\":[[80,80]],\"src_zone\":[0]") "," RULE(4, 2, ",\"src_zone\":[2]") "," RULE(5, 4, ",\"proto\":[1,58]") },
 	{ "empty", "" },
 };
 
@@ -180,8 +182,10 @@ static void test_odd_numbers(void **state)
 	struct address_set set = { AF_INET, &range, 1 };
 	struct span span = { 25, 25 };
 	char names[1][IFNAME_MAX] = { "eth0" };
-	struct intercept c = { .action = INTERCEPT_SERVE, .family = AF_INET, .src = 0, .dst = -1 };
-	struct kernel_plan plan = { .intercepts = &c, .n_intercepts = 1, .sets = &set, .n_sets = 1, .names = names, .n_names = 1 };
+	struct intercept c = { .action = INTERCEPT_SERVE, .family = AF_INET, .src = 0, .dst = -1, .target = -1 };
+	struct endpoint target = { { AF_INET, { 10, 0, 0, 1 } }, 0 };
+	struct kernel_plan plan = { .intercepts = &c, .n_intercepts = 1, .sets = &set, .n_sets = 1, .names = names, .n_names = 1,
+				    .targets = &target, .n_targets = 1 };
 
 #define REFUSED(change, back) \
 	do { change; assert_int_equal(kernel_plan_check(&plan), -EINVAL); back; assert_int_equal(kernel_plan_check(&plan), 0); } while (0)
@@ -192,7 +196,23 @@ static void test_odd_numbers(void **state)
 	REFUSED(c.src = -2, c.src = 0);
 	REFUSED(c.family = AF_INET6, c.family = AF_INET);
 	REFUSED(c.family = AF_UNIX, c.family = AF_INET);
-	REFUSED(c.action = 2, c.action = 0);
+	REFUSED(c.action = 3, c.action = 0);
+	REFUSED(c.target = 0, c.target = -1);	/* what is served is not forwarded */
+	REFUSED(c.masquerade = true, c.masquerade = false);
+	REFUSED(target.ip.family = AF_UNSPEC, target.ip.family = AF_INET);
+	REFUSED(plan.n_targets = KERNEL_TARGETS_MAX + 1, plan.n_targets = 1);
+	c.action = INTERCEPT_FORWARD;
+	c.target = 0;
+	c.masquerade = true;
+	assert_int_equal(kernel_plan_check(&plan), 0);
+	REFUSED(c.target = 1, c.target = 0);
+	REFUSED(c.target = -2, c.target = 0);
+	REFUSED(target.ip.family = AF_INET6, target.ip.family = AF_INET);
+	REFUSED(c.deny = 1, c.deny = 0);
+	REFUSED(c.log = true, c.log = false);
+	c.action = INTERCEPT_SERVE;
+	c.target = -1;
+	c.masquerade = false;
 	REFUSED(c.transport = TRANSPORT_UDP, c.transport = TRANSPORT_TCP);
 	REFUSED(c.deny = 1, c.deny = 0);
 	REFUSED(c.log = true, c.log = false);
@@ -207,7 +227,7 @@ static void test_odd_numbers(void **state)
 	c.dims[DIM_DST_PORT].n = 0;
 	REFUSED((c.dims[DIM_IFACE] = (struct spans){ &span, 1 }), c.dims[DIM_IFACE].n = 0);	/* only name 0 exists */
 	REFUSED((c.dims[DIM_PROTOCOL] = (struct spans){ &span, 1 }), c.dims[DIM_PROTOCOL].n = 0);
-	c = (struct intercept){ .action = INTERCEPT_REFUSE, .family = AF_INET, .transport = TRANSPORT_OTHER, .src = -1, .dst = -1, .deny = 8 };
+	c = (struct intercept){ .action = INTERCEPT_REFUSE, .family = AF_INET, .transport = TRANSPORT_OTHER, .src = -1, .dst = -1, .target = -1, .deny = 8 };
 	assert_int_equal(kernel_plan_check(&plan), 0);
 	REFUSED(c.deny = 9, c.deny = 8);
 	REFUSED((c.dims[DIM_ICMP_TYPE] = (struct spans){ &span, 1 }), c.dims[DIM_ICMP_TYPE].n = 0);
