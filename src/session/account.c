@@ -62,12 +62,35 @@ static struct slice zone_printed(const struct zone *zone, char *buf, size_t size
 	return join(buf, size, (const struct slice[]){ SLICE("Zone("), slice_cstr(zone->name), SLICE(")") }, 3);
 }
 
-void account_refused(const struct session_env *env, const struct connection *c, const struct decision *d,
+#define REFUSED_BURST 50
+#define REFUSED_EVERY_MS 100
+
+/* May one be written now? */
+static bool line_is_wanted(struct line_limit *limit, int64_t now)
+{
+	int64_t more = (now - limit->since_ms) / REFUSED_EVERY_MS;
+
+	if (more >= REFUSED_BURST || limit->since_ms == 0) {
+		limit->room = REFUSED_BURST;
+		limit->since_ms = now;
+	} else if (more > 0) {
+		limit->room = limit->room + (unsigned)more < REFUSED_BURST ? limit->room + (unsigned)more : REFUSED_BURST;
+		limit->since_ms += more * REFUSED_EVERY_MS;
+	}
+	if (limit->room == 0) {
+		limit->left_out++;
+		return false;
+	}
+	limit->room--;
+	return true;
+}
+
+void account_refused(struct session_env *env, const struct connection *c, const struct decision *d,
 		     const char *reason)
 {
 	char client[ENDPOINT_TEXT_MAX], local[ENDPOINT_TEXT_MAX], peer[ENDPOINT_TEXT_MAX], zone[160];
 
-	if (!log_wants(LOG_CORE_POLICY, 1))
+	if (!log_wants(LOG_CORE_POLICY, 1) || !line_is_wanted(&env->refused_lines, loop_now(env->loop)))
 		return;
 	log_event(LOG_CORE_POLICY, 1, slice_cstr("nosession"), "Connection refused",
 		  F_TEXT("reason", reason),
@@ -75,7 +98,9 @@ void account_refused(const struct session_env *env, const struct connection *c, 
 		  F_TEXT("client_address", endpoint_log_text(&c->flow->src, client)),
 		  F_OCTETS("client_zone", zone_printed(d->src_zone, zone, sizeof(zone))),
 		  F_TEXT("client_local", endpoint_log_text(&c->flow->dst, local)),
-		  F_TEXT("peer_address", endpoint_log_text(&c->peer, peer)));
+		  F_TEXT("peer_address", endpoint_log_text(&c->peer, peer)),
+		  F_UINT("left_out", env->refused_lines.left_out));
+	env->refused_lines.left_out = 0;
 }
 
 void account_no_header(const struct flow *flow, const struct zone *zone, const struct service *service, bool harmless,

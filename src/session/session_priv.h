@@ -26,7 +26,7 @@ int arrival_begin(struct session_env *env, int fd, const struct flow *flow, cons
 
 /* Log lines of the life of a session, and its accounting records (account.c). */
 void account_started(const struct session *s, int client_fd);
-void account_refused(const struct session_env *env, const struct connection *c, const struct decision *d,
+void account_refused(struct session_env *env, const struct connection *c, const struct decision *d,
 		     const char *reason);
 /* The connection of a peer that had to begin with a PROXY header and did not. */
 void account_no_header(const struct flow *flow, const struct zone *zone, const struct service *service, bool harmless,

@@ -72,6 +72,70 @@ def default_instance():
         self.assertEqual(self.echo.peers, [])
         wait_for(lambda: "no rule matches" in firewall.log(), "the refusal in the log")
 
+    def test_a_flood_of_refused_connections_does_not_flood_the_log(self):
+        """Each is logged or counted; the rate of lines is bounded."""
+        self.write_policy("""\
+from Zorp.Plug import *
+Zone('nowhere', ['192.0.2.0/24'])
+def default_instance():
+    Service(name='plug', proxy_class=PlugProxy, router=DirectedRouter(dest_addr=SockAddrInet('127.0.0.1', %(server)d)))
+    Rule(service='plug', dst_port=%(port)d, dst_subnet=('127.0.0.1', ), src_zone=('nowhere', ))
+""")
+        firewall = self.run_firewall(workers=1).ready()
+
+        def refused(n):
+            for _ in range(n):
+                with self.assertRaises(ConnectionError), socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT) as sock:
+                    if sock.recv(1) == b"":
+                        raise ConnectionError
+            return n
+
+        def counts():
+            left_out = re.findall(r"Connection refused; .*left_out='(\d+)'", firewall.log())
+            return len(left_out), sum(map(int, left_out))
+
+        begun = time.monotonic()
+        sent = refused(400)
+        lines = counts()[0]
+        self.assertLessEqual(lines, 50 + 10 * (time.monotonic() - begun) + 1)
+        time.sleep(0.3)     # room for one more line, which tells how many were left out
+        sent += refused(1)
+        wait_for(lambda: sum(counts()) == sent, "that each is logged or counted")
+        self.assertEqual(self.echo.peers, [])
+
+    def keepalive_timers(self):
+        """Whether the firewall's two sockets of the only session have a keepalive timer: client side, server side."""
+        found = {}
+        with open("/proc/net/tcp", encoding="ascii") as f:
+            for line in list(f)[1:]:
+                local, remote, state, _, timer = line.split()[1:6]
+                local, remote = (int(end.split(":")[1], 16) for end in (local, remote))
+                if state == "01" and local == self.port:
+                    found["client"] = timer.split(":")[0]
+                elif state == "01" and remote == self.echo.port:
+                    found["server"] = timer.split(":")[0]
+        return found.get("client"), found.get("server")
+
+    def test_keepalive_is_set_where_the_policy_says(self):
+        for value, timers in (("NONE", ("00", "00")), ("CLIENT", ("02", "00")), ("SERVER", ("00", "02")), ("BOTH", ("02", "02"))):
+            with self.subTest(value):
+                self.write_policy(PLUG.replace("max_instances=", "keepalive=Z_KEEPALIVE_%s, max_instances=" % value))
+                firewall = self.run_firewall(workers=1).ready()
+                with socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT) as client:
+                    self.roundtrip(client)
+                    wait_for(lambda: self.keepalive_timers() == timers, "the timers, which are %s" % (self.keepalive_timers(), ))
+                firewall.end()
+                os.truncate(firewall.log_path, 0)   # the next one says "ready" in it, too
+
+    def test_limit_target_zones(self):
+        """The server's zone must be named; the client is refused without a word, and the record says why."""
+        self.write_policy(PLUG.replace("max_instances=", "limit_target_zones_to='elsewhere', max_instances=").replace(
+            "class Plug", "Zone('elsewhere', ['192.0.2.0/24'])\nclass Plug"))
+        firewall = self.run_firewall(workers=1).ready()
+        self.assertEqual(self.connect().recv(1), b"")
+        wait_for(lambda: "verdict='DENIED_BY_POLICY'" in firewall.log(), "the verdict")
+        self.assertEqual(self.echo.peers, [])
+
     def test_limit_of_a_service_holds_over_all_workers(self):
         self.write_policy(max_instances=3)
         firewall = self.run_firewall(workers=3).ready()
