@@ -5,11 +5,16 @@
 
 #include "policy/policy.h"
 
+#include <jansson.h>
 #include <stdio.h>
 
 /* One line of JSON. */
 void explain_json(const struct policy *policy, const struct flow *flow, FILE *out);
 void explain_json_error(const char *why, FILE *out);
+
+/* What the decision leads to: to the members of a JSON answer (there must be a service), and for people. */
+void explain_route_json(const struct decision *d, const struct flow *flow, json_t *answer);
+void explain_route_text(const struct decision *d, const struct flow *flow, FILE *out);
 
 /* For people. */
 void explain_text(const struct policy *policy, const struct flow *flow, FILE *out);

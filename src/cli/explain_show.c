@@ -5,13 +5,11 @@
  */
 #include "cli/explain_priv.h"
 #include "policy/decide.h"
-#include "session/connect.h"
 
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 
-#define PROTO_TCP 6
 #define SHOWN_MAX 50		/* rules in the human form; the rest is counted */
 #define CANDIDATES_MAX 100	/* in the JSON form */
 
@@ -70,47 +68,6 @@ static struct candidates find_candidates(const struct policy *policy, const stru
 	return c;
 }
 
-/* ---- where the router would go ---- */
-
-/* 0 and *plan, when the winner is a Service; -errno: what connect_plan says. */
-static int plan_route(const struct service *service, const struct flow *flow, struct connect_request *plan)
-{
-	const struct endpoint nothing = { .ip = { .family = AF_UNSPEC } };
-
-	return connect_plan(service, &flow->src, &flow->dst, &nothing, true, 0, plan);
-}
-
-static const char *source_words(const struct connect_request *plan, char *buf, size_t size)
-{
-	char ip[IP_TEXT_MAX];
-	const char *address = plan->local.ip.family == AF_UNSPEC ? "the firewall's own address" :
-			      ip_text(&plan->local.ip, ip);
-	unsigned port = plan->local.port;
-
-	switch (plan->bind) {
-	case BIND_NONE:
-	case BIND_ADDRESS:
-		snprintf(buf, size, "%s, any port", address);
-		break;
-	case BIND_EXACT:
-		snprintf(buf, size, "%s, exactly port %u", address, port);
-		break;
-	case BIND_LOOSE:
-		snprintf(buf, size, "%s, port %u or another of its group", address, port);
-		break;
-	case BIND_RANDOM:
-		snprintf(buf, size, "%s, a random port of the group of %u", address, port);
-		break;
-	}
-	return buf;
-}
-
-/* The decision stands only for connections of the peer's own. */
-static bool awaits_header(const struct decision *d)
-{
-	return zone_is_within_any(d->src_zone, d->service->header_zones, d->service->n_header_zones);
-}
-
 static const char *service_kind_name(const struct service *s)
 {
 	static const char *const names[] = { [SERVICE_PROXY] = "proxy", [SERVICE_PF] = "pf", [SERVICE_DENY] = "deny" };
@@ -142,25 +99,6 @@ static json_t *candidate_to_json(const struct policy *policy, const struct candi
 		json_object_set_new(o, "lost_by", json_string(where == SCORE_COUNT ? "tie" : position_keys[where]));
 	}
 	return o;
-}
-
-static void add_route(json_t *answer, const struct decision *d, const struct flow *flow)
-{
-	struct connect_request plan;
-	char text[200];
-	int err = plan_route(d->service, flow, &plan);
-
-	if (err == 0 || err == -EAFNOSUPPORT)
-		json_object_set_new(answer, "target", json_string(endpoint_text(&plan.remote, text)));
-	if (err == 0)
-		json_object_set_new(answer, "source", json_string(source_words(&plan, text, sizeof(text))));
-	else if (err == -EAFNOSUPPORT)
-		json_object_set_new(answer, "source_error",
-				    json_string("the client's address can't be forged in the target's family"));
-	if (awaits_header(d))
-		json_object_set_new(answer, "awaits_proxy_header", json_true());
-	if (d->service->router.proxy_protocol != 0)
-		json_object_set_new(answer, "proxy_protocol", json_integer(d->service->router.proxy_protocol));
 }
 
 static void print_json(json_t *json, FILE *out)
@@ -197,8 +135,8 @@ void explain_json(const struct policy *policy, const struct flow *flow, FILE *ou
 	}
 	if (d.tie != NULL)
 		json_object_set_new(answer, "tie", json_integer(d.tie->id));
-	if (d.service != NULL && d.service->kind == SERVICE_PROXY && flow->protocol == PROTO_TCP)
-		add_route(answer, &d, flow);
+	if (d.service != NULL)
+		explain_route_json(&d, flow, answer);
 	print_json(answer, out);
 	free(c.items);
 }
@@ -365,42 +303,6 @@ static void show_others(const struct policy *policy, const struct zoned_flow *z,
 		fprintf(out, "  and %zu more\n", hidden);
 }
 
-static void show_route(const struct decision *d, const struct flow *flow, FILE *out)
-{
-	struct connect_request plan;
-	char text[200];
-	int err;
-
-	switch (d->service->kind) {
-	case SERVICE_DENY:
-		fputs("The connection is denied.\n", out);
-		return;
-	case SERVICE_PF:
-		fputs("The packet is forwarded by the kernel.\n", out);
-		return;
-	case SERVICE_PROXY:
-		break;
-	}
-	if (flow->protocol != PROTO_TCP) {
-		fputs("A Service serves only TCP: the packet is dropped.\n", out);
-		return;
-	}
-	if (awaits_header(d))
-		fprintf(out, "The connection must begin with a PROXY header, and is then decided anew for the client that the\n"
-			"header names (explain --from that address); what follows is for a header that names none (LOCAL)\n");
-	err = plan_route(d->service, flow, &plan);
-	if (err == 0 || err == -EAFNOSUPPORT)
-		fprintf(out, "Proxy %s (class %s) connects to %s%s\n", d->service->proxy->type->name,
-			d->service->proxy->class_name, endpoint_text(&plan.remote, text),
-			d->service->router.overrideable ? ", unless the protocol names another server" : "");
-	if (err == 0)
-		fprintf(out, "  from %s\n", source_words(&plan, text, sizeof(text)));
-	else if (err == -EAFNOSUPPORT)
-		fputs("  but the client's address can't be forged in the target's family: the connection fails\n", out);
-	if (d->service->router.proxy_protocol != 0)
-		fprintf(out, "  with a PROXY header of version %u that names the client\n", d->service->router.proxy_protocol);
-}
-
 void explain_text(const struct policy *policy, const struct flow *flow, FILE *out)
 {
 	const struct zoned_flow zoned = flow_with_zones(policy, flow);
@@ -420,7 +322,6 @@ void explain_text(const struct policy *policy, const struct flow *flow, FILE *ou
 		show_candidates(policy, &c, &zoned, out);
 	}
 	show_others(policy, &zoned, out);
-	if (d.rule != NULL)
-		show_route(&d, flow, out);
+	explain_route_text(&d, flow, out);
 	free(c.items);
 }

@@ -60,7 +60,7 @@ static int find_target(struct maker *m, struct kernel_plan *plan, const struct e
 	return (int)plan->n_targets++;
 }
 
-static int emit(struct maker *m, const struct drafts *d, const struct fate *fate, struct kernel_plan *plan)
+static int emit(struct maker *m, const struct drafts *d, const struct kernel_fate *fate, struct kernel_plan *plan)
 {
 	int target = find_target(m, plan, &fate->target);
 
@@ -86,7 +86,7 @@ static int emit(struct maker *m, const struct drafts *d, const struct fate *fate
 /* One level, its conditions joined. may_widen: what is served may be more than the rules match. */
 static int emit_level(struct maker *m, const struct rule_case *v, size_t n, bool may_widen, struct kernel_plan *plan)
 {
-	const struct fate *fate = &m->fates.v[v[0].fate];
+	const struct kernel_fate *fate = &m->fates.v[v[0].fate];
 	struct drafts d = { NULL, 0, 0 };
 	int err = 0;
 
@@ -118,7 +118,7 @@ static int collect_cases(struct maker *m, struct rule_cases *out)
 
 	for (size_t i = 0; err == 0 && i < m->policy->n_rules; i++) {
 		const struct rule *r = &m->policy->rules[i];
-		struct fate fate = fate_of(r->service, m->cases.family, m->cases.transport);
+		struct kernel_fate fate = kernel_fate_of(r->service, m->cases.family, m->cases.transport);
 		int number = fates_add(&m->fates, &fate);
 
 		err = number < 0 ? number : rule_cases_add(&m->cases, r, (uint32_t)number, out);
@@ -130,7 +130,7 @@ static int collect_cases(struct maker *m, struct rule_cases *out)
 /* Fewer fates; the cases are still sorted. */
 static int simplify(struct maker *m, struct rule_cases *cases, enum precision precision)
 {
-	const struct fate serve = { .action = INTERCEPT_SERVE }, drop = { .action = INTERCEPT_REFUSE, .log = true };
+	const struct kernel_fate serve = { .action = INTERCEPT_SERVE }, drop = { .action = INTERCEPT_REFUSE, .log = true };
 	bool tcp = m->cases.transport == TRANSPORT_TCP;
 	int fate = fates_add(&m->fates, tcp ? &serve : &drop);
 	bool served_behind = !tcp || precision == COARSE;

@@ -112,6 +112,16 @@ struct kernel_plan {
 	size_t n_listens;
 };
 
+/* What becomes of the flows whose best match is a rule of a service. */
+struct kernel_fate {
+	uint8_t action;			/* enum intercept_action */
+	uint8_t deny;			/* refuse, as in struct intercept */
+	bool log, masquerade;
+	struct endpoint target;		/* forward: where to; no address = where the client wanted to go */
+};
+
+struct kernel_fate kernel_fate_of(const struct service *service, uint8_t family, enum intercept_transport transport);
+
 /* For the given policy. Exact: the fate of each flow is that of its best match. Only where that
  * would take too many conditions is more delivered to user space than it can serve (never less),
  * and only in a policy that forwards nothing. 0; -ENOMEM; -E2BIG (over a ceiling above). */

@@ -67,22 +67,13 @@ bool range_is_all(const struct address_range *range);
 
 /* --- fates.c */
 
-/* What becomes of a flow. */
-struct fate {
-	uint8_t action;			/* enum intercept_action */
-	uint8_t deny;
-	bool log, masquerade;
-	struct endpoint target;		/* forward: where to; no address = where the client wanted to go */
-};
-
 struct fates {
-	struct fate *v;
+	struct kernel_fate *v;
 	size_t n;
 };
 
 int fates_init(struct fates *f, struct arena *scratch);
-int fates_add(struct fates *f, const struct fate *fate);	/* its number, or -E2BIG */
-struct fate fate_of(const struct service *s, uint8_t family, enum intercept_transport transport);
+int fates_add(struct fates *f, const struct kernel_fate *fate);	/* its number, or -E2BIG */
 
 /* --- cases.c */
 

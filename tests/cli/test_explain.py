@@ -109,8 +109,54 @@ class OneFlow(Case):
 
     def test_not_tcp_goes_nowhere(self):
         answer = self.answer("--proto", "icmp", "--from", "8.8.8.8", "--to", "9.9.9.9", "--iface", "eth7")
-        self.assertEqual(answer["kind"], "deny")
+        self.assertEqual((answer["kind"], answer["handled_by"], answer["refused"]), ("deny", "kernel", "dropped in silence"))
         self.assertNotIn("target", answer)
+
+    def test_what_becomes_of_it(self):
+        """Who carries it, where to, from where; or how it is refused. The same words that the kernel's rules are made from."""
+        path = self.write("""\
+            from Zorp.Plug import *
+            Zone('in', ['10.0.0.0/8', 'fd00::/8'])
+            def default_instance():
+                PFService('plain', TransparentRouter(forge_addr=TRUE))
+                PFService('to', DirectedRouter(SockAddrInet('192.0.2.7', 8080)))
+                DenyService('far', ipv4_setting=DenyIPv4.ICMP_HOST_UNREACHABLE, ipv6_setting=DenyIPv6.TCP_RESET, logging=FALSE)
+                Service('plug', PlugProxy, max_instances=7, limit_target_zones_to='in')
+                Rule(service='plain', dst_port=21)
+                Rule(service='to', dst_port=80)
+                Rule(service='far', dst_port=443)
+                Rule(service='plug', dst_port=25)
+            """)
+        for flow, words, members in (
+                ("tcp 10.0.0.1:9 10.0.0.2:21", ["The kernel forwards it to 10.0.0.2:21", "  from the client's address"],
+                 {"handled_by": "kernel", "target": "10.0.0.2:21", "source": "the client's address"}),
+                ("udp 10.0.0.1:9 10.0.0.2:80", ["The kernel forwards it to 192.0.2.7:8080",
+                                                "  from the address of the interface through which it leaves"],
+                 {"handled_by": "kernel", "target": "192.0.2.7:8080"}),
+                ("tcp [fd00::1]:9 [fd00::2]:80",
+                 ["The PFService's target is of the other address family. The kernel refuses it: it is dropped in silence, and logged."],
+                 {"handled_by": "kernel", "refused": "dropped in silence"}),
+                ("tcp 10.0.0.1:9 10.0.0.2:443", ["The kernel refuses it: it is answered with ICMP host unreachable."],
+                 {"refused": "answered with ICMP host unreachable"}),
+                ("tcp [fd00::1]:9 [fd00::2]:443", ["The kernel refuses it: it is answered with a TCP reset."],
+                 {"refused": "answered with a TCP reset"}),
+                ("udp [fd00::1]:9 [fd00::2]:443", ["The kernel refuses it: it is dropped in silence."], {"refused": "dropped in silence"}),
+                ("udp 10.0.0.1:9 10.0.0.2:25",
+                 ["A Service serves only TCP. The kernel refuses it: it is dropped in silence, and logged."], {"handled_by": "kernel"}),
+                ("tcp 10.0.0.1:9 10.0.0.2:25", ["Proxy plug (class PlugProxy) connects to 10.0.0.2:25",
+                                                "  unless 7 sessions of this service run already",
+                                                "  if the server is in zone in, or below it"],
+                 {"handled_by": "proxy", "target": "10.0.0.2:25"}),
+                ("tcp 10.0.0.1:9 10.0.0.2:26", ["The kernel does not forward it; if it is for this host, the host's own packet filter decides."],
+                 {"service": None})):
+            proto, source, target = flow.split()
+            arguments = ("explain", path, "--proto", proto, "--from", source, "--to", target)
+            with self.subTest(flow=flow):
+                lines = self.assertRuns(OK, *arguments).stdout.splitlines()
+                for line in words:
+                    self.assertIn(line, lines)
+                answer = json.loads(self.assertRuns(OK, *arguments, "--json").stdout)
+                self.assertEqual({name: answer[name] for name in members}, members)
 
     def test_usage(self):
         for arguments in ((), ("--proto", "tcp"), ("--proto", "tcp", "--from", "1.1.1.1"),
