@@ -167,6 +167,8 @@ const struct table_action *table_action_of(const struct policy_table *type, int 
 void table_each(const struct compiled_table *table,
 		bool (*fn)(void *arg, struct slice key1, struct slice key2, const struct table_entry *entry), void *arg);
 
+struct encryption;
+
 /* A protocol. The engine knows nothing else of it. */
 struct proxy_type {
 	const char *name;			/* "smtp": what Proxy.name of the policy class says */
@@ -183,6 +185,8 @@ struct proxy_type {
 	bool starttls;				/* it can switch to TLS in the middle: STARTTLS and its like */
 	/* The server's host name, as the configuration says, for TLS; empty: none. NULL: it never does. */
 	struct slice (*server_name)(const void *config);
+	/* Why a configuration can't be used with that encryption (NULL: none): static; NULL: it can. May be NULL. */
+	const char *(*encryption_flaw)(const void *config, const struct encryption *encryption);
 	/* Derived data and cross-checks, once per configuration, at load. 0 or -ENOMEM; says what
 	 * is wrong through problems. arena lives as long as config. */
 	int (*prepare)(void *config, const struct policy *policy, struct arena *arena, struct policy_problems *problems);

@@ -26,13 +26,29 @@ static void check_rule(const struct rule *r, struct policy_problems *problems)
 }
 
 /* STARTTLS with a protocol that does not have it would be plain text, which nobody meant. */
-static void check_encryption(const struct service *s, const struct encryption *e, struct policy_problems *problems)
+static void check_starttls(const struct service *s, const struct encryption *e, struct policy_problems *problems)
 {
 	if (e == NULL || s->proxy->type->starttls || !encryption_needs_starttls(e))
 		return;
 	problems_add(problems, PROBLEM_ERROR, s->place, "an encryption that begins with the connection: ClientOnlyEncryption, "
 		     "ServerOnlyEncryption or TwoSidedEncryption",
 		     "service '%s': encryption '%s' waits for STARTTLS, which %s does not have", s->name, e->name, s->proxy->type->name);
+}
+
+/* Where each session is configured for itself, that is when it is known. */
+static void check_encryption(const struct service *s, struct policy_problems *problems)
+{
+	const struct encryption *e = s->encryption != NULL ? s->encryption : s->proxy->encryption;
+	const struct proxy_type *type = s->proxy->type;
+	const char *flaw;
+
+	check_starttls(s, e, problems);
+	if (s->proxy->per_session || type->encryption_flaw == NULL)
+		return;
+	flaw = type->encryption_flaw(s->proxy->block, e);
+	if (flaw != NULL)
+		problems_add(problems, PROBLEM_ERROR, s->place, NULL, "service '%s': encryption '%s': %s", s->name,
+			     e != NULL ? e->name : "none", flaw);
 }
 
 void policy_check_runnable(const struct policy *policy, struct policy_problems *problems)
@@ -43,8 +59,7 @@ void policy_check_runnable(const struct policy *policy, struct policy_problems *
 				     "zone '%s': zones by host name are not there yet", policy->zones[i].name);
 	for (size_t i = 0; i < policy->n_services; i++)
 		if (policy->services[i].kind == SERVICE_PROXY)
-			check_encryption(&policy->services[i], policy->services[i].encryption != NULL ? policy->services[i].encryption :
-					 policy->services[i].proxy->encryption, problems);
+			check_encryption(&policy->services[i], problems);
 	for (size_t i = 0; i < policy->n_rules; i++)
 		check_rule(&policy->rules[i], problems);
 }

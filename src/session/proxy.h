@@ -81,12 +81,14 @@ enum tls_security proxy_security(const struct proxy *proxy, enum tls_end end);
 /*
  * Both sides of this end's protocol agreed to speak TLS now: what is queued is flushed, then the
  * handshake runs. Octets that were sent ahead of it in plain text are refused, so nothing that was
- * read may be left over. If the policy has the other end's handshake first, and it is asked for as
- * well, this one runs right behind that: ask for the server's, then the client's. The end must be
- * open, not encrypted yet, and have an encryption. WAITS. 0; negative: nothing more can be said
- * on that end, and proxy_end has been told whose fault it was (not of -ECANCELED).
+ * read may be left over. The end must be open, not encrypted yet, and have an encryption. WAITS. 0;
+ * negative: nothing more can be said on that end, and proxy_end has been told whose fault it was
+ * (not of -ECANCELED).
  */
 co_waits int proxy_start_tls(struct proxy *proxy, enum tls_end end) MUST_CHECK;
+
+/* The same of both ends at once, in the policy's order. */
+co_waits int proxy_start_tls_both(struct proxy *proxy) MUST_CHECK;
 
 /* What is known of an end that speaks TLS; good as long as its stream. NULL: it speaks plain text. */
 const struct tls_facts *proxy_tls(const struct proxy *proxy, enum tls_end end);
@@ -96,10 +98,12 @@ const struct tls_facts *proxy_tls(const struct proxy *proxy, enum tls_end end);
  * as good as new. note is what the protocol must know of such a connection.
  *
  * proxy_reuse_server: instead of proxy_connect_server, one that an earlier session of the same
- * service left and that this session would open just the same: target, source address and whom it
- * speaks for. Does not wait. 0, proxy->server and *note (on the session's arena); -ENOENT: connect.
+ * service left and that this session would open just the same: target, source address, whom it
+ * speaks for, and TLS. switched: this session would ask the server to switch to TLS on its own account,
+ * and one that did is wanted. Does not wait. 0, proxy->server and *note (on the session's arena);
+ * -ENOENT: connect.
  */
-int proxy_reuse_server(struct proxy *proxy, struct slice *note) MUST_CHECK;
+int proxy_reuse_server(struct proxy *proxy, bool switched, struct slice *note) MUST_CHECK;
 
 struct server_keep {
 	unsigned idle_max, messages_max;	/* of this service to this target; over the connection's life */

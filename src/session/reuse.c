@@ -16,7 +16,7 @@ static struct pool_key key_of_leg(const struct session *s)
 }
 
 /* What fails here fails again when the session connects, and is told of there. */
-int proxy_reuse_server(struct proxy *proxy, struct slice *note)
+int proxy_reuse_server(struct proxy *proxy, bool switched, struct slice *note)
 {
 	struct session *s = proxy->session;
 	struct connect_request how;
@@ -27,7 +27,7 @@ int proxy_reuse_server(struct proxy *proxy, struct slice *note)
 		return -EISCONN;
 	if (s->env->pool == NULL || session_plan_server(s, &how) != 0)
 		return -ENOENT;
-	key = key_of(s, &how, secure_identity_wanted(s));
+	key = key_of(s, &how, secure_identity_wanted(s, switched));
 	if (pool_take(s->env->pool, &key, s->arena, &c) != 0)
 		return -ENOENT;
 	proxy->server = c.stream;

@@ -34,9 +34,16 @@ int secure_configure(struct session *s)
 {
 	const struct proxy_config *config = s->own_config.type != NULL ? &s->own_config : s->service->proxy;
 	const struct encryption *e = s->service->encryption != NULL ? s->service->encryption : config->encryption;
+	const char *flaw = NULL;
 
 	if (e != NULL && !s->proxy.type->starttls && encryption_needs_starttls(e))
 		return -EPROTONOSUPPORT;
+	if (s->proxy.type->encryption_flaw != NULL)
+		flaw = s->proxy.type->encryption_flaw(s->proxy.config, e);
+	if (flaw != NULL) {
+		log_event(LOG_CORE_POLICY, 1, s->proxy.id, "The session's encryption does not fit its configuration", F_TEXT("reason", flaw));
+		return -EPROTONOSUPPORT;
+	}
 	s->secure.encryption = e;
 	return 0;
 }
@@ -130,7 +137,9 @@ static co_waits int connect_early(struct session *s)
 	return err;
 }
 
-/* The ClientHello is there. */
+static co_waits int handshake_or_end(struct session *s, enum tls_end end);
+
+/* The ClientHello is there. What the server has to do with it, where it is first, is done now. */
 static co_waits int ask_hello(void *arg, const struct tls_facts *facts)
 {
 	struct secure_asking *a = arg;
@@ -144,6 +153,8 @@ static co_waits int ask_hello(void *arg, const struct tls_facts *facts)
 	if (e->server_first && e->sides[TLS_CLIENT].security == TLS_FORCE && e->sides[TLS_SERVER].security == TLS_FORCE &&
 	    s->proxy.server == NULL)
 		err = connect_early(s);
+	else if (s->secure.server_inside)
+		err = handshake_or_end(s, TLS_SERVER);
 	a->handshake->bridged = proxy_tls(&s->proxy, TLS_SERVER);
 	return err;
 }
@@ -250,21 +261,7 @@ static co_waits int handshake(struct session *s, enum tls_end end)
 	return 0;
 }
 
-/* ---- who is first ---- */
-
-/*
- * The delay rule: an end that is not first waits for the one that is, if that is going to have a
- * handshake at all. Not where one is encrypted from the first octet and the other on demand: what
- * was forced is done when the demand comes.
- */
-static bool must_wait(const struct session *s, enum tls_end end)
-{
-	const struct encryption *e = s->secure.encryption;
-	enum tls_end first = e->server_first ? TLS_SERVER : TLS_CLIENT, other = other_end(end);
-	bool mixed = (e->sides[TLS_CLIENT].security == TLS_FORCE) != (e->sides[TLS_SERVER].security == TLS_FORCE);
-
-	return end != first && !mixed && e->sides[other].security != TLS_OFF && !is_done(s, other);
-}
+/* ---- and how it ends ---- */
 
 /* The session can't go on after this: whose fault it is. */
 static void end_by(struct session *s, enum tls_end end, int err)
@@ -297,21 +294,27 @@ static co_waits int handshake_or_end(struct session *s, enum tls_end end)
 co_waits int proxy_start_tls(struct proxy *proxy, enum tls_end end)
 {
 	struct session *s = proxy->session;
-	enum tls_end other = other_end(end);
-	int err;
 
 	assert(s->secure.encryption != NULL && stream_of(s, end) != NULL && !is_done(s, end));
-	if (must_wait(s, end)) {
-		NOTE(s, LOG_CORE_DEBUG, 6, "TLS handshake waits for the other side's", F_TEXT("side", side_names[end]));
-		s->secure.ends[end].pending = true;
-		return 0;
-	}
-	err = handshake_or_end(s, end);
-	if (err != 0 || !s->secure.ends[other].pending)
+	return handshake_or_end(s, end);
+}
+
+co_waits int proxy_start_tls_both(struct proxy *proxy)
+{
+	struct session *s = proxy->session;
+	bool server_first = s->secure.encryption->server_first;
+	int err;
+
+	assert(proxy->server != NULL && !is_done(s, TLS_CLIENT) && !is_done(s, TLS_SERVER));
+	NOTE(s, LOG_CORE_DEBUG, 6, "TLS handshake waits for the other side's",
+	     F_TEXT("side", side_names[server_first ? TLS_CLIENT : TLS_SERVER]));
+	s->secure.server_inside = server_first;
+	err = handshake_or_end(s, TLS_CLIENT);
+	s->secure.server_inside = false;
+	if (err != 0 || server_first)
 		return err;
-	s->secure.ends[other].pending = false;
-	NOTE(s, LOG_CORE_DEBUG, 6, "The TLS handshake that waited begins", F_TEXT("side", side_names[other]));
-	return handshake_or_end(s, other);
+	NOTE(s, LOG_CORE_DEBUG, 6, "The TLS handshake that waited begins", F_TEXT("side", side_names[TLS_SERVER]));
+	return handshake_or_end(s, TLS_SERVER);
 }
 
 co_waits int secure_client(struct session *s)
@@ -326,11 +329,11 @@ co_waits int secure_server(struct session *s)
 
 /* ---- legs that outlive their session ---- */
 
-struct secure_identity secure_identity_wanted(const struct session *s)
+struct secure_identity secure_identity_wanted(const struct session *s, bool switched)
 {
 	struct secure_identity out = { .encryption = NULL };
 
-	if (proxy_security(&s->proxy, TLS_SERVER) != TLS_FORCE)
+	if (proxy_security(&s->proxy, TLS_SERVER) != TLS_FORCE && !switched)
 		return out;
 	out.encryption = s->secure.encryption;
 	name_server(s, &out.server_name, &out.must_fit);

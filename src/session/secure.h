@@ -4,10 +4,9 @@
  * learned. The two are tied to each other: the client's name for the server goes on to the server,
  * and where certificates are bridged one side's handshake needs what the other side showed.
  *
- * Who is first is the policy's (encryption->server_first). A handshake that is asked for out of
- * order waits for the other one and runs right behind it. With TLS from the first octet on both
- * sides and the server first, the client's ClientHello is read, then the server is connected and
- * its handshake runs, then the client's goes on.
+ * Where both sides begin at once, who is first is the policy's (encryption->server_first). If that
+ * is the server, the client's ClientHello is read, for the name in it; then the server is connected
+ * (TLS from the first octet) and its handshake runs, and then the client's goes on.
  *
  * What is learned of a server leg lives on an arena that goes with the leg: also into the pool.
  */
@@ -27,7 +26,6 @@ struct session;
 struct secured {
 	struct arena *arena;			/* of the handshake and its facts; NULL: none began, or the pool has it */
 	struct tls_handshake *handshake;	/* filled as far as it came; NULL as arena */
-	bool pending;				/* asked for; runs behind the other end's */
 	/* Of the last one that was done, for the session's record. Static; NULL: none. */
 	const char *version, *cipher;
 	bool trusted;
@@ -36,6 +34,7 @@ struct secured {
 struct session_secure {
 	const struct encryption *encryption;	/* NULL: both ends are plain */
 	struct secured ends[TLS_ENDS];
+	bool server_inside;			/* its handshake runs behind the client's hello */
 	bool early;				/* the server was connected for the client's handshake; nobody took it yet */
 	int early_error;			/* why it could not be */
 	unsigned changes;			/* of what is known: policy code is told anew */
@@ -46,7 +45,8 @@ struct session_secure {
 };
 
 /* The configuration is there: from now on the session has an encryption, or none. 0; -EPROTONOSUPPORT
- * (it waits for a STARTTLS that the protocol does not have, as policy code can choose for one session). */
+ * (it waits for a STARTTLS that the protocol does not have, or does not fit the configuration, as policy code can
+ * choose for one session). */
 int secure_configure(struct session *s) MUST_CHECK;
 
 /* TLS from the first octet, where the policy wants it: of the client before its proxy runs (a
@@ -57,13 +57,14 @@ co_waits int secure_server(struct session *s) MUST_CHECK;
 
 /*
  * What a server leg's TLS is to be: the name that the server is asked for and that its certificate
- * must be of. Legs that differ in it are not each other's. All empty: the leg begins in plain text.
+ * must be of. Legs that differ in it are not each other's. All empty: the leg is plain text.
  */
 struct secure_identity {
 	const struct encryption *encryption;
 	struct slice server_name, must_fit;
 };
-struct secure_identity secure_identity_wanted(const struct session *s);		/* of a leg that is opened now */
+/* Of a leg that is opened now; switched: it is to be one that begins in plain text and has switched to TLS. */
+struct secure_identity secure_identity_wanted(const struct session *s, bool switched);
 struct secure_identity secure_identity_of_leg(const struct session *s);		/* of the one that is open; lives as long as it */
 bool secure_identity_equal(const struct secure_identity *a, const struct secure_identity *b);
 

@@ -135,6 +135,14 @@ class Tls(Case):
         self.assertEqual([e["name"] for e in document["encryptions"]], ["starttls", "smtps"])
         self.assertRuns(OK, "check", self.path("policy.py"))
 
+    def test_tls_that_can_not_be(self):
+        service = "DenyService('no')\n    class Strict(SmtpProxy):\n        require_server_tls = TRUE\n    Service('s', Strict%s)"
+        for encryption, message in (
+                ("", "service 's': encryption 'none': require_server_tls needs one that has TLS with the server"),
+                (", encryption_policy='mail'", None)):
+            found = self.problems(self.policy(("DenyService('no')", service % encryption)), status=NO if message else OK)
+            self.assertEqual([p["message"] for p in found if p["severity"] == "error"], [message] if message else [], encryption)
+
     def test_an_unknown_name(self):
         found = self.problems(self.policy(("DenyService('no')", "DenyService('no'); Service('s', SmtpProxy, encryption_policy='mial')")))
         self.assertEqual((found[0]["line"], found[0]["message"], found[0]["hint"]),

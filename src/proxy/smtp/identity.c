@@ -155,6 +155,8 @@ co_waits int smtp_announce_client(struct smtp *s, const struct smtp_verb *verb, 
 	if (err == SMTP_LEG_LOST) {
 		err = smtp_reuse_replace(s);
 		if (err == 0)
+			err = smtp_secure_server(s, helo);
+		if (err == 0)
 			err = announce(s, verb, helo);
 	}
 	if (err != 0)
@@ -169,7 +171,10 @@ bool smtp_may_precede_hello(const struct smtp *s, const struct smtp_verb *verb)
 {
 	static const enum smtp_verb_id harmless[] = { SMTP_HELO, SMTP_EHLO, SMTP_RSET, SMTP_NOOP, SMTP_QUIT, SMTP_HELP };
 
-	if ((!s->config->send_xclient || s->announced) && !smtp_needs_server_tls(s))
+	bool owes_tls = smtp_needs_server_tls(s) ||
+			(s->reuse.untested && smtp_starttls_is_ours(s));	/* its replacement would begin in plain text */
+
+	if ((!s->config->send_xclient || s->announced) && !owes_tls)
 		return true;
 	for (size_t i = 0; i < ARRAY_LEN(harmless); i++)
 		if (verb == &smtp_verbs[harmless[i]])

@@ -11,8 +11,12 @@
  * a fresh leg for it, so that no command runs under an earlier client's name.
  *
  * At its end a session leaves its leg to the next if nothing about it is in doubt: see doubt().
- * What a leg is told by a command that is not in LEAVES_CLEAN (AUTH, STARTTLS, whatever a policy lets
- * through) stays with it, so such a leg is never left to others.
+ * What a leg is told by a command that is not in LEAVES_CLEAN (AUTH, a client's STARTTLS, whatever a
+ * policy lets through) stays with it, so such a leg is never left to others.
+ *
+ * A leg on which the proxy itself said STARTTLS is left with its TLS, and taken by sessions that would
+ * say it just the same. One that replaces it begins in plain text: there it is said again, before
+ * anything of the client's.
  *
  * XCLIENT of our own (send_xclient) stays, too, but can be said anew: the leg is left with the
  * attributes that it was told, and whoever takes it tells it all of them again, of its own client,
@@ -99,7 +103,7 @@ int smtp_reuse_start(struct smtp *s)
 	struct slice note = { NULL, 0 };
 
 	*r = (struct smtp_reuse){ .legs = r->legs + 1 };
-	if (!s->config->reuse_server_sessions || proxy_reuse_server(s->proxy, &note) != 0)
+	if (!s->config->reuse_server_sessions || proxy_reuse_server(s->proxy, smtp_starttls_is_ours(s), &note) != 0)
 		return -ENOENT;
 	/* The policy may decide anew in each session: a leg that speaks for another is not for one that is silent. */
 	if (note.len < 2 || (note.ptr[0] != 0 && !s->config->send_xclient) || keep_note(s, slice_skip(note, 1)) < 0) {
@@ -137,12 +141,29 @@ static co_waits int connect_fresh(struct smtp *s)
 	return smtp_fail(s, FAULT_SERVER, "server-lost", err);
 }
 
+/* The same where STARTTLS is ours to say: a hello goes out behind it. */
+static co_waits int open_fresh_with_tls(struct smtp *s)
+{
+	struct smtp_pending *p = s->head;
+	int err = smtp_reuse_replace(s);
+
+	if (err == 0 && is_hello(p))
+		err = smtp_secure_server(s, p->param);
+	if (err < 0)
+		return err;
+	s->server_due = smtp_reply_due(s, p);
+	return smtp_write_command(s, p, &nothing_more);
+}
+
 /* A fresh leg; what the head of the queue says goes out behind its greeting. */
 static co_waits int open_fresh(struct smtp *s)
 {
 	struct smtp_pending *p;
-	int err = connect_fresh(s);
+	int err;
 
+	if (smtp_starttls_is_ours(s))
+		return open_fresh_with_tls(s);
+	err = connect_fresh(s);
 	if (err < 0)
 		return err;
 	p = smtp_queue_put_first(s, &smtp_verbs[SMTP_GREETING]);

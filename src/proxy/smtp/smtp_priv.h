@@ -48,7 +48,7 @@ struct smtp_config {
 	int64_t max_auth_steps, max_auth_failures;
 	struct string_list permit_auth_mechanisms;
 	bool auth_requires_tls;
-	bool require_client_tls;
+	bool require_client_tls, require_server_tls;
 	struct slice server_name;
 	bool add_received_header, tls_passthrough, permit_early_input, permit_source_routes, require_8bitmime;
 	struct slice append_domain, banner;
@@ -327,8 +327,10 @@ co_waits int smtp_starttls_judge(struct smtp *s, const struct smtp_reply *reply)
 co_waits int smtp_switch_to_tls(struct smtp *s) MUST_CHECK;
 /* require_client_tls: not without TLS. */
 bool smtp_tls_is_missing(const struct smtp *s, const struct smtp_verb *verb);
-/* Must the proxy itself say STARTTLS to the server? And then, before EHLO or HELO with this name: do it. WAITS. */
+/* Is STARTTLS to the server the proxy's own business? And then: must it still be said? */
+bool smtp_starttls_is_ours(const struct smtp *s);
 bool smtp_needs_server_tls(const struct smtp *s);
+/* If it must: say it, before EHLO or HELO with this name. 0; negative: the session ended. WAITS. */
 co_waits int smtp_secure_server(struct smtp *s, struct slice helo) MUST_CHECK;
 
 /* delay.c. 0; -ECANCELED; -ECONNABORTED. WAIT. */

@@ -13,8 +13,8 @@
  * It is offered where it would be accepted: forwarded only if the server offers it, answered here
  * whatever the server offers. Where the server's connection is to be encrypted and no client's
  * STARTTLS can do it ("forward" with a client that has TLS already, by whatever way, or never gets
- * it), the proxy says it to the server itself, before the client's EHLO or HELO; a server that does
- * not take it gets no mail.
+ * it) or is to be waited for (require_server_tls), the proxy says it to the server itself, before the
+ * client's EHLO or HELO; a server that does not take it gets no mail.
  *
  * What makes it dangerous is that octets sent in plain text, by anybody on the way, could be taken
  * for ones that came through TLS (CVE-2011-0411). So nothing may have come behind a STARTTLS when it
@@ -176,15 +176,12 @@ static void forget(struct smtp *s, bool server_too)
 co_waits int smtp_switch_to_tls(struct smtp *s)
 {
 	bool both = s->switching == SMTP_SWITCH_BOTH;
-	int err = 0;
+	int err;
 
 	s->switching = SMTP_NO_SWITCH;
 	if (both && s->config->tls_passthrough)
 		return pass_through(s);
-	if (both)
-		err = proxy_start_tls(s->proxy, TLS_SERVER);
-	if (err == 0)
-		err = proxy_start_tls(s->proxy, TLS_CLIENT);
+	err = both ? proxy_start_tls_both(s->proxy) : proxy_start_tls(s->proxy, TLS_CLIENT);
 	if (err == 0) {
 		forget(s, both);
 		return 0;
@@ -198,11 +195,17 @@ co_waits int smtp_switch_to_tls(struct smtp *s)
 
 /* ---- our own, to the server ---- */
 
+bool smtp_starttls_is_ours(const struct smtp *s)
+{
+	if (proxy_security(s->proxy, TLS_SERVER) != TLS_FORWARD_STARTTLS)
+		return false;
+	return s->config->require_server_tls || proxy_security(s->proxy, TLS_CLIENT) != TLS_ACCEPT_STARTTLS ||
+	       is_encrypted(s->proxy->client);
+}
+
 bool smtp_needs_server_tls(const struct smtp *s)
 {
-	if (proxy_security(s->proxy, TLS_SERVER) != TLS_FORWARD_STARTTLS || is_encrypted(s->proxy->server))
-		return false;
-	return proxy_security(s->proxy, TLS_CLIENT) != TLS_ACCEPT_STARTTLS || is_encrypted(s->proxy->client);
+	return smtp_starttls_is_ours(s) && !is_encrypted(s->proxy->server);
 }
 
 static bool names_starttls(const struct smtp *s, const struct smtp_reply *reply)
@@ -269,8 +272,6 @@ co_waits int smtp_secure_server(struct smtp *s, struct slice helo)
 	}
 	if (err != 0)
 		return err < 0 ? err : smtp_fail(s, FAULT_SERVER, "server-lost", 0);
-	/* Others would have to ask anew, which a leg does not take twice. */
-	s->reuse.spoiled = true;
 	s->reuse.untested = false;
 	s->proxy->doing = before;
 	return 0;

@@ -128,6 +128,10 @@ static const struct attribute smtp_attributes[] = {
 		 "Nothing is inspected then. Only with an encryption that accepts STARTTLS and forwards it." },
 	{ .name = "require_client_tls", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(require_client_tls),
 	  .doc = "TRUE: a client whose connection is not encrypted gets 530 for all but HELO, EHLO, STARTTLS, NOOP, RSET, HELP and QUIT." },
+	{ .name = "require_server_tls", .type = ATTR_BOOL, .access = CFG_R, .offset = CONFIG(require_server_tls),
+	  .doc = "TRUE: no mail without TLS to the server, whether the client uses STARTTLS or not. Where the encryption has "
+		 "SSL_FORWARD_STARTTLS for the server, the proxy says STARTTLS itself, before EHLO, and answers the client's STARTTLS; a "
+		 "server that does not take it, or whose certificate the verifier refuses, gets nothing, and the client 421." },
 	{ .name = "server_name", .type = ATTR_STRING, .access = CFG_R | ATTR_LINE, .offset = CONFIG(server_name), .text = "",
 	  .doc = "The server's host name: in a TLS handshake it is asked for by this name, and its certificate must be of it if the "
 		 "verifier checks subjects. Empty: it is asked for by the name that the client's own handshake had, and a "
@@ -371,6 +375,8 @@ static int smtp_prepare(void *block, const struct policy *policy, struct arena *
 	if (c->server_name.len > 0 && (!smtp_is_domain(c->server_name) || c->server_name.ptr[0] == '[' || c->server_name.ptr[0] == '#' ||
 				       smtp_has_8bit(c->server_name)))
 		problem(problems, "a name like 'mail.example.com', in ASCII", "server_name is no host name");
+	if (c->tls_passthrough && c->require_server_tls)
+		problem(problems, "one of the two", "tls_passthrough and require_server_tls: STARTTLS is forwarded, or said by the proxy itself");
 	if (c->request_stack_hook.callback >= 0)
 		problem(problems, "remove the method", "requestStack needs content inspection, which does not exist yet");
 	if (c->resolve_host)
@@ -413,10 +419,24 @@ static struct slice server_name(const void *config)
 	return ((const struct smtp_config *)config)->server_name;
 }
 
+static const char *encryption_flaw(const void *config, const struct encryption *e)
+{
+	const struct smtp_config *c = config;
+
+	if (!c->require_server_tls)
+		return NULL;
+	if (e == NULL || e->sides[TLS_SERVER].security == TLS_OFF)
+		return "require_server_tls needs one that has TLS with the server";
+	if (e->sides[TLS_SERVER].own.bridge != NULL && e->sides[TLS_CLIENT].security == TLS_ACCEPT_STARTTLS)
+		return "with require_server_tls the server's handshake comes before the client's, from whose certificate its own is to be made";
+	return NULL;
+}
+
 const struct proxy_type smtp_type = {
 	.name = "smtp",
 	.starttls = true,
 	.server_name = server_name,
+	.encryption_flaw = encryption_flaw,
 	.attributes = smtp_attributes,
 	.n_attributes = ARRAY_LEN(smtp_attributes),
 	.tables = smtp_tables,
