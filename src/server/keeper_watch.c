@@ -131,14 +131,6 @@ static const char *name_of(const struct item *item)
 	return item->paths[i] != NULL ? item->paths[i] : "";
 }
 
-/* That something is in use is told by the leader, which has the last word. */
-static void tell_warnings(const struct item *item, const struct policy_problems *problems)
-{
-	for (const struct policy_problem *p = problems->first; p != NULL; p = p->next)
-		log_event(LOG_CORE_ERROR, 3, NOSESSION, "A changed file is in use, but not all that is in it",
-			  F_TEXT("file", name_of(item)), F_TEXT("reason", p->message), F_TEXT("hint", p->hint != NULL ? p->hint : ""));
-}
-
 static void tell_refusal(const struct item *item, const char *reason, const char *hint)
 {
 	log_event(LOG_CORE_ERROR, 1, NOSESSION, "A changed file can't be used; what was in use stays",
@@ -187,8 +179,6 @@ static void try(struct keeper_watch *w, struct item *item)
 	}
 	item->tried_ms = poller_now();
 	if (err == 0 && !records.broken && records.len > 0) {
-		if (item->told != item->seen)
-			tell_warnings(item, &problems);
 		w->offered = item;
 		w->setup.offer(w->setup.arg, item->kind == KEEPER_TRUST, &records);
 	} else if (err == 0 && !records.broken) {

@@ -233,33 +233,43 @@ static void answer(struct leader_keeper *k, int err, const char *why)
 		lost(k, "it reads nothing");
 }
 
-static int believe(struct leader *l, struct slice records)
+/* Single files in a directory are passed over. */
+static void tell_warnings(const struct encryption *e, const struct policy_problems *problems)
+{
+	for (const struct policy_problem *p = problems->first; p != NULL; p = p->next)
+		log_event(LOG_CORE_ERROR, 3, NOSESSION, "CAs, CRLs or pinned certificates changed, but not all that is there can be used",
+			  F_TEXT("encryption", e->name), F_TEXT("reason", p->message));
+}
+
+/* Parsed here before anybody else does; who waits for the leader meanwhile is no session. */
+static int believe(struct leader *l, struct slice records, uint32_t *context)
 {
 	struct arena *arena = arena_create(PROBLEMS_ARENA_MAX, 0);
 	struct policy_problems problems;
 	struct tls_trust trust;
-	uint32_t context;
 	int err;
 
 	if (arena == NULL)
 		return -ENOMEM;
 	problems_init(&problems, arena);
-	err = tls_update_read_trust(records, &problems, &context, &trust);
+	err = tls_update_read_trust(records, &problems, context, &trust);
 	if (err == 0) {
-		err = tls_update_trust(l->tls, context, &trust);
+		err = tls_update_trust(l->tls, *context, &trust);
 		tls_trust_clear(&trust);
 	}
+	if (err == 0)
+		tell_warnings(&l->policy->encryptions[*context / TLS_ENDS], &problems);
 	arena_free(&arena);
 	return err;
 }
 
-static int take(struct leader *l, enum message_type type, struct slice records, const char **why)
+static int take(struct leader *l, enum message_type type, struct slice records, uint32_t *context, const char **why)
 {
 	int err;
 
 	if (type != MSG_KEEPER_TRUST)
 		return tls_update(l->tls, l->tls_keys, records, why);
-	err = believe(l, records);
+	err = believe(l, records, context);
 	*why = strerror(-err);
 	return err;
 }
@@ -276,7 +286,7 @@ static void apply(struct leader_keeper *k, const struct message *m)
 
 	why = strerror(-err);
 	if (err == 0)
-		err = take(l, m->type, slice_of(records, len), &why);
+		err = take(l, m->type, slice_of(records, len), &on.number, &why);
 	if (err == 0)
 		tell_what_is_in_use(l->policy, slice_of(records, len));
 	else if (m->type == MSG_KEEPER_LOADED)

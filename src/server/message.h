@@ -44,7 +44,7 @@ enum message_type {
 	MSG_KEYS_WANTED,	/* worker: its connection to the keeper is lost */
 	MSG_KEYS,		/* leader to worker: fd: a new one */
 	MSG_KEEPER_UPDATE,	/* keeper: fd: records of what changed, an offer; when taken, leader to each worker */
-	MSG_KEEPER_TRUST,	/* the same, of one record of CAs, CRLs and pins */
+	MSG_KEEPER_TRUST,	/* the same, of one record of CAs, CRLs and pins; to workers: number: its context */
 	MSG_KEEPER_VERDICT,	/* leader to keeper: value: 0 = that was taken, else body: why not */
 	/* Workers' connections to the lookout (server/lookout.h). */
 	MSG_LOOKOUT_WANTED,	/* worker: it has none, or lost it */

@@ -367,8 +367,10 @@ static void obey(struct worker *w, struct message *m)
 		worker_tls_connect(&w->tls, m);
 		break;
 	case MSG_KEEPER_UPDATE:
-	case MSG_KEEPER_TRUST:
 		worker_tls_update(&w->tls, m);
+		break;
+	case MSG_KEEPER_TRUST:
+		worker_tls_believe(&w->tls, m);
 		break;
 	case MSG_LOOKOUT:
 		connect_asker(w, m);
@@ -481,6 +483,9 @@ static int prepare(struct worker *w)
 	w->env.host = worker_host_port(w->host);
 	w->tls = (struct worker_tls){ .loop = w->loop, .tls = setup->tls, .keys = setup->tls_keys,
 				      .leader = setup->leader, .slot = setup->slot };
+	err = worker_tls_start(&w->tls);
+	if (err != 0)
+		return err;
 	w->sessions_max = sessions_limit(setup);
 	w->leader.fd = setup->leader;
 	w->leader.on_ready = on_leader;
@@ -501,8 +506,7 @@ static void release(struct worker *w)
 	pool_free(&w->env.pool);
 	worker_host_free(&w->host);
 	asker_free(&w->asker);
-	tls_free(&w->tls.tls);
-	tls_keys_free(&w->tls.keys);
+	worker_tls_stop(&w->tls);
 	session_records_release(&w->records);
 	interfaces_free(&w->interfaces);
 	loop_free(&w->loop);

@@ -2,6 +2,7 @@
 #include "server/worker_tls.h"
 
 #include "base/log.h"
+#include "server/trust_reader.h"
 #include "tls/keeper_file.h"
 #include "tls/keys_kept.h"
 #include "tls/update.h"
@@ -52,4 +53,44 @@ void worker_tls_update(struct worker_tls *w, const struct message *m)
 	if (err != 0)
 		log_event(LOG_CORE_ERROR, 1, NOSESSION, "Changed keys or certificates cannot be used",
 			  F_INT("slot", w->slot), F_TEXT("reason", why));
+}
+
+static void tell_unused(const struct worker_tls *w, int err)
+{
+	log_event(LOG_CORE_ERROR, 1, NOSESSION, "Changed CAs, CRLs or pinned certificates cannot be used",
+		  F_INT("slot", w->slot), F_TEXT("reason", strerror(-err)));
+}
+
+static void on_read(void *arg, int err, uint32_t context, struct tls_trust *trust)
+{
+	struct worker_tls *w = arg;
+
+	if (err == 0)
+		err = tls_update_trust(w->tls, context, trust);
+	if (err != 0)
+		tell_unused(w, err);
+}
+
+void worker_tls_believe(struct worker_tls *w, struct message *m)
+{
+	int err;
+
+	if (w->reader == NULL || m->n_fds != 1)
+		return;
+	err = trust_reader_add(w->reader, m->number, m->fds[0]);
+	m->n_fds = 0;
+	if (err != 0)
+		tell_unused(w, err);
+}
+
+int worker_tls_start(struct worker_tls *w)
+{
+	return w->tls == NULL ? 0 : trust_reader_create(w->loop, on_read, w, &w->reader);
+}
+
+void worker_tls_stop(struct worker_tls *w)
+{
+	trust_reader_free(&w->reader);
+	tls_free(&w->tls);
+	tls_keys_free(&w->keys);
 }

@@ -7,8 +7,8 @@ import signal
 import socket
 import ssl
 
-from support import LIMIT, ServerTest, receive, wait_for
-from tls_support import Certificates, openssl
+from support import LIMIT, ServerTest, free_port, receive, wait_for
+from tls_support import Certificates, Site, openssl
 
 POLICY = """\
 from Zorp.Core import *
@@ -109,3 +109,88 @@ class Rotation(Certificates, ServerTest):
         self.wait_for_log("There is a keeper of the private keys again", 2)
         wait_for(lambda: self.visit() == self.second, "a signature of the third keeper")
         self.assertEqual(self.firewall.log().count("A certificate has no key now"), 1)
+
+
+REVOCATION = """\
+from Zorp.Core import *
+from Zorp.Plug import *
+
+Zone('localhost', ['127.0.0.0/8'])
+FOLDER = %(folder)r + "/"
+
+EncryptionPolicy("tls", ServerOnlyEncryption(server_verify=ServerCertificateVerifier(
+    verify_ca_directory=FOLDER + "ca", verify_crl_directory=FOLDER + "crl", permit_missing_crl=%(missing)s, trusted=FALSE,
+    check_subject=FALSE)))
+
+
+class Plug(PlugProxy):
+    def config(self):
+        PlugProxy.config(self)
+        self.timeout = 60000
+
+
+def default_instance():
+    Service("plug", Plug, router=DirectedRouter(SockAddrInet("127.0.0.1", %(server)d)), encryption_policy="tls")
+    Rule(service="plug", dst_port=%(port)d, dst_subnet='127.0.0.1', src_zone='localhost')
+"""
+
+CA = """\
+[ca]
+default_ca=this
+[this]
+database=%(folder)s/index
+default_md=sha256
+default_crl_days=30
+"""
+
+
+class Revocation(Certificates, ServerTest):
+    def setUp(self):
+        super().setUp()
+        self.make("root", "/CN=root", None, "basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign")
+        self.make("site", "/CN=site.example", "root")
+        for name in ("ca", "crl"):
+            os.mkdir(self.path(name))
+        self.hash = openssl("x509", "-in", self.path("root.pem"), "-noout", "-hash").decode().strip()
+        os.link(self.path("root.pem"), self.path("ca/" + self.hash + ".0"))
+        self.serial = openssl("x509", "-in", self.path("site.pem"), "-noout", "-serial").decode().strip().split("=")[1]
+        with open(self.path("ca.cnf"), "w", encoding="ascii") as f:
+            f.write(CA % {"folder": self.directory})
+        site = Site(self.directory, "site")
+        self.addCleanup(site.listener.close)
+        self.port = free_port()
+        with open(self.policy_path, "w", encoding="utf-8") as f:
+            f.write(REVOCATION % {"folder": self.directory, "missing": "TRUE", "server": site.port, "port": self.port})
+
+    def revoke(self, serials):
+        with open(self.path("index"), "w", encoding="ascii") as f:
+            f.writelines("R\t400101000000Z\t250101000000Z\t%s\tunknown\t/CN=x\n" % serial for serial in serials)
+        openssl("ca", "-config", self.path("ca.cnf"), "-gencrl", "-keyfile", self.path("root.key"), "-cert", self.path("root.pem"),
+                "-out", self.path("new.crl"))
+        os.chmod(self.path("new.crl"), 0o644)
+        os.rename(self.path("new.crl"), self.path("crl/" + self.hash + ".r0"))
+
+    def visit(self):
+        """Is the server let in?"""
+        with socket.create_connection(("127.0.0.1", self.port), LIMIT) as sock:
+            try:
+                sock.sendall(b"hello")
+                return receive(sock, 5) == b"hello"
+            except ConnectionError:
+                return False
+
+    def test_a_large_list(self):
+        firewall = self.run_firewall(workers=2).ready()
+        self.assertTrue(self.visit())
+        session = self.connect()
+        self.roundtrip(session)
+        others = ["%08X" % (0x10000000 + i) for i in range(30000)]
+        self.revoke(others)
+        in_use = "Changed CAs, CRLs or pinned certificates are in use"
+        wait_for(lambda: in_use in firewall.log(), "the list without it")
+        self.assertTrue(self.visit())
+        self.revoke([*others, self.serial])
+        wait_for(lambda: not self.visit(), "a refusal")
+        wait_for(lambda: not any(self.visit() for _ in range(8)), "refusals of both workers")
+        self.roundtrip(session)
+        self.assertEqual(firewall.log().count("Changed CAs, CRLs or pinned certificates cannot be used"), 0)
