@@ -5,7 +5,7 @@
  * heap where an earlier wait put it as long as that is not too late, since most waits end long
  * before their deadline and are followed by one with a later deadline.
  */
-#include "io/loop_priv.h"
+#include "io/stream_priv.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -20,6 +20,9 @@
 #define VALGRIND_STACK_REGISTER(low, high) 0
 #define VALGRIND_STACK_DEREGISTER(id) ((void)(id))
 #endif
+
+#define CACHE_LINE 64u
+#define STACK_FETCHED 1024u		/* from where it stopped: what a conversation uses of its stack when it goes on */
 
 static struct co *current;
 
@@ -123,6 +126,32 @@ static void finish(struct co *co)
 		free(co);
 	else if (co->joiner != NULL)
 		co_make_runnable(co->joiner);
+}
+
+void co_keep_near(unsigned place, const void *at, size_t octets)
+{
+	assert(place < CO_NEAR_PLACES);
+	current->near[place] = slice_of(at, octets);
+}
+
+/* An address that nothing is at does no harm; a number, since such a pointer has no next octet. */
+static inline void fetch(const void *at, size_t octets)
+{
+	for (size_t i = 0; i < octets; i += CACHE_LINE)
+		__builtin_prefetch((const void *)((uintptr_t)at + i));
+}
+
+/* Between two runs of a coroutine come those of all others, and the kernel's: what it looks at is in no near cache
+ * any more, and fetched piece by piece it is a third of what the conversation costs. */
+void co_fetch(const struct co *co)
+{
+	fetch(co->point.context, STACK_FETCHED);
+	for (size_t i = 0; i < ARRAY_LEN(co->awaited); i++)
+		fetch(co->awaited[i], sizeof(struct stream));
+	for (size_t i = 0; i < CO_NEAR_PLACES; i++)
+		fetch(co->near[i].ptr, co->near[i].len);
+	/* The one behind it is asked the same next. */
+	fetch(co->next, sizeof(*co));
 }
 
 void co_run(struct co *co)

@@ -42,6 +42,14 @@ struct loop *co_loop(void);		/* the loop of the running coroutine */
 co_waits int co_wait(deadline_t deadline) MUST_CHECK;
 void co_wake(struct co *co);
 
+/*
+ * What the running coroutine looks at whenever it goes on, besides its stack and the streams that it waits for:
+ * the processor's cache gets it while another coroutine runs, so that it need not wait for each part in turn.
+ * Nothing is read there; it may be gone when its time comes.
+ */
+#define CO_NEAR_PLACES 2
+void co_keep_near(unsigned place, const void *at, size_t octets);
+
 /* Let others run; come back at the tail of the run queue. 0 or -ECANCELED. */
 co_waits int co_yield(void) MUST_CHECK;
 co_waits int co_sleep(deadline_t until) MUST_CHECK;	/* 0 at the time, -ECANCELED */

@@ -259,7 +259,9 @@ static bool run_queue(struct loop *loop)
 		struct co *co = loop->head;
 
 		loop->head = co->next;
-		if (loop->head == NULL)
+		if (loop->head != NULL)
+			co_fetch(loop->head);
+		else
 			loop->tail = NULL;
 		loop->n_queued--;
 		co->queued = false;

@@ -3,6 +3,7 @@
 #ifndef SALLYPORT_IO_LOOP_PRIV_H
 #define SALLYPORT_IO_LOOP_PRIV_H
 
+#include "base/slice.h"
 #include "io/co.h"
 #include "io/loop.h"
 #include "io/slab.h"
@@ -36,6 +37,8 @@ struct co {
 	void *arg;
 	void *stack;
 	struct stream *unsent;		/* streams that this one wrote to and that hold octets yet */
+	const struct stream *awaited[2];	/* that it waited for last; they may be gone, see co_keep_near */
+	struct slice near[CO_NEAR_PLACES];
 	unsigned valgrind_id;
 	unsigned moved;			/* octets since the last wait */
 	unsigned shield;
@@ -78,6 +81,7 @@ extern struct loop *loop_of_process;
 
 void co_make_runnable(struct co *co);
 void co_run(struct co *co);		/* from the main stack, until it waits or ends */
+void co_fetch(const struct co *co);	/* it is to run soon: let the processor's cache have what it looks at */
 
 /* Count octets moved without waiting; let others run when the budget is spent. */
 void co_spend(size_t octets);

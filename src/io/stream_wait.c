@@ -13,6 +13,10 @@ void stream_set_waiter(struct stream *s, struct co *co)
 {
 	assert(co == NULL || s->watch.waiter == NULL || s->watch.waiter == co);
 	s->watch.waiter = co;
+	if (co == NULL)
+		return;
+	co->awaited[1] = co->awaited[0];
+	co->awaited[0] = s;
 }
 
 /* A failure is remembered in its stream, where its user meets it. */

@@ -17,7 +17,7 @@ typedef void (*switch_fn)(void *arg);
 /* A place where execution stopped and can go on. The program's own stack needs no make: zeroed,
  * it is filled in by the first jump away from it. */
 struct switch_point {
-	void *context;		/* the backend's */
+	void *context;		/* the backend's; it stands where the part of the stack that is in use begins */
 	const void *low;	/* lowest address of the stack */
 	size_t size;
 	void *fake_stack;	/* ASan's, while stopped */

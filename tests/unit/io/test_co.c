@@ -506,6 +506,29 @@ static void yielding_takes_turns(void **state)
 	}
 }
 
+static void near_run(void *arg)
+{
+	void *gone = calloc(1, 200);
+
+	co_keep_near(0, gone, 200);
+	co_keep_near(1, (void *)~(uintptr_t)100, 300);	/* wraps around */
+	free(gone);
+	yield_run(arg);
+	co_keep_near(0, NULL, 0);
+	yield_run(arg);
+}
+
+static void what_is_near_may_be_gone(void **state)
+{
+	unsigned turns[100] = { 0 };
+
+	for (int i = 0; i < 3; i++)
+		co_spawn(loop, near_run, turns);
+	loop_run(loop);
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(turns[i], 6);
+}
+
 /* Memory falls after a peak. */
 static unsigned long resident_kib(void)
 {
@@ -563,6 +586,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(cancel_of_a_joining_parent_reaches_the_child, setup, teardown),
 		cmocka_unit_test_setup_teardown(leaf_runs_on_the_main_stack, setup, teardown),
 		cmocka_unit_test_setup_teardown(yielding_takes_turns, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_near_may_be_gone, setup, teardown),
 		cmocka_unit_test_setup_teardown(memory_falls_after_a_peak, setup, teardown),
 	};
 
