@@ -2,7 +2,8 @@
 """What policy code sees as self.session, in a callback."""
 
 from Zorp.SockAddr import SockAddrInet, SockAddrInet6
-from Zorp.Zorp import ConnectionVerdict, ZD_PROTO_NAME, ZD_PROTO_TCP
+from Zorp.Zone import Zone
+from Zorp.Zorp import ConnectionVerdict, ZD_PROTO_NAME, ZD_PROTO_TCP, ZV_ACCEPT, ZV_REJECT
 
 
 def _address(pair):
@@ -46,6 +47,14 @@ class StackedSession(AbstractSession):
     def getMasterSession(self):
         return self.owner.getMasterSession()
 
+    def isServerPermitted(self):
+        """Whether the server's zone, or one above it, is among those that the service may connect to."""
+        allowed = self.service.limit_target_zones_to
+        zone = self.server_zone
+        while allowed and zone is not None and zone.name not in allowed:
+            zone = zone.admin_parent
+        return ZV_ACCEPT if not allowed or zone is not None else ZV_REJECT
+
     @classmethod
     def from_info(cls, info, compiled):
         """session_info of docs/policy-document.md."""
@@ -56,7 +65,9 @@ class StackedSession(AbstractSession):
     def update_info(self, info, compiled):
         """What the engine knows now."""
         master = self.owner
-        master.session_id = master.master_session_id = info.get("id", "")
+        self.session_id = info.get("id", "")
+        # "svc/instance/service:7" with "/instance/proxy" behind it
+        master.session_id = master.master_session_id = self.session_id.rsplit("/", 2)[0]
         master.instance_name = info.get("instance", "")
         master.instance_id = info.get("number", 0)
         master.service = compiled.services.get(info.get("service"))
@@ -68,5 +79,5 @@ class StackedSession(AbstractSession):
         for name in ("client_zone", "server_zone"):
             setattr(master, name, compiled.zones.get(info.get(name)))
         master.target_address = [_address(a) for a in info.get("target_address") or ()]
-        master.target_zone = [None for _ in master.target_address]
+        master.target_zone = [Zone.lookup(address) for address in master.target_address]
         master.verdict = ConnectionVerdict(0)

@@ -182,8 +182,28 @@ class Instances(InstanceTest):
         self.assertEqual((session.service.name, session.session_id, session.protocol_name), ("mail", INFO["id"], "TCP"))
         self.assertEqual((session.auth_user, str(session.verdict), len(session.target_address)), ("", "ACCEPTED", 1))
         self.assertIs(session.getMasterSession(), session.owner)
+        self.assertIs(session.owner.getMasterSession(), session.owner)
+        self.assertEqual((session.owner.session_id, session.master_session_id, session.base_session_id),
+                         (INFO["id"].rsplit("/", 2)[0], INFO["id"].rsplit("/", 2)[0], "svc"))
+        self.assertEqual((session.instance_id, session.protocol, session.auth_groups, session.authorized, session.started),
+                         (INFO["number"], 1, (), 0, 1))
+        from Zorp.Zone import Zone
+        self.assertEqual(session.target_zone, [Zone.lookup(session.target_address[0])])
+        self.assertEqual((session.server_address, session.server_local), (None, None))
         self.assertFalse(hasattr(session, "nosuch"))
         self.assertEqual(getattr(session, "nosuch", 5), 5)
+
+    def test_permitted_servers(self):
+        """The zone, or one above it; no zone is in no list."""
+        from Zorp.Zorp import ZV_ACCEPT, ZV_REJECT
+        self.start()
+        session = self.made.session
+        inside = session.client_zone
+        for allowed, zone, answer in (((), None, ZV_ACCEPT), (("inside", ), inside, ZV_ACCEPT), (("other", ), inside, ZV_REJECT),
+                                      (("inside", ), None, ZV_REJECT)):
+            session.service.limit_target_zones_to = allowed
+            session.owner.server_zone = zone
+            self.assertEqual(session.isServerPermitted(), answer)
 
     def test_configuration_per_session(self):
         self.start("""
