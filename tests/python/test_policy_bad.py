@@ -123,6 +123,10 @@ class Declarations(PolicyTest):
                 ("Service('s', SmtpProxy, resolver_policy='R')", "resolver_policy"),
                 ("Service('s', SmtpProxy, authorization_policy='x')", "authorization_policy"),
                 ("PFService('s', TransparentRouter(), dnat_policy='N')", "dnat_policy"),
+                ("PFService('s', TransparentRouter(), snat_policy='N')", "snat_policy"),
+                ("Service('s', SmtpProxy, auth=InbandAuthentication())", "auth"),
+                ("Service('s', SmtpProxy, detector_config=5)", "detector_config"),
+                ("Service('s', SmtpProxy, detector_default_service_name='x')", "detector_config"),
                 ("Service('s', HttpProxy)", "the http proxy"), ("Service('s', AnyPyProxy)", "the anypy proxy"),
                 ("Dispatcher(1, service='s')", "Dispatcher"), ("DBIface('eth0', 25)", "DBIface"),
                 ("class R(TransparentRouter):\n    def routeConnection(self, session): pass\nService('s', SmtpProxy, R())", "routeConnection")):
