@@ -39,7 +39,7 @@ static int print_rules(const struct policy *policy, struct arena *arena)
 
 	if (err == -E2BIG) {
 		fprintf(stderr, "sallyport kernel: the policy needs more kernel rules than the ceiling of %u: join "
-			"denying rules that differ in one condition only\n", (unsigned)KERNEL_INTERCEPTS_MAX);
+			"rules of PFServices that differ in one condition only\n", (unsigned)KERNEL_INTERCEPTS_MAX);
 		return CLI_NO;
 	}
 	if (err == 0)
@@ -55,8 +55,8 @@ static int print_rules(const struct policy *policy, struct arena *arena)
 		fprintf(stderr, "sallyport kernel: can't write the rules\n");
 		status = CLI_REFUSED;
 	} else if (plan.widened) {
-		fprintf(stderr, "sallyport kernel: warning: so many different rules are proxied that some conditions are "
-			"widened; what no rule matches is then refused by the proxy instead of passed on\n");
+		fprintf(stderr, "sallyport kernel: warning: there are so many different rules that some conditions are wider; "
+			"what no rule matches may be refused by the proxy, or dropped, also where it is for this host itself\n");
 	}
 	buffer_release(&rules);
 	return status;

@@ -82,7 +82,7 @@ static void draft_init(struct draft *draft)
 static int add_option(struct case_maker *m, struct options *to, const struct draft *draft, uint64_t score)
 {
 	if (to->n == to->size) {
-		size_t size = to->size == 0 ? 8 : to->size * 2;
+		size_t size = to->size == 0 ? 2 : to->size * 2;
 		struct option *v = arena_array(m->scratch, size, sizeof(*v));
 
 		if (v == NULL)
@@ -372,7 +372,7 @@ static int add_addresses(struct case_maker *m, const struct rule *r, bool destin
 
 enum { PART_INCOMING, PART_PROTOCOL, PART_SRC_PORT, PART_DST_PORT, PART_SRC, PART_DST, PARTS };
 
-static int add_case(struct rule_cases *to, struct arena *scratch, const struct rule_case *one)
+static int add_case(struct rule_cases *to, struct arena *keep, const struct rule_case *one)
 {
 	if (to->n == to->size) {
 		size_t size = to->size == 0 ? 256 : to->size * 2;
@@ -380,7 +380,7 @@ static int add_case(struct rule_cases *to, struct arena *scratch, const struct r
 
 		if (size > CASES_MAX)
 			return -E2BIG;
-		v = arena_array(scratch, size, sizeof(*v));
+		v = arena_array(keep, size, sizeof(*v));
 		if (v == NULL)
 			return -ENOMEM;
 		if (to->n > 0)
@@ -399,7 +399,7 @@ static int combine(struct case_maker *m, const struct options parts[PARTS], int 
 	int err = 0;
 
 	if (part == PARTS)
-		return add_case(to, m->scratch, base);
+		return add_case(to, m->keep, base);
 	for (size_t i = 0; err == 0 && i < parts[part].n; i++) {
 		struct rule_case more = *base;
 
@@ -433,5 +433,6 @@ int rule_cases_add(struct case_maker *m, const struct rule *r, uint32_t fate, st
 		err = add_incoming(m, r, &parts[PART_INCOMING]);
 	if (err == 0)
 		err = combine(m, parts, 0, &base, to);
+	arena_reset(m->scratch);
 	return err == -ENODATA ? 0 : err;
 }

@@ -6,8 +6,9 @@
  *
  * With very many rules that would be too many conditions for each new connection. User space
  * decides about TCP that it is delivered once more, and refuses what it must: so denials may be
- * left to it, and conditions of what it serves may be wider than the rules'. Forwarding can't
- * be left to it; a policy with too much of that is refused.
+ * left to it, and conditions of what it serves may be wider than the rules'. What is no TCP and
+ * dropped may be more, too: forwarded it would be dropped all the same. Forwarding can't be
+ * widened; a policy with too much of that is refused.
  */
 #include "kernel/plan_priv.h"
 
@@ -20,7 +21,7 @@
 enum precision {
 	PRECISE,
 	PRECISE_BEHIND_SERVED,	/* those that stand before something served go to user space */
-	COARSE,			/* TCP: all go to user space; else all are dropped */
+	COARSE,			/* TCP: all go to user space; else all are dropped, with more that nobody serves */
 	PRECISIONS
 };
 
@@ -83,7 +84,7 @@ static int emit(struct maker *m, const struct drafts *d, const struct kernel_fat
 	return 0;
 }
 
-/* One level, its conditions joined. may_widen: what is served may be more than the rules match. */
+/* One level, its conditions joined. may_widen: what is served, or else dropped, may be more than the rules match. */
 static int emit_level(struct maker *m, const struct rule_case *v, size_t n, bool may_widen, struct kernel_plan *plan)
 {
 	const struct kernel_fate *fate = &m->fates.v[v[0].fate];
@@ -94,7 +95,7 @@ static int emit_level(struct maker *m, const struct rule_case *v, size_t n, bool
 		err = drafts_add(&d, m->pools.scratch, &v[i].draft);
 	if (err == 0)
 		err = drafts_merge(&d, &m->pools);
-	if (err == 0 && may_widen && fate->action == INTERCEPT_SERVE)
+	if (err == 0 && may_widen && (fate->action == INTERCEPT_SERVE || m->cases.transport != TRANSPORT_TCP))
 		err = drafts_limit(&d, &m->pools, KERNEL_SERVES_MAX, &plan->widened);
 	return err < 0 ? err : emit(m, &d, fate, plan);
 }
@@ -161,7 +162,7 @@ static int make_transport(struct maker *m, struct kernel_plan *plan)
 {
 	struct rule_cases cases = { NULL, 0, 0 };
 	size_t before = m->n_out;
-	bool forwards;
+	bool forwards, tcp = m->cases.transport == TRANSPORT_TCP;
 	int err = collect_cases(m, &cases);
 
 	forwards = forwards_any(m, &cases);
@@ -180,7 +181,7 @@ static int make_transport(struct maker *m, struct kernel_plan *plan)
 		if (cases.n > 0)
 			qsort(cases.v, cases.n, sizeof(*cases.v), by_level);
 		m->n_out = before;
-		err = emit_levels(m, &cases, precision != PRECISE && !forwards, plan);
+		err = emit_levels(m, &cases, (last || (tcp && precision != PRECISE)) && !forwards, plan);
 		if (err == 0 && (last || m->n_out - before <= EXACT_MAX))
 			return 0;
 		if (err == -E2BIG && !last)
@@ -204,6 +205,7 @@ static int make_family(struct maker *m, uint8_t family, struct kernel_plan *plan
 	m->cases.family = family;
 	for (size_t i = 0; err == 0 && i < ARRAY_LEN(transports); i++) {
 		m->cases.transport = transports[i];
+		arena_reset(m->cases.keep);
 		err = make_transport(m, plan);
 	}
 	return err;
@@ -249,7 +251,10 @@ int kernel_plan_make(const struct policy *policy, struct arena *arena, struct ke
 	if (m.out == NULL || pools_init(&m.pools, arena, scratch) < 0 || fates_init(&m.fates, scratch) < 0)
 		goto done;
 	m.cases.pools = &m.pools;
-	m.cases.scratch = scratch;
+	m.cases.keep = arena_child(scratch, SIZE_MAX, 0);
+	m.cases.scratch = arena_child(scratch, SIZE_MAX, 0);
+	if (m.cases.keep == NULL || m.cases.scratch == NULL)
+		goto done;
 	err = make_family(&m, AF_INET, &plan);
 	if (err == 0)
 		err = make_family(&m, AF_INET6, &plan);

@@ -103,7 +103,8 @@ struct options {
 
 struct case_maker {
 	struct pools *pools;
-	struct arena *scratch;
+	struct arena *keep;		/* of the cases */
+	struct arena *scratch;		/* empty between rules */
 	const struct zone_space *zones;	/* of the family */
 	int32_t *zone_sets;		/* by zone index, private to cases.c; zeroed */
 	uint8_t family;

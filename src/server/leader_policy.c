@@ -129,6 +129,23 @@ static unsigned wanted_rights(const struct policy *policy)
 	return keep;
 }
 
+static int make_kernel_plan(struct leader *l, struct arena *arena, struct policy_problems *problems, struct kernel_plan *plan)
+{
+	const struct policy_place place = { l->policy->file, 0 };
+	int err = kernel_plan_make(l->policy, arena, plan);
+
+	if (err == -E2BIG) {
+		problems_add(problems, PROBLEM_ERROR, place, "join rules of PFServices that differ in one condition only",
+			     "the policy needs more kernel rules than the ceiling of %u", (unsigned)KERNEL_INTERCEPTS_MAX);
+		return -EINVAL;
+	}
+	if (err == 0 && plan->widened)
+		problems_add(problems, PROBLEM_WARNING, place, "sallyport kernel POLICY shows them",
+			     "there are so many different rules that some kernel rules are wider; what no rule matches may be refused "
+			     "by the proxy, or dropped, also where it is for this host itself");
+	return err;
+}
+
 static int make_plan(struct leader *l, struct arena *arena, struct policy_problems *problems,
 		     struct kernel_plan *plan)
 {
@@ -137,7 +154,7 @@ static int make_plan(struct leader *l, struct arena *arena, struct policy_proble
 
 	memset(plan, 0, sizeof(*plan));
 	if (l->setup->kernel)
-		return kernel_plan_make(l->policy, arena, plan);
+		return make_kernel_plan(l, arena, problems, plan);
 	local = arena_array(arena, LOCAL_ADDRESSES_MAX, sizeof(*local));
 	if (local == NULL)
 		return -ENOMEM;

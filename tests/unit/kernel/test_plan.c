@@ -2,6 +2,7 @@
 /* A plan must agree with the best-match decision: each flow's fate is that of its best rule, and no unmatched one is touched. */
 #include "kernel_test.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -232,6 +233,58 @@ static void test_too_many_are_widened_not_lost(void **state)
 	buffer_release(&rules);
 }
 
+/* n rules of these services in turn, which nothing joins: each between two networks of its own, for a port of its own. */
+static const char *scattered(struct buffer *rules, unsigned n, const unsigned *services, size_t n_services, const char *rest)
+{
+	for (unsigned i = 0; i < n; i++)
+		buffer_printf(rules, "%s{\"id\":%u,\"instance\":0,\"service\":%u,\"at\":[0,1],\"src_subnet\":[\"10.%u.%u.0/24\"],"
+			      "\"dst_subnet\":[\"20.%u.%u.0/24\"],\"dst_port\":[[%u,%u]]%s}",
+			      i > 0 ? "," : "", i + 1, services[i % n_services], i / 256, i % 256, i / 256, i % 256, i + 1, i + 1, rest);
+	buffer_append_octet(rules, 0);
+	return (const char *)rules->data;
+}
+
+static void expect_scattered(const struct kernel_plan *plan, unsigned i, uint8_t protocol, const char *fate)
+{
+	char src[64], dst[64];
+
+	snprintf(src, sizeof(src), "10.%u.%u.9:7", i / 256, i % 256);
+	snprintf(dst, sizeof(dst), "20.%u.%u.9:%u", i / 256, i % 256, i + 1);
+	expect(plan, protocol, src, dst, fate);
+}
+
+static void test_too_many_denials_are_simplified(void **state)
+{
+	struct buffer rules = BUFFER_INIT(16u << 20);
+	struct kernel_plan plan = make("", scattered(&rules, 3000, (const unsigned[]){ 0, 3 }, 2, ""));
+
+	/* TCP: user space decides. Else: dropped, and no answer is promised. */
+	for (unsigned i = 0; i < 3000; i += 7) {
+		expect_scattered(&plan, i, 6, "serve");
+		expect_scattered(&plan, i, 17, "refuse 0");
+	}
+	assert_true(plan.widened);
+	assert_true(plan.n_intercepts <= 2 * KERNEL_SERVES_MAX);
+	expect(&plan, 6, "11.0.0.1:7", "20.0.0.9:1", "none");
+	expect(&plan, 17, "11.0.0.1:7", "20.0.0.9:1", "none");
+	buffer_release(&rules);
+}
+
+static void test_forwarding_is_never_simplified(void **state)
+{
+	struct buffer few = BUFFER_INIT(16u << 20), many = BUFFER_INIT(16u << 20);
+	static const unsigned services[] = { 0, 3, 4, 5 };
+	struct kernel_plan plan = make("", scattered(&few, 3000, services, 4, ",\"proto\":[6]"));
+
+	for (unsigned i = 0; i < 3000; i += 7)
+		expect_scattered(&plan, i, 6, i % 4 == 2 ? "forward" : i % 4 == 3 ? "forward to 192.0.2.1:8080 masquerade" : "serve");
+	assert_false(plan.widened);
+	expect(&plan, 6, "10.0.0.9:7", "20.0.0.9:2", "none");
+	assert_int_equal(kernel_plan_make(policy_of(arena, "", scattered(&many, 3000, services, 4, "")), arena, &plan), -E2BIG);
+	buffer_release(&few);
+	buffer_release(&many);
+}
+
 /* A small, repeatable source of chance. */
 static uint32_t seed;
 
@@ -376,6 +429,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_other_family_is_not_any, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_many_rules_stay_small, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_too_many_are_widened_not_lost, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_too_many_denials_are_simplified, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_forwarding_is_never_simplified, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_agrees_with_the_decision, set_up, tear_down),
 	};
 
