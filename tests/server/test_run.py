@@ -72,6 +72,13 @@ def default_instance():
         self.assertEqual(self.echo.peers, [])
         wait_for(lambda: "no rule matches" in firewall.log(), "the refusal in the log")
 
+    def test_without_kernel_rules_nothing_is_forwarded_and_that_is_said(self):
+        self.write_policy(PLUG + "    PFService(name='pf', router=TransparentRouter(forge_addr=TRUE))\n"
+                          "    Rule(service='pf', dst_port=9, rule_id=77)\n")
+        firewall = self.run_firewall().ready()
+        self.assertIn("rule 77 (service \\x27pf\\x27) is not served without kernel rules: the kernel would forward it", firewall.log())
+        self.roundtrip(self.connect())
+
     def test_a_flood_of_refused_connections_does_not_flood_the_log(self):
         """Each is logged or counted; the rate of lines is bounded."""
         self.write_policy("""\
