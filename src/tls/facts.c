@@ -120,10 +120,27 @@ int tls_facts_hello(struct tls_hand *hand, struct slice message)
 	return 0;
 }
 
+/* From a ticket that we made ourselves. */
+static int add_enclosed(STACK_OF(X509) *chain, struct slice enclosed)
+{
+	struct slice der;
+
+	while (tls_enclosed_next(&enclosed, &der)) {
+		const unsigned char *at = der.ptr;
+		X509 *x = d2i_X509(NULL, &at, (long)der.len);
+
+		if (x == NULL || sk_X509_push(chain, x) <= 0) {
+			X509_free(x);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
 /* The peer of a session that goes on: nothing was shown in this handshake. */
 static int resumed_peer(struct tls_hand *hand)
 {
-	STACK_OF(X509) *chain = SSL_get_peer_cert_chain(hand->ssl), *leaf_only;
+	STACK_OF(X509) *chain = SSL_get_peer_cert_chain(hand->ssl);
 	X509 *leaf = SSL_get0_peer_certificate(hand->ssl);
 	int err;
 
@@ -131,9 +148,11 @@ static int resumed_peer(struct tls_hand *hand)
 		return tls_facts_peer(hand, chain);
 	if (leaf == NULL)
 		return 0;
-	leaf_only = sk_X509_new_null();
-	err = leaf_only == NULL || sk_X509_push(leaf_only, leaf) <= 0 ? -ENOMEM : tls_facts_peer(hand, leaf_only);
-	sk_X509_free(leaf_only);
+	chain = sk_X509_new_null();
+	err = chain == NULL || X509_add_cert(chain, leaf, X509_ADD_FLAG_UP_REF) != 1 ? -ENOMEM : add_enclosed(chain, hand->restored_chain);
+	if (err == 0)
+		err = tls_facts_peer(hand, chain);
+	sk_X509_pop_free(chain, X509_free);
 	return err;
 }
 

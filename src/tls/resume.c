@@ -172,8 +172,12 @@ static int on_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
 
 /* What goes with a ticket. */
 
-#define ENCLOSED 46u	/* format, flags, error, digest of what is bridged, time */
-#define ENCLOSED_FORMAT 2
+#define ENCLOSED 46u		/* format, flags, error, digest of what is bridged, time; then the chain */
+#define ENCLOSED_FORMAT 3
+#define WORTHLESS_FORMAT 0	/* to be opened by nobody: the library does not do without a ticket once it makes one */
+/* A client carries its chain to us in each hello. The library's session has the leaf, and no chain. */
+#define CHAIN_MAX 8192u
+#define LEAF_MAX 16384u		/* with which there is a chain: a ticket has at most 65280 octets */
 
 enum { FLAG_TRUSTED = 1, FLAG_PINNED = 2, FLAG_ACCEPTED = 4 };
 
@@ -230,20 +234,65 @@ static uint64_t get_be(const uint8_t *in, unsigned octets)
 	return number;
 }
 
+bool tls_enclosed_next(struct slice *chain, struct slice *der)
+{
+	size_t n;
+
+	if (chain->len < 2)
+		return false;
+	n = (size_t)get_be(chain->ptr, 2);
+	if (n > chain->len - 2)
+		return false;
+	*der = slice_take(slice_skip(*chain, 2), n);
+	*chain = slice_skip(*chain, 2 + n);
+	return true;
+}
+
+/* What stands behind the leaf, in out, which has room for CHAIN_MAX. Octets, or -EMSGSIZE. */
+static int enclose_chain(const struct tls_hand *hand, uint8_t *out)
+{
+	const struct tls_facts *f = &hand->h->facts;
+	size_t n = 0;
+
+	if (SSL_session_reused(hand->ssl)) {	/* and n_peer is 0 */
+		if (hand->restored_chain.len > 0)
+			memcpy(out, hand->restored_chain.ptr, hand->restored_chain.len);
+		return (int)hand->restored_chain.len;
+	}
+	if (f->n_peer > 1 && f->peer[0].der.len > LEAF_MAX)
+		return -EMSGSIZE;
+	for (size_t i = 1; i < f->n_peer; i++) {
+		struct slice der = f->peer[i].der;
+
+		if (der.len > CHAIN_MAX || n + 2 + der.len > CHAIN_MAX)
+			return -EMSGSIZE;
+		put_be(out + n, der.len, 2);
+		memcpy(out + n + 2, der.ptr, der.len);
+		n += 2 + der.len;
+	}
+	return (int)n;
+}
+
 static int on_ticket_made(SSL *ssl, void *unused)
 {
 	struct tls_hand *hand = tls_link_of(ssl)->hand;
 	struct tls_verdict v;
-	uint8_t enclosed[ENCLOSED];
+	uint8_t *enclosed;
+	int n;
 
 	if (hand == NULL)
 		return 0;
+	enclosed = arena_alloc(hand->h->arena, ENCLOSED + (hand->h->facts.n_peer > 1 ? CHAIN_MAX : hand->restored_chain.len));
+	if (enclosed == NULL)
+		return 0;
 	v = verdict_so_far(hand);
-	enclosed[0] = ENCLOSED_FORMAT;
+	n = enclose_chain(hand, enclosed + ENCLOSED);
+	enclosed[0] = n < 0 ? WORTHLESS_FORMAT : ENCLOSED_FORMAT;
 	enclosed[1] = (uint8_t)((v.trusted ? FLAG_TRUSTED : 0) | (v.pinned ? FLAG_PINNED : 0) | (v.accepted ? FLAG_ACCEPTED : 0));
 	put_be(enclosed + 2, (uint32_t)v.error, 4);
 	put_be(enclosed + 38, (uint64_t)v.since, 8);
-	return digest_bridged(hand, enclosed + 6) && SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), enclosed, ENCLOSED) == 1;
+	return digest_bridged(hand, enclosed + 6) &&
+	       SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), enclosed, ENCLOSED + (n < 0 ? 0 : (size_t)n)) == 1;
 }
 
 static bool open_enclosed(struct tls_hand *hand, SSL_SESSION *session, struct tls_verdict *out)
@@ -253,9 +302,13 @@ static bool open_enclosed(struct tls_hand *hand, SSL_SESSION *session, struct tl
 	void *data;
 	size_t n;
 
-	if (SSL_SESSION_get0_ticket_appdata(session, &data, &n) != 1 || n != ENCLOSED || !digest_bridged(hand, digest))
+	if (SSL_SESSION_get0_ticket_appdata(session, &data, &n) != 1 || n < ENCLOSED || n > ENCLOSED + CHAIN_MAX ||
+	    !digest_bridged(hand, digest))
 		return false;
 	e = data;
+	hand->restored_chain = arena_copy(hand->h->arena, slice_of(e + ENCLOSED, n - ENCLOSED));
+	if (hand->restored_chain.ptr == NULL)
+		return false;
 	*out = (struct tls_verdict){
 		.trusted = (e[1] & FLAG_TRUSTED) != 0,
 		.pinned = (e[1] & FLAG_PINNED) != 0,

@@ -2,12 +2,13 @@
 /*
  * Sessions that go on. Towards clients by tickets (RFC 5077; RFC 8446, 4.6.1), whose keys all workers
  * of all generations come to by themselves (ratchet.h); towards servers from a small table in each worker.
- * What was found out about the peer goes with a session: its certificate, and whether it is trusted.
+ * What was found out about the peer goes with a session: its certificates, and whether it is trusted.
  */
 #ifndef SALLYPORT_TLS_RESUME_H
 #define SALLYPORT_TLS_RESUME_H
 
 #include "base/attributes.h"
+#include "base/slice.h"
 #include "tls/ratchet.h"
 
 #include <openssl/ssl.h>
@@ -38,6 +39,9 @@ struct tls_verdict {
 	int error;			/* X509_V_* */
 	int64_t since;			/* wall seconds: when the peer was really verified */
 };
+
+/* Certificates as they are in a ticket: two octets of length, DER. Takes one off the front; false: there is none. */
+bool tls_enclosed_next(struct slice *chain, struct slice *der);
 
 struct tls_session_key {
 	uint8_t octets[32];

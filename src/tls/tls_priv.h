@@ -93,6 +93,7 @@ struct tls_hand {
 	bool pinned, tolerated;			/* tolerated: an error was passed over */
 	bool accepted;				/* it failed, but the policy's code accepts the peer */
 	struct tls_verdict restored;		/* of the session that may go on */
+	struct slice restored_chain;		/* of a client's: what it had shown behind its certificate (resume.h) */
 	int verify_depth;			/* of verify_error */
 	char verify_words[256];			/* of verify_error, which certificate and where */
 };

@@ -3,9 +3,12 @@
 #include "tls_test.h"
 
 #include "tls/ratchet.h"
+#include "tls/resume.h"
 
 #include <errno.h>
 #include <openssl/x509_vfy.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 static const struct endpoint peer = { { AF_INET, { 192, 0, 2, 1 } }, 25 };
@@ -36,6 +39,8 @@ static void converse(struct pair *p, const struct endpoint *to, int64_t hour)
 	pair_run(p);
 }
 
+static unsigned client_chain = 1;	/* certificates that the client shows */
+
 static bool resumes_at(int64_t hour)
 {
 	struct pair p;
@@ -51,7 +56,7 @@ static bool resumes_at(int64_t hour)
 	assert_slice(p.server.h.facts.peer[0].subject, "/CN=mail");
 	if (client_end()->verifier.type != TLS_VERIFY_NONE) {
 		assert_true(p.client.h.facts.trusted);
-		assert_int_equal(p.client.h.facts.n_peer, 1);
+		assert_int_equal(p.client.h.facts.n_peer, client_chain);
 		assert_slice(p.client.h.facts.peer[0].subject, "/CN=client");
 	}
 	pair_close(&p);
@@ -371,6 +376,68 @@ static void asked_for_the_key(void **state)
 	assert_false(resumes());
 }
 
+/* The client's certificate has one between it and the CA, with that many octets of names. */
+static void use_chain(size_t octets)
+{
+	char *san = calloc(1, octets + 64);
+	struct cert_spec spec = { .cn = "between", .san = san, .is_ca = true, .issuer = w.ca, .issuer_key = w.ca_key, .serial = 30 };
+	EVP_PKEY *key = make_key("EC"), *leaf_key = make_key("EC");
+	X509 *between, *leaf;
+	const char *chain = folder_path("chain.pem"), *key_file = folder_path("chain.key");
+	size_t n = (size_t)sprintf(san, "DNS:between.example");
+
+	while (n < octets)
+		n += (size_t)sprintf(san + n, ",DNS:name-%zu.example", n);
+	between = make_cert(&spec, key);
+	spec = (struct cert_spec){ .cn = "client", .issuer = between, .issuer_key = key, .serial = 31 };
+	leaf = make_cert(&spec, leaf_key);
+	put_chain(chain, leaf, between);
+	put_key(key_file, leaf_key, NULL);
+	world_mutual(TLS_VERIFY_REQUIRED_TRUSTED);
+	server_end()->own.fallback = sample_add(&w.server_side, chain, key_file);
+	X509_free(between);
+	X509_free(leaf);
+	EVP_PKEY_free(key);
+	EVP_PKEY_free(leaf_key);
+	free(san);
+}
+
+/* Who looks at a session that goes on, hook or record, sees the chain that was shown when it began. */
+static void whole_chains(void **state)
+{
+	static const struct { size_t octets; bool resumes; } cases[] = { { 100, true }, { 4000, true }, { 12000, false } };
+
+	client_chain = 2;
+	for (size_t i = 0; i < 2 * ARRAY_LEN(cases); i++) {
+		world_setup(NULL);
+		use_chain(cases[i / 2].octets);
+		only(i % 2 == 0 ? 0x0303 : 0x0304);
+		world_build();
+		assert_false(resumes());
+		for (int again = 0; again < 3; again++)
+			assert_int_equal(resumes(), cases[i / 2].resumes);
+		world_teardown(NULL);
+	}
+	client_chain = 1;
+}
+
+static void what_is_enclosed(void **state)
+{
+	static const struct { struct slice octets; size_t n; } cases[] = {
+		{ SLICE_INIT(""), 0 }, { SLICE_INIT("\0"), 0 }, { SLICE_INIT("\0\1"), 0 }, { SLICE_INIT("\0\1a"), 1 },
+		{ SLICE_INIT("\0\1a\0\2bc"), 2 }, { SLICE_INIT("\0\1a\0\3bc"), 1 }, { SLICE_INIT("\377\377abc"), 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct slice rest = cases[i].octets, der;
+		size_t n = 0;
+
+		while (tls_enclosed_next(&rest, &der))
+			n++;
+		assert_int_equal(n, cases[i].n);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -389,6 +456,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pinned_elsewhere, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(for_so_long, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(asked_for_the_key, world_setup, world_teardown),
+		cmocka_unit_test(whole_chains), cmocka_unit_test(what_is_enclosed),
 	};
 
 	return cmocka_run_group_tests(tests, world_create, world_remove);
