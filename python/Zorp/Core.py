@@ -10,7 +10,7 @@ from Zorp.Zone import InetZone, Zone
 from Zorp.Service import DenyIPv4, DenyIPv6, DenyService, PFService, Service
 from Zorp.SockAddr import SockAddrInet, SockAddrInet6, SockAddrInetHostname, SockAddrInetRange, SockAddrUnix
 from Zorp.Subnet import Inet6Subnet, InetSubnet
-from Zorp.Router import DirectedRouter, InbandRouter, TransparentRouter
+from Zorp.Router import DirectedRouter, InbandRouter, SNIBasedRouter, TransparentRouter
 from Zorp.Chainer import (ConnectChainer, FailoverChainer, MultiTargetChainer, RoundRobinChainer, SideStackChainer,
                           StateBasedChainer)
 from Zorp.Rule import PortRange, Rule

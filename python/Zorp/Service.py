@@ -218,6 +218,8 @@ class PFService(AbstractService):
         self._check_router(router)
         if len(getattr(router, "dest_addr", ())) > 1 and not _is_poisoned(router):
             self._wrong("a PFService has one destination, not %d" % len(router.dest_addr))
+        if isinstance(router, _Router.SNIBasedRouter):
+            self._wrong("SNIBasedRouter: the kernel, which forwards for a PFService, reads no names", "Service")
         if getattr(router, "proxy_protocol", 0):
             self._wrong("proxy_protocol: the kernel forwards the client's own connection, which has no room for a header",
                         "TransparentRouter(forge_addr=TRUE) keeps the client's address")

@@ -111,6 +111,12 @@ class Writer:
                 problems.report("EncryptionPolicy '%s': %s" % (policy.name, refused.message), refused.hint, policy._place)
                 policy._poisoned = True
 
+    def _router(self, service):
+        try:
+            return service.router._document(self._natives.number)
+        except Refused as refused:
+            problems.report("service '%s': %s" % (service.name, refused.message), refused.hint, service._place)
+
     def _service(self, service, owner):
         from Zorp.Service import DenyService, PFService, Service
         if is_poisoned(service):
@@ -122,12 +128,12 @@ class Writer:
             row.update(kind="deny", logging=service.logging, ipv4_setting=service.ipv4_setting,
                        ipv6_setting=service.ipv6_setting)
         elif isinstance(service, PFService):
-            row.update(kind="pf", router=service.router._document())
+            row.update(kind="pf", router=self._router(service))
         elif isinstance(service, Service):
             config = self._config(service, owner)
             if config is None:
                 return None
-            row.update(kind="proxy", config=config, router=service.router._document(),
+            row.update(kind="proxy", config=config, router=self._router(service),
                        chainer=service.chainer._document(), max_instances=service.max_instances,
                        keepalive=service.keepalive,
                        limit_target_zones_to=[registry.zones()[z]._index for z in service.limit_target_zones_to],

@@ -163,7 +163,11 @@ static void show_proxy(const struct decision *d, const struct flow *flow, FILE *
 	if (err == 0 || err == -EAFNOSUPPORT)
 		fprintf(out, "Proxy %s (class %s) connects to %s%s\n", d->service->proxy->type->name,
 			d->service->proxy->class_name, endpoint_text(&plan.remote, text),
+			d->service->router.kind == ROUTER_BY_NAME ? ", or as the name says that the client asks for in TLS" :
 			d->service->router.overrideable ? ", unless the protocol names another server" : "");
+	else if (err == -EDESTADDRREQ)
+		fprintf(out, "Proxy %s (class %s) connects as the name says that the client asks for in TLS\n",
+			d->service->proxy->type->name, d->service->proxy->class_name);
 	if (err == 0)
 		fprintf(out, "  from %s\n", source_words(&plan, text, sizeof(text)));
 	else if (err == -EAFNOSUPPORT)

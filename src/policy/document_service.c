@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Services of a policy document, with their routers and chainers. */
+#include "policy/block_priv.h"
 #include "policy/document_priv.h"
 
 #include "base/hash.h"
 
 #define SERVICES_MAX 65536
 #define TARGETS_MAX 256
+#define NAMES_MAX 1024
 #define CONNECT_TIMEOUT_DEFAULT_MS 30000
 
 static int read_forging(struct document_reader *d, const struct json_path *path, const json_t *json,
@@ -72,6 +74,58 @@ static int read_targets(struct document_reader *d, const struct json_path *path,
 	return err;
 }
 
+/* [MATCHER, [address, port]] */
+static int read_name(struct document_reader *d, const struct json_path *path, const json_t *json, struct router_name *out)
+{
+	struct block_reader b = { .json = d->json, .policy = d->policy };
+	struct matcher_call call = MATCHER_CALL_NONE;
+	int err;
+
+	if (!json_is_array(json) || json_array_size(json) != 2)
+		return json_wrong(&d->json, path, "must be [matcher, [address, port]]");
+	err = matcher_call_read(&b, &(struct json_path){ path, NULL, 0 }, json_array_get(json, 0), &call);
+	if (err == 0 && call.matcher == NULL)
+		err = json_wrong(&d->json, path, "its matcher must not be policy code");
+	out->matcher = call.matcher;
+	return err < 0 ? err : read_target(d, &(struct json_path){ path, NULL, 1 }, json_array_get(json, 1), &out->target);
+}
+
+static int read_names(struct document_reader *d, const struct json_path *path, const json_t *json, struct router *router)
+{
+	struct router_name *names;
+	int err = json_want_array(&d->json, path, json, NAMES_MAX);
+
+	if (err == 0 && json_array_size(json) == 0)
+		err = json_wrong(&d->json, path, "must have at least one name");
+	if (err < 0)
+		return err;
+	names = arena_array(d->json.arena, json_array_size(json), sizeof(*names));
+	if (names == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < json_array_size(json) && err == 0; i++)
+		err = read_name(d, &(struct json_path){ path, NULL, i }, json_array_get(json, i), &names[i]);
+	router->names = names;
+	router->n_names = json_array_size(json);
+	return err;
+}
+
+/* The targets are one, or none: for clients whose name does not fit. */
+static int read_by_name(struct document_reader *d, const struct json_path *path, const json_t *json, struct router *router)
+{
+	static const char *const members[] = { "type", "names", "targets", "forge_addr", "forge_port", "overrideable",
+					       "proxy_protocol", NULL };
+	const json_t *targets = json_object_get(json, "targets");
+	int err = json_want_object(&d->json, path, json, members);
+
+	if (err == 0)
+		err = read_names(d, &(struct json_path){ path, "names", 0 }, json_object_get(json, "names"), router);
+	if (err == 0 && targets != NULL && (!json_is_array(targets) || json_array_size(targets) > 0))
+		err = read_targets(d, &(struct json_path){ path, "targets", 0 }, targets, router);
+	if (err == 0 && router->n_targets > 1)
+		err = json_wrong(&d->json, path, "there can be only one target for all other names");
+	return err;
+}
+
 static int read_router(struct document_reader *d, const struct json_path *up, const json_t *json,
 		       struct router *router)
 {
@@ -99,10 +153,17 @@ static int read_router(struct document_reader *d, const struct json_path *up, co
 		if (err == 0)
 			err = read_targets(d, &(struct json_path){ &path, "targets", 0 },
 					   json_object_get(json, "targets"), router);
+	} else if (strcmp(type, "by_name") == 0) {
+		router->kind = ROUTER_BY_NAME;
+		err = read_by_name(d, &path, json, router);
 	} else {
 		err = json_wrong(&d->json, &path, "routers of type '%s' are not there yet", type);
 	}
-	return err < 0 ? err : read_forging(d, &path, json, router);
+	if (err == 0)
+		err = read_forging(d, &path, json, router);
+	if (err == 0 && router->kind == ROUTER_BY_NAME && router->overrideable)
+		err = json_wrong(&d->json, &path, "a server is named by the client's TLS or by the protocol, not by both");
+	return err;
 }
 
 static int read_chainer(struct document_reader *d, const struct json_path *up, const json_t *json,
@@ -212,6 +273,8 @@ static int read_pf_service(struct document_reader *d, const struct json_path *pa
 		err = read_router(d, path, json_object_get(json, "router"), &service->router);
 	if (err == 0 && service->router.n_targets > 1)
 		err = json_wrong(&d->json, path, "a PFService can have only one target address");
+	if (err == 0 && service->router.kind == ROUTER_BY_NAME)
+		err = json_wrong(&d->json, path, "the kernel, which forwards for a PFService, reads no names");
 	if (err == 0 && service->router.proxy_protocol != 0)
 		err = json_wrong(&d->json, path, "a PFService has no connection of its own for a PROXY header");
 	return err;

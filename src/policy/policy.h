@@ -39,7 +39,13 @@ struct proxy_config {
 	uint32_t index;
 };
 
-enum router_kind { ROUTER_TRANSPARENT, ROUTER_DIRECTED };
+enum router_kind { ROUTER_TRANSPARENT, ROUTER_DIRECTED, ROUTER_BY_NAME };
+
+/* A server for clients that ask for such a name in their TLS handshake. */
+struct router_name {
+	const struct matcher *matcher;
+	struct endpoint target;			/* port 0 = the client's original one */
+};
 
 #define FORGE_PORT_ANY (-1)
 #define FORGE_PORT_GROUP (-2)
@@ -53,9 +59,14 @@ struct router {
 	int32_t forge_port;			/* FORGE_PORT_* or 1..65535 */
 	uint16_t forced_port;			/* transparent; 0 = the client's original one */
 	uint8_t proxy_protocol;			/* version of the PROXY header that the server is sent; 0 = none */
-	const struct endpoint *targets;		/* directed: at least one; port 0 = the client's original one */
+	const struct endpoint *targets;		/* directed: at least one; by name: that of all other clients, or none; port 0 as above */
 	size_t n_targets;
+	const struct router_name *names;	/* by name, in the policy's order */
+	size_t n_names;
 };
+
+/* Why a router can't work with an encryption (NULL: none): static; NULL: it can (runnable.c). */
+const char *router_flaw(const struct router *router, const struct encryption *encryption);
 
 struct chainer {				/* ConnectChainer */
 	uint8_t protocol;			/* 0 as the client's, 6 TCP */

@@ -35,6 +35,21 @@ static void check_starttls(const struct service *s, const struct encryption *e, 
 		     "service '%s': encryption '%s' waits for STARTTLS, which %s does not have", s->name, e->name, s->proxy->type->name);
 }
 
+const char *router_flaw(const struct router *router, const struct encryption *e)
+{
+	enum tls_security client = e != NULL ? e->sides[TLS_CLIENT].security : TLS_OFF;
+
+	if (router->kind != ROUTER_BY_NAME)
+		return NULL;
+	if (client == TLS_OFF)
+		return "clients name a server in TLS alone, and theirs is plain: SNIBasedRouter has nothing to choose by";
+	if (client == TLS_ACCEPT_STARTTLS && router->n_targets == 0)
+		return "SNIBasedRouter needs a default: the server of clients that use STARTTLS is connected before they name one";
+	if (client == TLS_ACCEPT_STARTTLS && e->sides[TLS_SERVER].security == TLS_FORWARD_STARTTLS)
+		return "SNIBasedRouter can't choose a server that has the client's STARTTLS already";
+	return NULL;
+}
+
 /* Where each session is configured for itself, that is when it is known. */
 static void check_encryption(const struct service *s, struct policy_problems *problems)
 {
@@ -43,9 +58,11 @@ static void check_encryption(const struct service *s, struct policy_problems *pr
 	const char *flaw;
 
 	check_starttls(s, e, problems);
-	if (s->proxy->per_session || type->encryption_flaw == NULL)
+	if (s->proxy->per_session)
 		return;
-	flaw = type->encryption_flaw(s->proxy->block, e);
+	flaw = router_flaw(&s->router, e);
+	if (flaw == NULL && type->encryption_flaw != NULL)
+		flaw = type->encryption_flaw(s->proxy->block, e);
 	if (flaw != NULL)
 		problems_add(problems, PROBLEM_ERROR, s->place, NULL, "service '%s': encryption '%s': %s", s->name,
 			     e != NULL ? e->name : "none", flaw);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The way to the server: as the router says, if the policy lets this service reach that zone. */
 #include "session/connect.h"
+#include "base/log.h"
 #include "io/loop.h"
+#include "policy/matcher.h"
 #include "session/proxy_header.h"
 #include "session/session_priv.h"
 
@@ -33,6 +35,68 @@ static co_waits int write_header(struct session *s)
 		return 0;
 	n = proxy_header_write(s->leg.proxy_protocol, &s->leg.header_src, &s->leg.header_dst, header);
 	return stream_write(s->proxy.server, slice_of(header, n), deadline_in(s->service->chainer.timeout_connect_ms));
+}
+
+struct name_test {
+	const struct matcher *matcher;
+	struct slice name;
+	enum matcher_answer answer;
+};
+
+static void test_name(void *arg)
+{
+	struct name_test *t = arg;
+
+	t->answer = matcher_test(t->matcher, t->name, NULL);
+}
+
+/* The first that fits; NULL: none. Negative: nobody knows. */
+static co_waits int find_name(const struct router *router, struct slice name, const struct router_name **out)
+{
+	struct name_test t = { .name = name };
+
+	*out = NULL;
+	for (size_t i = 0; i < router->n_names && name.len > 0; i++) {
+		t.matcher = router->names[i].matcher;
+		co_leaf(test_name, &t);
+		if (t.answer == MATCHER_UNSURE)
+			return -EACCES;
+		if (t.answer == MATCHER_YES) {
+			*out = &router->names[i];
+			return 0;
+		}
+	}
+	return 0;
+}
+
+co_waits int session_route_by_name(struct session *s, struct slice name)
+{
+	const struct router *router = &s->service->router;
+	const struct router_name *found;
+	int err;
+
+	if (router->kind != ROUTER_BY_NAME)
+		return 0;
+	err = find_name(router, name, &found);
+	if (err == 0 && found == NULL && router->n_targets == 0)
+		err = -EACCES;
+	if (err < 0) {
+		log_event(LOG_CORE_POLICY, 1, s->proxy.id, "The policy has no server for the name that the client asks for",
+			  F_OCTETS("server_name", name));
+		return err;
+	}
+	s->target = found != NULL ? found->target : (struct endpoint){ .ip = { .family = AF_UNSPEC } };
+	return 0;
+}
+
+bool proxy_server_is_stale(const struct proxy *proxy)
+{
+	const struct session *s = proxy->session;
+	struct connect_request plan;
+
+	return proxy->server != NULL && s->service->router.kind == ROUTER_BY_NAME &&
+	       (connect_plan(s->service, &s->client, &s->client_local, &s->target, s->env->can_forge, s->env->forged_mark,
+			     &plan) != 0 || !endpoint_equal(&plan.remote, &s->server));
 }
 
 int session_plan_server(struct session *s, struct connect_request *out)

@@ -10,8 +10,8 @@
 #include "policy/policy.h"
 
 /*
- * client_local is the original destination; from_proxy what the protocol named (family
- * AF_UNSPEC: nothing). Without can_forge the connection comes from this host's own address.
+ * client_local is the original destination; from_proxy what the protocol named, or the client in its TLS
+ * handshake (family AF_UNSPEC: nothing). Without can_forge the connection comes from this host's own address.
  * 0; -EINVAL (forge_port out of range); -EDESTADDRREQ (no target); -EAFNOSUPPORT (the client's
  * address can't be forged in the target's family; out->remote is set).
  */

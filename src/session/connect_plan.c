@@ -9,9 +9,9 @@ static struct endpoint choose_target(const struct router *router, const struct e
 {
 	struct endpoint target = *client_local;
 
-	if (router->overrideable && from_proxy->ip.family != AF_UNSPEC) {
+	if ((router->overrideable || router->kind == ROUTER_BY_NAME) && from_proxy->ip.family != AF_UNSPEC) {
 		target = *from_proxy;
-	} else if (router->kind == ROUTER_DIRECTED) {
+	} else if (router->kind != ROUTER_TRANSPARENT) {
 		target = router->targets[0];	/* ConnectChainer knows only the first */
 	} else if (router->forced_port != 0) {
 		target.port = router->forced_port;
@@ -63,7 +63,8 @@ int connect_plan(const struct service *service, const struct endpoint *client, c
 
 	if (port == 0 || port > 65535 || port < FORGE_PORT_RANDOM)
 		return -EINVAL;
-	if (router->kind == ROUTER_DIRECTED && router->n_targets == 0)
+	if (router->kind != ROUTER_TRANSPARENT && router->n_targets == 0 &&
+	    (router->kind == ROUTER_DIRECTED || from_proxy->ip.family == AF_UNSPEC))
 		return -EDESTADDRREQ;
 	memset(out, 0, sizeof(*out));
 	out->remote = choose_target(router, client_local, from_proxy);

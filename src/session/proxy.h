@@ -136,6 +136,10 @@ void proxy_set_client(struct proxy *proxy, const struct endpoint *client, const 
 /* What the client wanted to reach: the original destination, or as its peer said. */
 const struct endpoint *proxy_client_wanted(const struct proxy *proxy);
 
+/* The client has named a server in its TLS handshake, and the router would go elsewhere now than where the
+ * connection leads: close it and connect anew, before anything is said that matters. */
+bool proxy_server_is_stale(const struct proxy *proxy);
+
 /* Close the server side in good order; what was not pushed is lost. Another may be connected then. */
 void proxy_close_server(struct proxy *proxy);
 

@@ -34,11 +34,11 @@ int secure_configure(struct session *s)
 {
 	const struct proxy_config *config = s->own_config.type != NULL ? &s->own_config : s->service->proxy;
 	const struct encryption *e = s->service->encryption != NULL ? s->service->encryption : config->encryption;
-	const char *flaw = NULL;
+	const char *flaw = router_flaw(&s->service->router, e);
 
 	if (e != NULL && !s->proxy.type->starttls && encryption_needs_starttls(e))
 		return -EPROTONOSUPPORT;
-	if (s->proxy.type->encryption_flaw != NULL)
+	if (flaw == NULL && s->proxy.type->encryption_flaw != NULL)
 		flaw = s->proxy.type->encryption_flaw(s->proxy.config, e);
 	if (flaw != NULL) {
 		log_event(LOG_CORE_POLICY, 1, s->proxy.id, "The session's encryption does not fit its configuration", F_TEXT("reason", flaw));
@@ -150,6 +150,9 @@ static co_waits int ask_hello(void *arg, const struct tls_facts *facts)
 	if (facts->server_name.len > 0)
 		NOTE(s, LOG_CORE_INFO, 6, "The client names a server", F_TEXT("side", side_names[TLS_CLIENT]),
 		     F_OCTETS("server_name", facts->server_name));
+	err = session_route_by_name(s, facts->server_name);
+	if (err != 0)
+		return err;
 	if (e->server_first && e->sides[TLS_CLIENT].security == TLS_FORCE && e->sides[TLS_SERVER].security == TLS_FORCE &&
 	    s->proxy.server == NULL)
 		err = connect_early(s);

@@ -47,6 +47,10 @@ void account_summary(const struct session *s);
  */
 int session_plan_server(struct session *s, struct connect_request *out) MUST_CHECK;
 
+/* The client names a server in its handshake: where the router goes by that, the way is settled. 0; -EACCES (no
+ * server for it; logged). WAITS (connect.c). */
+co_waits int session_route_by_name(struct session *s, struct slice name) MUST_CHECK;
+
 /* The leg is open: counted from now, logged, told (connect.c). */
 void session_server_opened(struct session *s, const struct connect_request *how);
 

@@ -203,11 +203,11 @@ def msmtp(pki, folder, implicit):
             f'< "{letter(folder, f"msmtp {implicit}")}"')
 
 
-def s_client(pki, folder, implicit):
+def s_client(pki, folder, implicit, name='fw.example'):
     starttls = '' if implicit else '-starttls smtp'
     return ('sh', '-c', f'(sleep 1; printf "EHLO client.example\\n"; sleep 1; printf "QUIT\\n"; sleep 1) | openssl s_client -connect '
             f'{FRONT}:{465 if implicit else 25} {starttls} -CAfile {pki.path("ca.pem")} -verify_return_error -verify_hostname fw.example '
-            '-servername fw.example -quiet -crlf')
+            f'-servername {name} -quiet -crlf')
 
 
 PROGRAMS = {'swaks': swaks, 'curl': curl, 'msmtp': msmtp}
@@ -302,6 +302,31 @@ def default_instance():
         assert server.outcomes == ['mail, TLS']
     finally:
         server.close()
+
+
+@pytest.mark.parametrize('implicit', [False, True], ids=['starttls', 'implicit'])
+def test_the_name_chooses_the_server(net, pki, firewall, tmp_path, implicit):
+    """SNIBasedRouter, with openssl s_client as the client: before the server is connected, or instead of the one that is."""
+    servers = [tls.Server(net.servers, pki, 'plain', 'good', port) for port in (3000, 3001)]
+    try:
+        encryption = 'ClientOnlyEncryption' if implicit else 'ClientOnlyStartTLSEncryption'
+        running = firewall(policies.HEAD + HEAD.replace('{pki}', pki.folder) + f'''
+def default_instance():
+    Service("mail", Named, encryption_policy="{encryption}", router=SNIBasedRouter(
+        {{RegexpMatcher(("^lists[.]", )): SockAddrInet("{ORIGIN}", 3001)}}, default=SockAddrInet("{ORIGIN}", 3000)))
+    Rule(service="mail", dst_port={465 if implicit else 25}, dst_subnet=("{FRONT}/32", ))
+''')
+
+        def reached():
+            lines = [line for line in running.log.splitlines() if 'Server connection established' in line]
+            return sorted(port for port in (3000, 3001) for line in lines if f"server_address='AF_INET({ORIGIN}:{port})'" in line)
+        for name, ports in (('mail.example', [3000]), ('lists.example', [3000, 3001] if implicit else [3000, 3000, 3001])):
+            done = mailers.program(net.dmz, *s_client(pki, str(tmp_path), implicit, name))
+            assert done.returncode == 0 and '221 ' in done.stdout, done.stdout + done.stderr
+            process.wait_until(lambda: reached() == ports, 20, f'{name} gets to its server: {reached()}')
+    finally:
+        for server in servers:
+            server.close()
 
 
 HOOKS = '''

@@ -135,6 +135,11 @@ class Declarations(PolicyTest):
             self.bad(instance(call, head), (4 + call.count("\n"), "not yet part of Sallyport"))
             self.assertIn(what, self.bad(instance(call, head), (4 + call.count("\n"), "")).problems[0]["message"])
 
+    def test_policy_code_chooses_no_server(self):
+        self.bad(instance("class M(AbstractMatcher):\n    def checkMatch(self, str): return TRUE\n"
+                          "Service('s', SmtpProxy, SNIBasedRouter({M(): SockAddrInet('1.2.3.4', 25)}))"),
+                 (5, "service 's': SNIBasedRouter: the matcher M is policy code, which can't choose a server"))
+
     def test_routers_and_addresses(self):
         for call, message in (
                 ("SockAddrInet('1.2.3', 25)", "not an IPv4 address"), ("SockAddrInet('1.2.3.4', 99999)", "the port is 99999"),
@@ -142,6 +147,11 @@ class Declarations(PolicyTest):
                 ("SockAddrInet('1.2.3.4', '25')", "must be a number"), ("SockAddrInetRange('1.2.3.4', 5, 4)", "port_max is 4"),
                 ("DirectedRouter(())", "at least one"), ("DirectedRouter('1.2.3.4')", "is not an address of a server"),
                 ("DirectedRouter(SockAddrUnix('/x'))", "is not an address of a server"),
+                ("SNIBasedRouter({})", "is not a dictionary of servers"), ("SNIBasedRouter([])", "is not a dictionary of servers"),
+                ("SNIBasedRouter({5: SockAddrInet('1.2.3.4', 25)})", "is not a matcher"),
+                ("SNIBasedRouter({RegexpMatcher(('x', )): '1.2.3.4'})", "is not an address of a server"),
+                ("SNIBasedRouter({RegexpMatcher(('x', )): SockAddrInet('1.2.3.4', 25)}, default=25)", "is not an address of a server"),
+                ("PFService('p', SNIBasedRouter({RegexpMatcher(('x', )): SockAddrInet('1.2.3.4', 25)}))", "reads no names"),
                 ("TransparentRouter(forge_port=0)", "forge_port is 0"), ("TransparentRouter(forge_port=65536)", "forge_port is 65536"),
                 ("TransparentRouter(forge_port='x')", "forge_port must be a number"),
                 ("TransparentRouter(proxy_protocol=3)", "proxy_protocol is 3"), ("TransparentRouter(proxy_protocol='v2')", "must be a number"),

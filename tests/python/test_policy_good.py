@@ -98,6 +98,22 @@ def default_instance():
             self.assertEqual(document["configs"][0]["attributes"], {"relay_domains": ["example.com"]})
             self.assertEqual(document["callbacks"], 0)
 
+    def test_servers_by_name(self):
+        document = self.good(instance("""
+            K = PrivateKey('-----BEGIN PRIVATE KEY-----')
+            EncryptionPolicy('e', ClientOnlyEncryption(StaticCertificate(Certificate('-----BEGIN CERTIFICATE-----', K)), None))
+            MatcherPolicy('lists', RegexpMatcher(('^lists', )))
+            Service('s', PlugProxy, encryption_policy='e', router=SNIBasedRouter({
+                RegexpMatcher(('^b', )): SockAddrInet('10.0.0.2', 26), 'lists': SockAddrInet6('::1', 0)},
+                default=SockAddrInet('10.0.0.1', 25), forge_addr=TRUE))
+            Service('t', PlugProxy, encryption_policy='e', router=SNIBasedRouter({'lists': SockAddrInet('10.0.0.2', 26)}))
+            """, "from Zorp.Plug import *\n")).document
+        first, second = (s["router"] for s in document["services"])
+        self.assertEqual(first, {"type": "by_name", "names": [[{"matcher": 0}, ["10.0.0.2", 26]], [{"matcher": 1}, ["::1", 0]]],
+                                 "targets": [["10.0.0.1", 25]], "forge_addr": True, "forge_port": -1, "proxy_protocol": 0})
+        self.assertEqual(second["names"], [[{"matcher": 1}, ["10.0.0.2", 26]]])
+        self.assertNotIn("targets", second)
+
     def test_forge_forms(self):
         for text, addr, port in (("forge_addr=TRUE", True, -1), ("forge_port=TRUE", False, -3),
                                  ("forge_port=Z_PORT_EXACT", False, -3), ("forge_port=Z_PORT_GROUP", False, -2),

@@ -248,6 +248,15 @@ co_waits int smtp_reuse_replace(struct smtp *s)
 	return 0;
 }
 
+co_waits int smtp_reuse_exchange(struct smtp *s)
+{
+	if (stream_write(s->proxy->server, GOODBYE, 0) == 0)
+		(void)!stream_push(s->proxy->server);
+	proxy_close_server(s->proxy);
+	s->reuse = (struct smtp_reuse){ .legs = s->reuse.legs };
+	return smtp_reuse_replace(s);
+}
+
 co_waits int smtp_reuse_hear(struct smtp *s, const struct smtp_pending *p, const struct smtp_reply *reply)
 {
 	struct smtp_reuse *r = &s->reuse;

@@ -349,6 +349,8 @@ co_waits int smtp_server_lost(struct smtp *s, const char *reason, int err) MUST_
 deadline_t smtp_reuse_due(const struct smtp *s, deadline_t due);
 /* An untested leg was of no use for XCLIENT: a fresh one, whose greeting is heard. Nothing may be owed. WAITS. */
 co_waits int smtp_reuse_replace(struct smtp *s) MUST_CHECK;
+/* The server is another one from now on: as smtp_reuse_replace, of a leg on which nobody owes anything. WAITS. */
+co_waits int smtp_reuse_exchange(struct smtp *s) MUST_CHECK;
 /* The first command to an untested leg. WAITS. */
 co_waits int smtp_reuse_send(struct smtp *s, struct smtp_pending *p) MUST_CHECK;
 /* Behind the greeting of a fresh leg: what waited for it. WAITS. */

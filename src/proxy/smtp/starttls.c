@@ -173,6 +173,16 @@ static void forget(struct smtp *s, bool server_too)
 	s->client_due = deadline_in(s->config->timeout_command_ms);
 }
 
+/*
+ * The router goes by the name that the client asked for in TLS. The server that it was greeted by is
+ * left, and the client, which begins anew anyway, hears nothing of the other one's greeting.
+ */
+static co_waits int go_to_named_server(struct smtp *s)
+{
+	forget(s, true);
+	return smtp_reuse_exchange(s);
+}
+
 co_waits int smtp_switch_to_tls(struct smtp *s)
 {
 	bool both = s->switching == SMTP_SWITCH_BOTH;
@@ -182,6 +192,8 @@ co_waits int smtp_switch_to_tls(struct smtp *s)
 	if (both && s->config->tls_passthrough)
 		return pass_through(s);
 	err = both ? proxy_start_tls_both(s->proxy) : proxy_start_tls(s->proxy, TLS_CLIENT);
+	if (err == 0 && proxy_server_is_stale(s->proxy))
+		return go_to_named_server(s);
 	if (err == 0) {
 		forget(s, both);
 		return 0;

@@ -302,6 +302,15 @@ static const struct {
 	  "\"server\":{\"security\":0}", "which is not encrypted" },
 	{ "\"server\":{\"security\":1,", "\"server\":{\"security\":1,\"certificate\":{\"bridge\":{\"key\":0,\"trusted_ca\":0,"
 	  "\"untrusted_ca\":0,\"extensions\":[]}},", "only one side can be bridged" },
+	{ "{\"type\":\"transparent\"},\"encryption\":0", "{\"type\":\"by_name\"},\"encryption\":0", "names: must be an array" },
+	{ "{\"type\":\"transparent\"},\"encryption\":0", "{\"type\":\"by_name\",\"names\":[]},\"encryption\":0", "at least one name" },
+	{ "{\"type\":\"transparent\"},\"encryption\":0",
+	  "{\"type\":\"by_name\",\"names\":[[{\"callback\":0},[\"10.0.0.1\",25]]]},\"encryption\":0", "must not be policy code" },
+	{ "{\"type\":\"transparent\"},\"encryption\":0",
+	  "{\"type\":\"by_name\",\"names\":[[{\"matcher\":0},[\"10.0.0.1\",25]]],\"targets\":[[\"10.0.0.1\",1],[\"10.0.0.1\",2]]},"
+	  "\"encryption\":0", "only one target" },
+	{ "{\"type\":\"transparent\"},\"encryption\":0",
+	  "{\"type\":\"by_name\",\"names\":[[{\"matcher\":0},[\"10.0.0.1\",25]]],\"overrideable\":true},\"encryption\":0", "not by both" },
 	{ "\"bridged\",\"server_first\":true", "\"bridged\"", "whose handshake comes later" },
 	{ "\"server\":{\"security\":1,\"verifier\":{\"type\":3", "\"server\":{\"security\":3,\"verifier\":{\"type\":3",
 	  "whose handshake comes later" },
@@ -374,6 +383,32 @@ static void starttls_needs_a_protocol_that_has_it(void **state)
 	assert_non_null(strstr(problems.first->message, "waits for STARTTLS, which sample does not have"));
 }
 
+/* Which encryptions a router by name can be used with. */
+static void a_router_by_name_needs_a_name_in_time(void **state)
+{
+	static const struct { enum tls_security client, server; bool fallback; const char *says; } table[] = {
+		{ TLS_FORCE, TLS_OFF, false, NULL }, { TLS_FORCE, TLS_FORCE, false, NULL }, { TLS_FORCE, TLS_FORWARD_STARTTLS, false, NULL },
+		{ TLS_ACCEPT_STARTTLS, TLS_OFF, true, NULL }, { TLS_ACCEPT_STARTTLS, TLS_FORCE, true, NULL },
+		{ TLS_OFF, TLS_FORCE, true, "nothing to choose by" }, { TLS_ACCEPT_STARTTLS, TLS_OFF, false, "needs a default" },
+		{ TLS_ACCEPT_STARTTLS, TLS_FORWARD_STARTTLS, true, "has the client's STARTTLS already" },
+	};
+	struct router router = { .kind = ROUTER_BY_NAME };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		const struct encryption e = { .sides = { { .security = table[i].client }, { .security = table[i].server } } };
+		const char *flaw;
+
+		router.n_targets = table[i].fallback;
+		flaw = router_flaw(&router, &e);
+		if ((flaw == NULL) != (table[i].says == NULL) || (flaw != NULL && strstr(flaw, table[i].says) == NULL))
+			fail_msg("%zu: %s", i, flaw != NULL ? flaw : "fine");
+	}
+	assert_non_null(router_flaw(&router, NULL));
+	router.kind = ROUTER_DIRECTED;
+	assert_null(router_flaw(&router, NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -388,6 +423,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(references_to_what_is_missing_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(every_shortage_of_memory_is_survived, setup, teardown),
 		cmocka_unit_test_setup_teardown(starttls_needs_a_protocol_that_has_it, setup, teardown),
+		cmocka_unit_test(a_router_by_name_needs_a_name_in_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
