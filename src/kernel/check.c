@@ -109,6 +109,9 @@ static bool intercept_is_sound(const struct kernel_plan *plan, const struct inte
 		return false;
 	if (c->action != INTERCEPT_REFUSE && (c->deny != 0 || c->log))
 		return false;
+	/* nft would make it a rule that other packets do not meet at all. */
+	if (c->deny == DENY_TCP_RESET && c->transport != TRANSPORT_TCP)
+		return false;
 	if (!target_fits(plan, c) || (c->action != INTERCEPT_FORWARD && (c->masquerade || c->target != -1)))
 		return false;
 	if (!set_fits(plan, c, c->src) || !set_fits(plan, c, c->dst) || !dims_are_sound(plan, c))

@@ -230,6 +230,7 @@ static void test_odd_numbers(void **state)
 	c = (struct intercept){ .action = INTERCEPT_REFUSE, .family = AF_INET, .transport = TRANSPORT_OTHER, .src = -1, .dst = -1, .target = -1, .deny = 8 };
 	assert_int_equal(kernel_plan_check(&plan), 0);
 	REFUSED(c.deny = 9, c.deny = 8);
+	REFUSED(c.deny = DENY_TCP_RESET, c.deny = 8);
 	REFUSED((c.dims[DIM_ICMP_TYPE] = (struct spans){ &span, 1 }), c.dims[DIM_ICMP_TYPE].n = 0);
 	span.first = span.last = 6;
 	REFUSED((c.dims[DIM_PROTOCOL] = (struct spans){ &span, 1 }), c.dims[DIM_PROTOCOL].n = 0);
