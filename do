@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")"
 
-BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 libjansson-dev libpcre2-dev libcap-ng-dev libidn2-dev libboost-context-dev libssl-dev"
+BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 libjansson-dev libpcre2-dev libcap-ng-dev libidn2-dev libboost-context-dev libssl-dev libc-ares-dev"
 RUN_PACKAGES="nftables iproute2 procps"
 DEMO_PACKAGES="$RUN_PACKAGES postfix swaks python3-aiosmtpd"
 TEST_PACKAGES="$DEMO_PACKAGES haproxy libio-socket-inet6-perl libnet-ssleay-perl libcmocka-dev python3-pytest curl msmtp"

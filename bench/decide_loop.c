@@ -79,7 +79,7 @@ static double decide_ns(const struct policy *policy, const struct flow *flows, u
 	*matched = 0;
 	for (unsigned r = 0; r < rounds; r++) {
 		for (unsigned i = 0; i < N_FLOWS; i++) {
-			policy_decide(policy, &flows[i], &d);
+			policy_decide(policy, NULL, &flows[i], &d);
 			*matched += d.rule != NULL;
 		}
 	}
@@ -99,7 +99,7 @@ static double scan_ns(const struct policy *policy, const struct flow *flows, uns
 		struct decision d;
 		uint64_t start = now_ns();
 
-		zoned = flow_with_zones(policy, &flows[i]);
+		zoned = flow_with_zones(policy, NULL, &flows[i]);
 		for (size_t r = 0; r < policy->n_rules; r++) {
 			if (!rule_matches(&policy->rules[r], &zoned, &score, &where))
 				continue;
@@ -109,7 +109,7 @@ static double scan_ns(const struct policy *policy, const struct flow *flows, uns
 			best = score;
 		}
 		spent += now_ns() - start;
-		policy_decide(policy, &flows[i], &d);
+		policy_decide(policy, NULL, &flows[i], &d);
 		*same = *same && d.rule == found;
 	}
 	return (double)spent / n;

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Zones: names for sets of addresses, in an administrative tree."""
 
+import ipaddress as _ipaddress
+import re as _re
 import struct
 import types
 from socket import htonl, ntohl
@@ -15,6 +17,33 @@ from Zorp.Subnet import Inet6Subnet, InetSubnet, Subnet, checked_subnet as _chec
 
 ZONES_MAX = 262144
 DEPTH_MAX = 31
+HOSTS_MAX = 4096        # host names of all zones
+HOST_OCTETS_MAX = 253
+
+_LABEL = _re.compile(r"[a-z0-9_-]{1,63}\Z")
+
+
+def _is_address(text):
+    try:
+        _ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _checked_host(zone, host):
+    """As names are compared: lower case, without the dot at the end."""
+    if not isinstance(host, str):
+        raise _Refused("zone '%s': the host name %r is not a string" % (zone, host))
+    plain = host.lower()[:-1] if host.endswith(".") else host.lower()
+    if _is_address(plain):
+        raise _Refused("zone '%s': %s is an address, not a host name" % (zone, host), "addresses go into addrs")
+    if not plain.isascii():
+        raise _Refused("zone '%s': the host name '%s' is not ASCII" % (zone, host), "write it in its form for DNS: 'xn--...'")
+    if len(plain) > HOST_OCTETS_MAX or not all(_LABEL.match(label) for label in plain.split(".")):
+        raise _Refused("zone '%s': '%s' is not a host name" % (zone, host),
+                       "letters, digits, '-' and '_' in labels of at most 63, with dots between them")
+    return plain
 
 
 class BaseZone(_Declaration):
@@ -27,6 +56,7 @@ class Zone(BaseZone):
     zones = {}          # name -> Zone
     _all = []           # every zone once, in the order of definition
     _owners = {}        # Subnet -> Zone
+    _n_hosts = 0        # host names of all
 
     def __init__(self, name, addrs=(), hostnames=(), admin_parent=None, inbound_services=None,
                  outbound_services=None):
@@ -34,11 +64,7 @@ class Zone(BaseZone):
         if inbound_services is not None or outbound_services is not None:
             raise _Refused("zone '%s': zones no longer say which services may be used" % name,
                            "use rules, and Service(limit_target_zones_to=...)")
-        hosts = _sequence(hostnames)
-        if hosts:
-            raise _Refused("zone '%s': hostnames in zones are not yet part of Sallyport" % name,
-                           "give addresses")
-        self.hostnames = ()
+        self.hostnames = [_checked_host(name, h) for h in _sequence(hostnames)]
         self.admin_children = []
         self.subnets = [_checked_subnet("zone '%s'" % name, a) for a in _sequence(addrs)]
         self.admin_parent = self._find_parent(admin_parent)
@@ -74,6 +100,11 @@ class Zone(BaseZone):
                                "a subnet belongs to one zone" if owner is not self else None)
             if self.subnets.count(subnet) > 1:
                 raise _Refused("zone '%s': %s is listed twice" % (self.name, subnet))
+        for host in self.hostnames:
+            if self.hostnames.count(host) > 1:
+                raise _Refused("zone '%s': the host %s is listed twice" % (self.name, host))
+        if Zone._n_hosts + len(self.hostnames) > HOSTS_MAX:
+            raise _Refused("the zones have more than %d host names" % HOSTS_MAX)
         if len(Zone._all) >= ZONES_MAX:
             raise _Refused("there are more than %d zones" % ZONES_MAX)
         self._instance = _current_instance()
@@ -82,11 +113,13 @@ class Zone(BaseZone):
             Zone._owners[subnet] = self
         Zone.zones[self.name] = self
         Zone._all.append(self)
+        Zone._n_hosts += len(self.hostnames)
         return len(Zone._all) - 1
 
     def _same(self, other):
         parents = [z.name if z else None for z in (self.admin_parent, other.admin_parent)]
-        return set(self.subnets) == set(other.subnets) and parents[0] == parents[1]
+        return (set(self.subnets) == set(other.subnets) and set(self.hostnames) == set(other.hostnames)
+                and parents[0] == parents[1])
 
     @classmethod
     def _remember_refused(cls, name, made):
@@ -129,8 +162,12 @@ class Zone(BaseZone):
 
     @classmethod
     def lookupByHostname(cls, host):
-        """None: zones have no host names yet."""
-        return None
+        """The zone that lists it; or None. A host of several zones is in none of them."""
+        plain = host.lower()[:-1] if host.endswith(".") else host.lower()
+        found = [z for z in cls._all if plain in z.hostnames]
+        if len(found) > 1:
+            raise ValueError("the host %s is in more than one zone: %s" % (host, ", ".join(z.name for z in found)))
+        return found[0] if found else None
 
 
 InetZone = Zone

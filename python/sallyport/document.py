@@ -94,7 +94,7 @@ class Writer:
                 "keys_in_workers": bool(options.keys_in_workers)}
 
     def _zone(self, zone):
-        return {"name": zone.name, "addrs": [str(s) for s in zone.subnets], "hostnames": [],
+        return {"name": zone.name, "addrs": [str(s) for s in zone.subnets], "hostnames": zone.hostnames,
                 "parent": None if zone.admin_parent is None else zone.admin_parent._index, "at": self._at(zone._place)}
 
     def _encryptions(self):

@@ -34,6 +34,7 @@ static const char usage_text[] =
 	"  status                what runs, since when, with which policy\n"
 	"  sessions              the running sessions\n"
 	"  stats                 counters of all services\n"
+	"  names                 host names of zones, with their addresses now\n"
 	"  stop-session ID       end a session now\n"
 	"  reload                load the policy again; the answer is its outcome\n"
 	"  log [level N] [spec SPEC]   show or change what is logged\n"
@@ -204,6 +205,25 @@ static int ctl_stats(struct ctl *c)
 	return CLI_OK;
 }
 
+/* As `explain --names` and the others take it. */
+static int ctl_names(struct ctl *c)
+{
+	int status = ask(c, json_pack("{s:s}", "command", "names"));
+	const json_t *one, *address;
+	char at[32];
+	size_t i, k;
+
+	if (status != CLI_OK || c->json)
+		return status;
+	json_array_foreach(json_object_get(c->reply, "names"), i, one) {
+		printf("%s", text_of(one, "host"));
+		json_array_foreach(json_object_get(one, "addresses"), k, address)
+			printf(" %s", json_string_value(address));
+		printf("  # %s since %s\n", text_of(one, "state"), time_text(number_of(one, "since_ms"), at));
+	}
+	return CLI_OK;
+}
+
 static int ctl_stop_session(struct ctl *c)
 {
 	if (c->n_words != 2)
@@ -290,6 +310,7 @@ static const struct {
 	{ "status", ctl_status, 1 },
 	{ "sessions", ctl_sessions, 1 },
 	{ "stats", ctl_stats, 1 },
+	{ "names", ctl_names, 1 },
 	{ "stop-session", ctl_stop_session, 2 },
 	{ "reload", ctl_reload, 1 },
 	{ "log", ctl_log, 5 },

@@ -4,6 +4,7 @@
 #include "cli/explain_priv.h"
 #include "cli/flow.h"
 #include "cli/load.h"
+#include "cli/names.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -14,10 +15,10 @@
 #define LINE_OCTETS_MAX 65536
 
 static const char usage[] =
-	"usage: sallyport explain POLICY [--instance NAME]... [--user USER] [--json]\n"
+	"usage: sallyport explain POLICY [--instance NAME]... [--user USER] [--names FILE] [--json]\n"
 	"           --proto P --from ADDR[:PORT] --to ADDR[:PORT] [--iface I] [--ifgroup N] [--reqid N]\n"
 	"           [--dst-iface I] [--dst-ifgroup N] [--icmp-type N] [--icmp-code N]\n"
-	"       sallyport explain POLICY [--instance NAME]... [--user USER] --flows FILE\n";
+	"       sallyport explain POLICY [--instance NAME]... [--user USER] [--names FILE] --flows FILE\n";
 
 /* The option's name on the command line and the property's in JSON. */
 static const struct { const char *option, *property; } flow_options[] = {
@@ -33,6 +34,8 @@ struct explain {
 	struct flow flow;
 	bool has_flow, json;
 	const char *flows;		/* NULL; "-" = standard input */
+	const char *names_file;		/* likewise */
+	struct cli_names names;
 };
 
 static int usage_error(const char *what)
@@ -53,15 +56,16 @@ static int take_flow_option(struct explain *e, const char *property)
 
 static int take_options(struct explain *e, int argc, char **argv, bool *help)
 {
-	struct option options[ARRAY_LEN(flow_options) + 6] = {
+	struct option options[ARRAY_LEN(flow_options) + 7] = {
 		CLI_LOAD_OPTIONS,
 		{ "json", no_argument, NULL, 'j' },
 		{ "flows", required_argument, NULL, 'f' },
+		{ "names", required_argument, NULL, 'n' },
 	};
 	int option;
 
 	for (size_t i = 0; i < ARRAY_LEN(flow_options); i++)
-		options[5 + i] = (struct option){ flow_options[i].option, required_argument, NULL,
+		options[6 + i] = (struct option){ flow_options[i].option, required_argument, NULL,
 						  FLOW_OPTION_BASE + (int)i };
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		int status = CLI_OK;
@@ -74,6 +78,8 @@ static int take_options(struct explain *e, int argc, char **argv, bool *help)
 			e->json = true;
 		else if (option == 'f')
 			e->flows = optarg;
+		else if (option == 'n')
+			e->names_file = optarg;
 		else if (option >= FLOW_OPTION_BASE)
 			status = take_flow_option(e, flow_options[option - FLOW_OPTION_BASE].property);
 		else if (cli_load_option(&e->load, option) != CLI_OK)
@@ -92,6 +98,8 @@ static int check_usage(struct explain *e, int argc, char **argv)
 		fputs(usage, stderr);
 		return CLI_USAGE;
 	}
+	if (e->flows != NULL && e->names_file != NULL && strcmp(e->flows, e->names_file) == 0)
+		return usage_error("--flows and --names want a file each");
 	if (e->flows != NULL && e->has_flow)
 		return usage_error("either one flow by options, or --flows");
 	if (e->flows != NULL)
@@ -104,7 +112,7 @@ static int check_usage(struct explain *e, int argc, char **argv)
 	return flow_finish(&e->flow, why, sizeof(why)) < 0 ? usage_error(why) : CLI_OK;
 }
 
-static int answer_line(const struct policy *policy, const char *text, size_t len, size_t number)
+static int answer_line(const struct explain *e, const char *text, size_t len, size_t number)
 {
 	json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
 	struct flow flow;
@@ -114,7 +122,7 @@ static int answer_line(const struct policy *policy, const char *text, size_t len
 	if (err == 0)
 		err = flow_finish(&flow, why, sizeof(why));
 	if (err == 0) {
-		explain_json(policy, &flow, stdout);
+		explain_json(e->load.built, e->names.zones, &flow, stdout);
 	} else {
 		explain_json_error(why, stdout);
 		fprintf(stderr, "sallyport explain: line %zu: %s\n", number, why);
@@ -124,7 +132,7 @@ static int answer_line(const struct policy *policy, const char *text, size_t len
 }
 
 /* One answer for each line, in order; a wrong line gets an answer that says so. */
-static int answer_lines(const struct policy *policy, FILE *in)
+static int answer_lines(const struct explain *e, FILE *in)
 {
 	int status = CLI_OK;
 	char *line = NULL;
@@ -134,7 +142,7 @@ static int answer_lines(const struct policy *policy, FILE *in)
 	for (size_t number = 1; (n = getline(&line, &size, in)) >= 0; number++) {
 		if (line[strspn(line, " \t\r\n")] == '\0')
 			continue;
-		if (n > LINE_OCTETS_MAX || answer_line(policy, line, (size_t)n, number) != CLI_OK)
+		if (n > LINE_OCTETS_MAX || answer_line(e, line, (size_t)n, number) != CLI_OK)
 			status = CLI_USAGE;
 	}
 	free(line);
@@ -153,14 +161,17 @@ static int run(struct explain *e, FILE *in)
 		status = cli_load_build(&e->load);
 	if (status == CLI_NO)
 		cli_print_problems(&e->load, false, false);
+	if (status == CLI_OK && cli_names_finish(&e->names, e->load.built) != 0)
+		status = CLI_REFUSED;
 	if (status != CLI_OK)
 		return status;
+	cli_names_tell_missing(&e->names, e->load.built, "explain");
 	if (in != NULL)
-		status = answer_lines(e->load.built, in);
+		status = answer_lines(e, in);
 	else if (e->json)
-		explain_json(e->load.built, &e->flow, stdout);
+		explain_json(e->load.built, e->names.zones, &e->flow, stdout);
 	else
-		explain_text(e->load.built, &e->flow, stdout);
+		explain_text(e->load.built, e->names.zones, &e->flow, stdout);
 	return fflush(stdout) == 0 ? status : CLI_REFUSED;
 }
 
@@ -190,6 +201,11 @@ static int explain(struct explain *e, int argc, char **argv)
 		status = check_usage(e, argc, argv);
 	if (status != CLI_OK)
 		return status;
+	/* Like the flows, before the policy runs. */
+	if (e->names_file != NULL)
+		status = cli_names_read(&e->names, "explain", e->names_file);
+	if (status != CLI_OK)
+		return status;
 	if (e->flows != NULL && (in = open_flows(e->flows)) == NULL)
 		return CLI_REFUSED;
 	status = run(e, in);
@@ -208,6 +224,7 @@ int cli_explain(int argc, char **argv)
 		return CLI_REFUSED;
 	e->load.command = "explain";
 	status = explain(e, argc, argv);
+	cli_names_free(&e->names);
 	free(e);
 	return status;
 }

@@ -115,14 +115,14 @@ void explain_json_error(const char *why, FILE *out)
 	print_json(json_pack("{s:s}", "error", why), out);
 }
 
-void explain_json(const struct policy *policy, const struct flow *flow, FILE *out)
+void explain_json(const struct policy *policy, const struct zone_names *names, const struct flow *flow, FILE *out)
 {
-	const struct zoned_flow zoned = flow_with_zones(policy, flow);
+	const struct zoned_flow zoned = flow_with_zones(policy, names, flow);
 	struct candidates c = find_candidates(policy, &zoned);
 	json_t *answer, *list = json_array();
 	struct decision d;
 
-	policy_decide(policy, flow, &d);
+	policy_decide(policy, names, flow, &d);
 	for (size_t i = 0; i < c.count && i < CANDIDATES_MAX; i++)
 		json_array_append_new(list, candidate_to_json(policy, &c.items[i], &c.items[0]));
 	answer = json_pack("{s:s?, s:o, s:s?, s:s?, s:o}", "service", d.service != NULL ? d.service->name : NULL, "rule",
@@ -303,13 +303,13 @@ static void show_others(const struct policy *policy, const struct zoned_flow *z,
 		fprintf(out, "  and %zu more\n", hidden);
 }
 
-void explain_text(const struct policy *policy, const struct flow *flow, FILE *out)
+void explain_text(const struct policy *policy, const struct zone_names *names, const struct flow *flow, FILE *out)
 {
-	const struct zoned_flow zoned = flow_with_zones(policy, flow);
+	const struct zoned_flow zoned = flow_with_zones(policy, names, flow);
 	struct candidates c = find_candidates(policy, &zoned);
 	struct decision d;
 
-	policy_decide(policy, flow, &d);
+	policy_decide(policy, names, flow, &d);
 	show_flow(flow, &d, out);
 	if (d.rule == NULL) {
 		fprintf(out, "no rule matches: the connection gets no service\n");

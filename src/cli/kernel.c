@@ -6,6 +6,7 @@
  */
 #include "cli/commands.h"
 #include "cli/load.h"
+#include "cli/names.h"
 #include "kernel/host.h"
 #include "kernel/plan.h"
 
@@ -15,7 +16,7 @@
 
 #define RULES_MAX (256u << 20)
 
-static const char usage[] = "usage: sallyport kernel POLICY [--instance NAME]... [--user USER]\n";
+static const char usage[] = "usage: sallyport kernel POLICY [--instance NAME]... [--user USER] [--names FILE]\n";
 
 /* Before the policy is read: afterwards the process is nobody special any more. */
 static void report_host(struct arena *arena)
@@ -31,11 +32,11 @@ static void report_host(struct arena *arena)
 			p->message, p->hint);
 }
 
-static int print_rules(const struct policy *policy, struct arena *arena)
+static int print_rules(const struct policy *policy, const struct zone_names *names, struct arena *arena)
 {
 	struct buffer rules = BUFFER_INIT(RULES_MAX);
 	struct kernel_plan plan;
-	int err = kernel_plan_make(policy, arena, &plan), status = CLI_OK;
+	int err = kernel_plan_make(policy, names, arena, &plan), status = CLI_OK;
 
 	if (err == -E2BIG) {
 		fprintf(stderr, "sallyport kernel: the policy needs more kernel rules than the ceiling of %u: join "
@@ -64,8 +65,10 @@ static int print_rules(const struct policy *policy, struct arena *arena)
 
 int cli_kernel(int argc, char **argv)
 {
-	static const struct option options[] = { CLI_LOAD_OPTIONS, { NULL, 0, NULL, 0 } };
+	static const struct option options[] = { CLI_LOAD_OPTIONS, { "names", required_argument, NULL, 'n' }, { NULL, 0, NULL, 0 } };
 	struct cli_load load = { .command = "kernel" };
+	struct cli_names names = { .arena = NULL };
+	const char *names_file = NULL;
 	struct arena *arena;
 	int option, status = CLI_OK;
 
@@ -74,7 +77,10 @@ int cli_kernel(int argc, char **argv)
 			fputs(usage, stdout);
 			return CLI_OK;
 		}
-		status = cli_load_option(&load, option);
+		if (option == 'n')
+			names_file = optarg;
+		else
+			status = cli_load_option(&load, option);
 	}
 	if (status == CLI_OK)
 		status = cli_load_arguments(&load, argc, argv);
@@ -86,13 +92,21 @@ int cli_kernel(int argc, char **argv)
 	if (arena == NULL)
 		return CLI_REFUSED;
 	report_host(arena);
-	status = cli_load_document(&load);
+	if (names_file != NULL)
+		status = cli_names_read(&names, "kernel", names_file);
+	if (status == CLI_OK)
+		status = cli_load_document(&load);
 	if (status == CLI_OK)
 		status = cli_load_build(&load);
 	if (status == CLI_NO)
 		cli_print_problems(&load, false, false);
-	if (status == CLI_OK)
-		status = print_rules(load.built, arena);
+	if (status == CLI_OK && cli_names_finish(&names, load.built) != 0)
+		status = CLI_REFUSED;
+	if (status == CLI_OK) {
+		cli_names_tell_missing(&names, load.built, "kernel");
+		status = print_rules(load.built, names.zones, arena);
+	}
+	cli_names_free(&names);
 	cli_load_free(&load);
 	arena_free(&arena);
 	return status;

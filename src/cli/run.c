@@ -2,6 +2,7 @@
 /* sallyport run POLICY: the firewall itself, in the foreground. */
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "base/addr.h"
 #include "server/supervisor.h"
 
 #include <errno.h>
@@ -18,9 +19,11 @@
 #define USUAL_VERBOSITY 3
 #define USUAL_RELOAD_DRAIN_S 3600
 #define USUAL_STOP_DRAIN_S 30
+#define RESOLVERS_OCTETS 512u		/* of all name servers as text */
+#define DNS_PORT 53
 
 enum { OPT_INSTANCE = 256, OPT_WORKERS, OPT_NO_KERNEL, OPT_CONTROL, OPT_USER, OPT_READY_FD, OPT_VERBOSE, OPT_LOGSPEC,
-       OPT_LOG_FORMAT, OPT_RELOAD_DRAIN, OPT_STOP_DRAIN };
+       OPT_LOG_FORMAT, OPT_RELOAD_DRAIN, OPT_STOP_DRAIN, OPT_RESOLVER };
 
 static const struct option options[] = {
 	{ "instance", required_argument, NULL, OPT_INSTANCE },
@@ -34,6 +37,7 @@ static const struct option options[] = {
 	{ "log-format", required_argument, NULL, OPT_LOG_FORMAT },
 	{ "reload-drain", required_argument, NULL, OPT_RELOAD_DRAIN },
 	{ "stop-drain", required_argument, NULL, OPT_STOP_DRAIN },
+	{ "resolver", required_argument, NULL, OPT_RESOLVER },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -55,8 +59,26 @@ static int number(const char *option, const char *value, long min, long max, lon
 	return wrong(option, value, right);
 }
 
+/* One more name server, in the form in which the lookout gives them to its resolver. */
+static int add_resolver(const char *value, char servers[RESOLVERS_OCTETS])
+{
+	struct endpoint at;
+	char text[ENDPOINT_TEXT_MAX];
+	size_t used = strlen(servers);
+
+	if (endpoint_parse(slice_cstr(value), &at) != 0)
+		return wrong("resolver", value, "must be an address, or ADDRESS:PORT");
+	if (at.port == 0)
+		at.port = DNS_PORT;
+	endpoint_text(&at, text);
+	if (used + 1 + strlen(text) >= RESOLVERS_OCTETS)
+		return wrong("resolver", value, "is one too many");
+	snprintf(servers + used, RESOLVERS_OCTETS - used, "%s%s", used > 0 ? "," : "", text);
+	return 0;
+}
+
 /* Sets what an option says. 0 or CLI_USAGE. */
-static int take_option(int which, const char *value, struct run_options *o, const char **instances)
+static int take_option(int which, const char *value, struct run_options *o, const char **instances, char resolvers[RESOLVERS_OCTETS])
 {
 	long n = 0;
 	int status = 0;
@@ -105,6 +127,10 @@ static int take_option(int which, const char *value, struct run_options *o, cons
 		status = number("stop-drain", value, 0, DRAIN_MAX_S, &n);
 		o->stop_drain_s = (unsigned)n;
 		break;
+	case OPT_RESOLVER:
+		status = add_resolver(value, resolvers);
+		o->resolvers = resolvers;
+		break;
 	default:
 		status = CLI_USAGE;
 	}
@@ -124,7 +150,7 @@ int cli_run(int argc, char **argv)
 	struct run_options o = { .ready_fd = -1, .verbosity = USUAL_VERBOSITY, .logspec = USUAL_LOGSPEC,
 				 .reload_drain_s = USUAL_RELOAD_DRAIN_S, .stop_drain_s = USUAL_STOP_DRAIN_S };
 	const char **instances = calloc((size_t)argc + 1, sizeof(*instances));
-	char *policy = NULL;
+	char *policy = NULL, resolvers[RESOLVERS_OCTETS] = "";
 	int which, status = 0;
 
 	if (instances == NULL)
@@ -132,7 +158,7 @@ int cli_run(int argc, char **argv)
 	o.instances = instances;
 	o.workers = usual_workers();
 	while (status == 0 && (which = getopt_long(argc, argv, "", options, NULL)) != -1)
-		status = take_option(which, optarg, &o, instances);
+		status = take_option(which, optarg, &o, instances, resolvers);
 	if (status == 0 && optind != argc - 1) {
 		fprintf(stderr, "usage: sallyport run POLICY [options]: exactly one POLICY is needed\n");
 		status = CLI_USAGE;

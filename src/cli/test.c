@@ -5,12 +5,18 @@
  *
  *     PROTO FROM[:PORT] -> TO[:PORT] [PROPERTY=VALUE]... => SERVICE
  *
- * with "none" for a flow that no rule may match; "#" starts a comment. All lines are read before
- * the first is tried: a file with a mistake in it tests nothing.
+ * or
+ *
+ *     name HOST [ADDRESS]...
+ *
+ * for the addresses of the host names in zones, all of which the file must have. "none" stands for
+ * a flow that no rule may match; "#" starts a comment. All lines are read before the first is
+ * tried: a file with a mistake in it tests nothing.
  */
 #include "cli/commands.h"
 #include "cli/flow.h"
 #include "cli/load.h"
+#include "cli/names.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -35,6 +41,7 @@ struct test {
 	struct cli_load load;
 	const char *file;
 	bool json;
+	struct cli_names names;
 	struct test_case *cases;
 	size_t n_cases, room;
 	size_t passed, failed;
@@ -115,6 +122,8 @@ static int take_line(struct test *t, char *line, size_t number, char why[WHY_MAX
 	line = trim(line);
 	if (*line == '\0')
 		return 0;
+	if (strncmp(line, "name", 4) == 0 && (line[4] == ' ' || line[4] == '\t'))
+		return cli_names_add(&t->names, line + 5, why);
 	arrow = strstr(line, "=>");
 	if (arrow == NULL)
 		return wrong(why, "'=> SERVICE' is missing ('=> none': no rule may match)");
@@ -181,6 +190,23 @@ static int check_names(const struct test *t)
 	return status;
 }
 
+/* Without an answer for each the outcome would depend on who asks, and when. */
+static int check_hosts(const struct test *t)
+{
+	const struct policy *p = t->load.built;
+	int status = CLI_OK;
+
+	for (size_t i = 0; i < p->n_zones; i++)
+		for (size_t k = 0; k < p->zones[i].n_hostnames; k++) {
+			if (cli_names_has(&t->names, p->zones[i].hostnames[k]))
+				continue;
+			fprintf(stderr, "%s: the policy has the host %s in zone '%s': say its addresses in a line 'name %s ADDRESS...'\n",
+				t->file, p->zones[i].hostnames[k], p->zones[i].name, p->zones[i].hostnames[k]);
+			status = CLI_USAGE;
+		}
+	return status;
+}
+
 static void show_json(const struct test *t, const struct test_case *c, const struct decision *d, bool passed)
 {
 	json_t *json = json_pack("{s:s, s:I, s:s, s:s, s:s?, s:o, s:b}", "file", t->file, "line", (json_int_t)c->line,
@@ -209,7 +235,7 @@ static void try_case(struct test *t, const struct test_case *c)
 	struct decision d;
 	bool passed;
 
-	policy_decide(t->load.built, &c->flow, &d);
+	policy_decide(t->load.built, t->names.zones, &c->flow, &d);
 	passed = strcmp(c->expected, d.service != NULL ? d.service->name : NO_SERVICE) == 0;
 	if (passed)
 		t->passed++;
@@ -231,6 +257,10 @@ static int run(struct test *t)
 		cli_print_problems(&t->load, false, false);
 	if (status == CLI_OK)
 		status = check_names(t);
+	if (status == CLI_OK && cli_names_finish(&t->names, t->load.built) != 0)
+		status = CLI_REFUSED;
+	if (status == CLI_OK)
+		status = check_hosts(t);
 	if (status != CLI_OK)
 		return status;
 	for (size_t i = 0; i < t->n_cases; i++)
@@ -295,6 +325,7 @@ static void free_test(struct test *t)
 		free(t->cases[i].expected);
 	}
 	free(t->cases);
+	cli_names_free(&t->names);
 	cli_load_free(&t->load);
 	free(t);
 }

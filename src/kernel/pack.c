@@ -4,13 +4,13 @@
  * least significant octet first. Counts stand before what they count; reading never allocates
  * more than the octets that are really there could fill.
  *
- *	"SPLAN002" widened names sets targets intercepts listens
+ *	"SPLAN003" widened changing names sets targets intercepts listens
  */
 #include "kernel/plan_priv.h"
 
 #include <errno.h>
 
-static const uint8_t magic[8] = "SPLAN002";
+static const uint8_t magic[8] = "SPLAN003";
 
 static void put(struct buffer *out, uint32_t value, size_t octets)
 {
@@ -69,6 +69,7 @@ int kernel_plan_pack(const struct kernel_plan *plan, struct buffer *out)
 {
 	buffer_append(out, slice_of(magic, sizeof(magic)));
 	put(out, plan->widened ? 1 : 0, 1);
+	put(out, plan->changing ? 1 : 0, 1);
 	put(out, (uint32_t)plan->n_names, 4);
 	for (size_t i = 0; i < plan->n_names; i++)
 		buffer_append(out, slice_of(plan->names[i], IFNAME_MAX));
@@ -267,6 +268,7 @@ int kernel_plan_unpack(struct slice octets, struct arena *arena, struct kernel_p
 	if (!slice_equal(get_octets(&r, sizeof(magic)), slice_of(magic, sizeof(magic))))
 		return -EINVAL;
 	plan.widened = get_bool(&r);
+	plan.changing = get_bool(&r);
 	get_names(&r, &plan);
 	get_sets(&r, &plan);
 	get_targets(&r, &plan);

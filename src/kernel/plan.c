@@ -27,6 +27,7 @@ enum precision {
 
 struct maker {
 	const struct policy *policy;
+	const struct zone_names *names;
 	struct pools pools;
 	struct fates fates;
 	struct case_maker cases;
@@ -194,7 +195,7 @@ static int make_family(struct maker *m, uint8_t family, struct kernel_plan *plan
 {
 	static const enum intercept_transport transports[] = { TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_OTHER };
 	struct zone_space *zones;
-	int err = zone_space_make(m->policy, family, m->pools.scratch, &zones);
+	int err = zone_space_make(m->policy, m->names, family, m->pools.scratch, &zones);
 
 	if (err < 0)
 		return err;
@@ -238,11 +239,11 @@ static int keep_used_sets(struct maker *m, struct kernel_plan *out)
 	return 0;
 }
 
-int kernel_plan_make(const struct policy *policy, struct arena *arena, struct kernel_plan *out)
+int kernel_plan_make(const struct policy *policy, const struct zone_names *names, struct arena *arena, struct kernel_plan *out)
 {
 	struct arena *scratch = arena_child(arena, SIZE_MAX, 0);
-	struct maker m = { .policy = policy };
-	struct kernel_plan plan = { 0 };
+	struct maker m = { .policy = policy, .names = names };
+	struct kernel_plan plan = { .changing = policy->n_hostnames > 0 };
 	int err = -ENOMEM;
 
 	if (scratch == NULL)

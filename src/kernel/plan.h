@@ -108,6 +108,7 @@ struct kernel_plan {
 	const struct endpoint *targets;	/* port 0: the one the client wanted */
 	size_t n_targets;
 	bool widened;			/* over KERNEL_SERVES_MAX: more is delivered than rules may match */
+	bool changing;			/* zones have host names: every set has a name, by which it can be changed */
 	const struct listen_address *listens;	/* only without kernel rules */
 	size_t n_listens;
 };
@@ -122,10 +123,10 @@ struct kernel_fate {
 
 struct kernel_fate kernel_fate_of(const struct service *service, uint8_t family, enum intercept_transport transport);
 
-/* For the given policy. Exact: the fate of each flow is that of its best match. Only where that
+/* For the given policy, and what its zones have by their host names (NULL: nothing). Exact: the fate of each flow is that of its best match. Only where that
  * would take too many conditions is more delivered to user space than it can serve (never less),
  * and only in a policy that forwards nothing. 0; -ENOMEM; -E2BIG (over a ceiling above). */
-int kernel_plan_make(const struct policy *policy, struct arena *arena, struct kernel_plan *out) MUST_CHECK;
+int kernel_plan_make(const struct policy *policy, const struct zone_names *names, struct arena *arena, struct kernel_plan *out) MUST_CHECK;
 
 /* Listeners of the policy without kernel rules: local addresses are given. Says through
  * problems (as warnings) which rules are not served and why. 0 or -ENOMEM. */
@@ -143,5 +144,9 @@ int kernel_plan_unpack(struct slice octets, struct arena *arena, struct kernel_p
 /* The rule set as one nft transaction; ports are those of the transparent listeners, which
  * stand on 127.0.0.1 and ::1. The plan must have passed kernel_plan_check. */
 void kernel_plan_render(const struct kernel_plan *plan, uint16_t port4, uint16_t port6, struct buffer *out);
+
+/* From one plan's loaded rule set to another's, as one nft transaction, where nothing but addresses of
+ * changing plans differs; empty when these are the same. 0; -ENOTSUP: more than that differs. */
+int kernel_plan_render_update(const struct kernel_plan *from, const struct kernel_plan *to, struct buffer *out) MUST_CHECK;
 
 #endif

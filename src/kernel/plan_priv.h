@@ -50,7 +50,7 @@ int drafts_limit(struct drafts *d, struct pools *p, size_t max, bool *widened);
 
 /* Which addresses are in which zone: longest prefix first, as ranges. */
 struct zone_space;
-int zone_space_make(const struct policy *policy, uint8_t family, struct arena *scratch, struct zone_space **out);
+int zone_space_make(const struct policy *policy, const struct zone_names *names, uint8_t family, struct arena *scratch, struct zone_space **out);
 /* Append the ranges of a zone and its administrative descendants. */
 struct range_list {
 	struct address_range *v;
@@ -59,6 +59,7 @@ struct range_list {
 int range_list_add(struct range_list *list, struct arena *scratch, const struct address_range *range);
 int zone_space_collect(const struct zone_space *space, const struct zone *zone, struct arena *scratch, struct range_list *list);
 
+void render_range(struct buffer *out, const struct address_range *r);	/* as nft takes it */
 void prefix_range(const struct ip_prefix *prefix, struct address_range *out);
 int ip_compare(const struct ip_addr *a, const struct ip_addr *b);	/* one family */
 bool ip_next(struct ip_addr *ip);	/* false: there is none */

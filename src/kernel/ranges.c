@@ -5,6 +5,7 @@
  * that each belong to one zone makes every condition of a rule an exact set.
  */
 #include "kernel/plan_priv.h"
+#include "policy/names.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -104,24 +105,32 @@ static int by_zone(const void *a, const void *b)
 	return ip_compare(&x->range.first, &y->range.first);
 }
 
-static size_t collect_prefixes(const struct policy *policy, uint8_t family, struct owned_range *out)
+static void own(struct owned_range *out, size_t *n, const struct ip_prefix *prefix, size_t zone)
 {
-	size_t n = 0;
+	if (out != NULL) {
+		prefix_range(prefix, &out[*n].range);
+		out[*n].bits = prefix->bits;
+		out[*n].zone = (uint32_t)zone;
+	}
+	(*n)++;
+}
+
+static size_t collect_prefixes(const struct policy *policy, const struct zone_names *names, uint8_t family, struct owned_range *out)
+{
+	size_t n = 0, n_members;
+	const struct zone_member *members = zone_names_members(names, &n_members);
 
 	for (size_t i = 0; i < policy->n_zones; i++) {
 		const struct zone *zone = &policy->zones[i];
 
 		for (size_t k = 0; k < zone->n_prefixes; k++) {
-			if (zone->prefixes[k].ip.family != family)
-				continue;
-			if (out != NULL) {
-				prefix_range(&zone->prefixes[k], &out[n].range);
-				out[n].bits = zone->prefixes[k].bits;
-				out[n].zone = (uint32_t)i;
-			}
-			n++;
+			if (zone->prefixes[k].ip.family == family)
+				own(out, &n, &zone->prefixes[k], i);
 		}
 	}
+	for (size_t i = 0; i < n_members; i++)
+		if (members[i].ip.family == family)
+			own(out, &n, &(struct ip_prefix){ members[i].ip, (uint8_t)ip_bits(&members[i].ip) }, members[i].zone->index);
 	return n;
 }
 
@@ -200,9 +209,9 @@ static int index_zones(const struct policy *policy, struct arena *scratch, struc
 	return 0;
 }
 
-int zone_space_make(const struct policy *policy, uint8_t family, struct arena *scratch, struct zone_space **out)
+int zone_space_make(const struct policy *policy, const struct zone_names *names, uint8_t family, struct arena *scratch, struct zone_space **out)
 {
-	size_t n = collect_prefixes(policy, family, NULL);
+	size_t n = collect_prefixes(policy, names, family, NULL);
 	struct zone_space *s = ARENA_NEW(scratch, struct zone_space);
 	struct owned_range *prefixes = arena_array(scratch, n + 1, sizeof(*prefixes));
 	struct cutter *c = ARENA_NEW(scratch, struct cutter);
@@ -214,7 +223,7 @@ int zone_space_make(const struct policy *policy, uint8_t family, struct arena *s
 	c->out = arena_array(scratch, 2 * n + 1, sizeof(*c->out));
 	if (c->out == NULL)
 		return -ENOMEM;
-	collect_prefixes(policy, family, prefixes);
+	collect_prefixes(policy, names, family, prefixes);
 	if (n > 0)
 		qsort(prefixes, n, sizeof(*prefixes), by_address);
 	for (size_t i = 0; i < n; i++)

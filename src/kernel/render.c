@@ -34,7 +34,7 @@ static int range_bits(const struct address_range *r)
 	return -1;
 }
 
-static void render_range(struct buffer *out, const struct address_range *r)
+void render_range(struct buffer *out, const struct address_range *r)
 {
 	char first[IP_TEXT_MAX], last[IP_TEXT_MAX];
 	int bits = range_bits(r);
@@ -57,10 +57,16 @@ static void render_ranges(struct buffer *out, const struct address_set *set)
 	}
 }
 
+/* Sets with a name of their own; the others stand in the rules. */
+static bool is_named(const struct kernel_plan *plan, const struct address_set *set)
+{
+	return plan->changing || set->n_ranges > SET_INLINE_MAX;
+}
+
 void render_sets(struct buffer *out, const struct kernel_plan *plan)
 {
 	for (size_t i = 0; i < plan->n_sets; i++) {
-		if (plan->sets[i].n_ranges <= SET_INLINE_MAX)
+		if (!is_named(plan, &plan->sets[i]))
 			continue;
 		buffer_printf(out, "\tset addresses_%zu {\n\t\ttype %s_addr\n\t\tflags interval\n\t\telements = { ",
 			      i, render_family(plan->sets[i].family));
@@ -78,7 +84,7 @@ static void render_address(struct buffer *out, const struct kernel_plan *plan, c
 		return;
 	set = &plan->sets[number];
 	buffer_printf(out, "%s %s ", c->family == AF_INET ? "ip" : "ip6", side);
-	if (set->n_ranges > SET_INLINE_MAX) {
+	if (is_named(plan, set)) {
 		buffer_printf(out, "@addresses_%d ", (int)number);
 	} else {
 		buffer_printf(out, "%s", set->n_ranges > 1 ? "{ " : "");

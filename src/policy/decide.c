@@ -14,9 +14,9 @@
 /* A group that has conditions of which none matches. */
 #define NO_MATCH (-1)
 
-struct zoned_flow flow_with_zones(const struct policy *policy, const struct flow *flow)
+struct zoned_flow flow_with_zones(const struct policy *policy, const struct zone_names *names, const struct flow *flow)
 {
-	return (struct zoned_flow){ flow, policy_zone_of(policy, &flow->src.ip), policy_zone_of(policy, &flow->dst.ip) };
+	return (struct zoned_flow){ flow, policy_zone_of(policy, names, &flow->src.ip), policy_zone_of(policy, names, &flow->dst.ip) };
 }
 
 static bool lists_name(const char *const *names, size_t n, const char *name)
@@ -234,9 +234,9 @@ static void consider_wide_rules(const struct policy *policy, const struct zoned_
 			consider(d, &best, wide[i], &score);
 }
 
-void policy_decide(const struct policy *policy, const struct flow *flow, struct decision *out)
+void policy_decide(const struct policy *policy, const struct zone_names *names, const struct flow *flow, struct decision *out)
 {
-	const struct zoned_flow zoned = flow_with_zones(policy, flow);
+	const struct zoned_flow zoned = flow_with_zones(policy, names, flow);
 
 	*out = (struct decision){ .src_zone = zoned.src_zone, .dst_zone = zoned.dst_zone };
 	rule_index_find(policy->rule_index, &zoned, out);

@@ -35,7 +35,7 @@ struct zoned_flow {
 	const struct zone *src_zone, *dst_zone;		/* NULL = none */
 };
 
-struct zoned_flow flow_with_zones(const struct policy *policy, const struct flow *flow);
+struct zoned_flow flow_with_zones(const struct policy *policy, const struct zone_names *names, const struct flow *flow);
 
 /* true: *out is the score. false: *failed is the first group, in the order above, that does not
  * match. */

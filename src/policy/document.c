@@ -8,6 +8,7 @@
 #include "policy/fingerprint.h"
 #include "policy/proxy_config.h"
 #include "policy/rule_index.h"
+#include "policy/names.h"
 #include "policy/zone_priv.h"
 
 #include "base/hash.h"
@@ -22,7 +23,6 @@
 #define CALLBACKS_MAX 65536
 #define SECRETS_MAX 16384
 #define PREFIXES_MAX 65536
-#define HOSTNAMES_MAX 1024
 
 int document_read_prefixes(struct document_reader *d, const struct json_path *path, const json_t *json,
 			   const struct ip_prefix **out, size_t *n)
@@ -115,7 +115,7 @@ static int read_zone(struct document_reader *d, const struct json_path *path, co
 		err = document_read_prefixes(d, &(struct json_path){ path, "addrs", 0 }, json_object_get(json, "addrs"),
 					     &zone->prefixes, &zone->n_prefixes);
 	if (err == 0 && hostnames != NULL)
-		err = document_read_texts(d, &(struct json_path){ path, "hostnames", 0 }, hostnames, HOSTNAMES_MAX,
+		err = document_read_texts(d, &(struct json_path){ path, "hostnames", 0 }, hostnames, POLICY_HOSTS_MAX,
 					  &zone->hostnames, &zone->n_hostnames);
 	if (err < 0 || parent == NULL || json_is_null(parent))
 		return err;
@@ -144,6 +144,8 @@ int document_read_zones(struct document_reader *d, const json_t *json)
 						 zones, &zones[i]));
 	}
 	d->json.place = (struct policy_place){ NULL, 0 };
+	if (result == 0)
+		result = zone_hosts_check(zones, d->policy->n_zones, d->json.arena, d->json.problems, &d->policy->n_hostnames);
 	if (result < 0)
 		return result;
 	return zone_tree_build(zones, d->policy->n_zones, d->json.arena, d->json.problems, &d->policy->zone_tree);
@@ -404,9 +406,11 @@ int policy_build(struct slice document, const struct proxy_registry *registry, s
 	return err;
 }
 
-const struct zone *policy_zone_of(const struct policy *policy, const struct ip_addr *ip)
+const struct zone *policy_zone_of(const struct policy *policy, const struct zone_names *names, const struct ip_addr *ip)
 {
-	return zone_tree_find(policy->zone_tree, ip);
+	const struct zone *zone = names == NULL ? NULL : zone_names_find(names, ip);
+
+	return zone != NULL ? zone : zone_tree_find(policy->zone_tree, ip);
 }
 
 const struct zone *policy_zone_named(const struct policy *policy, struct slice name)

@@ -2,7 +2,7 @@
 /*
  * The compiled policy: what a policy document says, checked, as immutable structures on one
  * arena. Built once per generation by its leader and shared with the workers copy-on-write.
- * Everything here is a pure function over (policy, flow): no I/O, no own clock.
+ * Everything here is a pure function over (policy, names, flow): no I/O, no own clock.
  */
 #ifndef SALLYPORT_POLICY_POLICY_H
 #define SALLYPORT_POLICY_POLICY_H
@@ -12,6 +12,8 @@
 #include "policy/flow.h"
 #include "policy/problems.h"
 
+struct zone_names;		/* policy/names.h */
+
 struct zone {
 	const char *name;
 	const struct zone *parent;		/* administrative; NULL = a root */
@@ -20,7 +22,7 @@ struct zone {
 	const struct ip_prefix *prefixes;
 	size_t n_prefixes;
 	const char *const *hostnames;
-	size_t n_hostnames;
+	size_t n_hostnames;			/* their addresses are in a snapshot, not here */
 	struct policy_place place;
 };
 
@@ -123,6 +125,7 @@ struct policy {
 	const char *fingerprint;		/* hex of the document's SHA-256-like digest, for logs */
 	const char *const *instances;	size_t n_instances;
 	const struct zone *zones;	size_t n_zones;
+	size_t n_hostnames;			/* of all zones; at most POLICY_HOSTS_MAX */
 	const struct service *services;	size_t n_services;
 	const struct rule *rules;	size_t n_rules;
 	const struct proxy_config *const *configs;	size_t n_configs;
@@ -162,8 +165,8 @@ const char *policy_fingerprint_without_files(struct slice document, struct arena
  * by whoever is going to run it, and by `check`. */
 void policy_check_runnable(const struct policy *policy, struct policy_problems *problems);
 
-/* Longest prefix; NULL = in no zone. */
-const struct zone *policy_zone_of(const struct policy *policy, const struct ip_addr *ip);
+/* By host name, else the longest prefix; NULL = in no zone. names: what zones have by their host names now; NULL: nothing. */
+const struct zone *policy_zone_of(const struct policy *policy, const struct zone_names *names, const struct ip_addr *ip);
 const struct zone *policy_zone_named(const struct policy *policy, struct slice name);	/* NULL: none */
 const struct service *policy_service_named(const struct policy *policy, struct slice name);
 /* zone is ancestor or one of its administrative descendants. NULL zone: false. */
@@ -177,7 +180,7 @@ struct decision {
 	const struct rule *tie;			/* another rule with the same score, or NULL */
 };
 
-/* The best match of all rules. Never fails, allocates nothing. */
-void policy_decide(const struct policy *policy, const struct flow *flow, struct decision *out);
+/* The best match of all rules. Never fails, allocates nothing. names as above. */
+void policy_decide(const struct policy *policy, const struct zone_names *names, const struct flow *flow, struct decision *out);
 
 #endif

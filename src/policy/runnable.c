@@ -70,10 +70,6 @@ static void check_encryption(const struct service *s, struct policy_problems *pr
 
 void policy_check_runnable(const struct policy *policy, struct policy_problems *problems)
 {
-	for (size_t i = 0; i < policy->n_zones; i++)
-		if (policy->zones[i].n_hostnames > 0)
-			problems_add(problems, PROBLEM_ERROR, policy->zones[i].place, "list the addresses",
-				     "zone '%s': zones by host name are not there yet", policy->zones[i].name);
 	for (size_t i = 0; i < policy->n_services; i++)
 		if (policy->services[i].kind == SERVICE_PROXY)
 			check_encryption(&policy->services[i], problems);

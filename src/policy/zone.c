@@ -29,6 +29,13 @@ const struct zone *zone_tree_named(const struct zone_tree *tree, struct slice na
 	return hash_get(tree->names, name);
 }
 
+bool zone_tree_has_host(const struct zone_tree *tree, const struct ip_addr *ip)
+{
+	const struct ip_prefix host = { *ip, (uint8_t)ip_bits(ip) };
+
+	return prefix_map_get(tree->prefixes, &host) != PREFIX_NONE;
+}
+
 bool zone_is_within(const struct zone *zone, const struct zone *ancestor)
 {
 	while (zone != NULL && zone != ancestor)

@@ -18,6 +18,13 @@ struct zone_tree;
 int zone_tree_build(struct zone *zones, size_t n_zones, struct arena *arena, struct policy_problems *problems,
 		    struct zone_tree **out) MUST_CHECK;
 
+/* Their host names: what they look like, none twice in a zone; *n_hosts is how many there are in all. A
+ * host of two zones is worth a warning. 0; -EINVAL; -ENOMEM. */
+int zone_hosts_check(const struct zone *zones, size_t n_zones, struct arena *arena, struct policy_problems *problems,
+		     size_t *n_hosts) MUST_CHECK;
+
+/* Does a zone have this very address, with the longest prefix there is? */
+bool zone_tree_has_host(const struct zone_tree *tree, const struct ip_addr *ip);
 const struct zone *zone_tree_find(const struct zone_tree *tree, const struct ip_addr *ip);
 const struct zone *zone_tree_named(const struct zone_tree *tree, struct slice name);
 

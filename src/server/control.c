@@ -224,6 +224,8 @@ static void on_supervisor(void *arg, int fd, short revents)
 		control_view_status(&k->view, m.body);
 	else if (m.type == MSG_CHANNEL)
 		control_view_channel(&k->view, &m);
+	else if (m.type == MSG_SNAPSHOT)
+		control_view_names(&k->view, &m);
 	else if (m.type == MSG_CERTIFICATES)
 		control_view_certificates(&k->view, &m);
 	else if (m.type == MSG_CONTROL_REPLY && m.number != 0)

@@ -4,7 +4,7 @@
  * own reads the clients' JSON and the workers' statistics; what changes something it asks of
  * the supervisor, in the fixed records below.
  *
- *	{"command":"status"}  {"command":"sessions"}  {"command":"stats"}  {"command":"reload"}
+ *	{"command":"status"}  {"command":"sessions"}  {"command":"stats"}  {"command":"names"}  {"command":"reload"}
  *	{"command":"stop-session","id":"svc/..."}  {"command":"stop","open":false}
  *	{"command":"log","level":5,"spec":"core:5"}	(both may be missing)
  *

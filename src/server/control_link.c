@@ -85,6 +85,15 @@ void control_link_certificates(struct supervisor *s, const struct generation *g)
 		(void)!message_send(s->control_sock, &m);
 }
 
+void control_link_names(struct supervisor *s)
+{
+	struct message m = { .type = MSG_SNAPSHOT, .n_fds = 1 };
+
+	m.fds[0] = s->lookout.snapshot;
+	if (s->control_sock >= 0 && s->lookout.snapshot >= 0)
+		(void)!message_send(s->control_sock, &m);
+}
+
 /* ---- requests ---- */
 
 static void stop_session(struct supervisor *s, uint32_t request, const char *id)
@@ -194,6 +203,7 @@ int control_link_start(struct supervisor *s)
 			control_link_channel(s, g, i);
 		control_link_certificates(s, g);
 	}
+	control_link_names(s);
 	control_link_status(s);
 	return err;
 }

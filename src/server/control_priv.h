@@ -4,6 +4,7 @@
 #define SALLYPORT_SERVER_CONTROL_PRIV_H
 
 #include "server/certificate_records.h"
+#include "policy/names.h"
 #include "server/control.h"
 #include "server/statistics.h"
 
@@ -36,11 +37,16 @@ struct control_view {
 	struct view_worker *workers;
 	struct view_certificates *certificates;
 	struct view_retired *retired;
+	struct arena *names_arena;	/* of what follows; NULL: nothing is known */
+	struct names_snapshot names;
 	uint64_t retired_accepted, retired_refused, retired_dropped, retired_kept, retired_reused;
 };
 
 void control_view_status(struct control_view *v, struct slice record);
 void control_view_channel(struct control_view *v, struct message *m);	/* takes the descriptor over */
+
+void control_view_names(struct control_view *v, const struct message *m);	/* MSG_SNAPSHOT (control_names.c) */
+json_t *control_names(const struct control_view *v);
 
 void control_view_certificates(struct control_view *v, struct message *m);	/* likewise */
 /* Of the current generation: an array (control_certificates.c). */

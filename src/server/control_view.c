@@ -454,6 +454,8 @@ static json_t *answer(struct control_view *v, json_t *request, struct control_re
 		return answer_status(v);
 	if (strcmp(command, "sessions") == 0)
 		return answer_sessions(v);
+	if (strcmp(command, "names") == 0)
+		return control_names(v);
 	if (strcmp(command, "stats") == 0)
 		return answer_stats(v);
 	if (strcmp(command, "log") == 0)

@@ -27,9 +27,6 @@
 #define STEP_LIMIT_MS 10000		/* from one answer to the next */
 #define RECOVER_FIRST_MS 100
 #define RECOVER_MAX_MS 10000
-#define PLAN_FILE_MAX (64u << 20)
-#define PLAN_ARENA_MAX (512u << 20)
-#define RULES_MAX (256u << 20)
 #define PROBLEMS_MAX (1u << 20)
 #define FILES_INTERVAL_MS 5000		/* from one reload for files of matchers to the next */
 #define FILES_SPARE 3			/* generations that are left for other reloads */
@@ -64,6 +61,13 @@ static void generation_free(struct generation *g)
 		close(g->sock);
 	if (g->certificates >= 0)
 		close(g->certificates);
+	poller_timer_clear(&s->poller, &g->plan_again);
+	if (g->plan_changed >= 0)
+		close(g->plan_changed);
+	if (g->names >= 0) {
+		lookout_link_gone(s, g);
+		close(g->names);
+	}
 	for (unsigned i = 0; g->stats_fds != NULL && i < s->options->workers; i++)
 		if (g->stats_fds[i] >= 0)
 			close(g->stats_fds[i]);
@@ -76,6 +80,8 @@ static void generation_free(struct generation *g)
 		s->current = NULL;
 	if (s->upcoming == g)
 		s->upcoming = NULL;
+	if (s->ruling == g)
+		s->ruling = NULL;
 	arena_free(&g->arena);
 	free(g->stats_fds);
 	free(g->seen);
@@ -128,7 +134,7 @@ static void report_failure(struct supervisor *s, const char *text)
 
 static void try_again_later(struct supervisor *s);
 
-static void restore_rules(struct supervisor *s, const struct generation *old);
+static void restore_rules(struct supervisor *s, struct generation *old);
 
 /* The upcoming generation is no good. The old one goes on; without one, this is the end (at the
  * start) or something to try again. */
@@ -204,24 +210,12 @@ static void try_again_later(struct supervisor *s)
 
 /* ---- the kernel's rules ---- */
 
-static int load_rules(struct supervisor *s, const struct kernel_plan *plan, char *why, size_t size)
-{
-	struct buffer rules = BUFFER_INIT(RULES_MAX);
-	int err;
-
-	kernel_plan_render(plan, s->port4, s->port6, &rules);
-	err = rules.broken ? -ENOMEM : kernel_load(buffer_slice(&rules), why, size);
-	buffer_release(&rules);
-	if (err == 0)
-		err = kernel_route_add(why, size);
-	return err;
-}
-
-static void restore_rules(struct supervisor *s, const struct generation *old)
+static void restore_rules(struct supervisor *s, struct generation *old)
 {
 	char why[512] = "";
 
-	if (s->kernel && load_rules(s, &old->plan, why, sizeof(why)) != 0)
+	s->ruling = old;
+	if (s->kernel && generation_load_rules(s, &old->plan, why, sizeof(why)) != 0)
 		log_event(LOG_CORE_ERROR, 0, NOSESSION, "The kernel rules of the old policy cannot be restored",
 			  F_TEXT("error", why));
 }
@@ -235,12 +229,13 @@ static void take_over(struct generation *g)
 	struct supervisor *s = g->supervisor;
 	char why[512] = "", text[640];
 
-	if (s->kernel && load_rules(s, &g->plan, why, sizeof(why)) != 0) {
+	if (s->kernel && generation_load_rules(s, &g->plan, why, sizeof(why)) != 0) {
 		snprintf(text, sizeof(text), "the kernel rules cannot be loaded: %s", why);
 		g->state = GENERATION_TAKING;	/* they may be half there: the old ones are loaded again */
 		fail(g, EXIT_REFUSED, text);
 		return;
 	}
+	s->ruling = g;
 	for (unsigned i = 0; s->current != NULL && i < s->options->workers; i++) {
 		struct message m = { .type = MSG_INHERIT, .slot = i, .n_fds = 1 };
 
@@ -297,28 +292,6 @@ static void become_current(struct generation *g)
 	}
 }
 
-static int read_plan(struct generation *g, int fd)
-{
-	uint8_t *octets;
-	size_t len;
-	int err = message_file_read(fd, PLAN_FILE_MAX, &octets, &len);
-
-	if (err != 0)
-		return err;
-	err = -EINVAL;
-	g->arena = arena_create(PLAN_ARENA_MAX, 0);
-	if (g->arena != NULL && len >= sizeof(g->head)) {
-		memcpy(&g->head, octets, sizeof(g->head));
-		g->head.fingerprint[sizeof(g->head.fingerprint) - 1] = '\0';
-		g->head.fingerprint_without_files[sizeof(g->head.fingerprint_without_files) - 1] = '\0';
-		if (g->head.plan_octets == len - sizeof(g->head))
-			err = kernel_plan_unpack(slice_of(octets + sizeof(g->head), len - sizeof(g->head)),
-						 g->arena, &g->plan);
-	}
-	free(octets);
-	return err;
-}
-
 /*
  * A reload that nobody asked for takes the new files, and nothing else that somebody may be in the
  * middle of changing. false: it is over.
@@ -348,7 +321,7 @@ static void on_plan(struct generation *g, struct message *m)
 	char text[256], at[ENDPOINT_TEXT_MAX];
 	int err;
 
-	if (g->state != GENERATION_LOADING || m->n_fds != 1 || read_plan(g, m->fds[0]) != 0) {
+	if (g->state != GENERATION_LOADING || m->n_fds != 1 || generation_read_plan(m->fds[0], &g->arena, &g->plan, &g->head) != 0) {
 		fail(g, EXIT_REFUSED, "the leader's plan is not usable");
 		return;
 	}
@@ -495,6 +468,12 @@ static void leader_said(struct generation *g, struct message *m)
 	case MSG_PLAN:
 		on_plan(g, m);
 		break;
+	case MSG_NAMES:
+		lookout_link_names(s, g, m);
+		break;
+	case MSG_PLAN_CHANGED:
+		generation_plan_changed(g, m);
+		break;
 	case MSG_FAILED:
 		on_failed(g, m);
 		break;
@@ -586,7 +565,7 @@ static struct generation *generation_create(struct supervisor *s)
 	if (g == NULL)
 		return NULL;
 	g->supervisor = s;
-	g->sock = g->certificates = -1;
+	g->sock = g->certificates = g->names = g->plan_changed = -1;
 	g->number = s->next_generation++;
 	g->stats_fds = malloc(s->options->workers * sizeof(*g->stats_fds));
 	g->seen = calloc(s->options->workers, sizeof(*g->seen));

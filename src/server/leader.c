@@ -2,6 +2,7 @@
 #include "server/leader.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "policy/names.h"
 #include "server/host.h"
 #include "server/problems_text.h"
 #include "server/worker.h"
@@ -212,6 +213,9 @@ static void obey(struct leader *l, struct message *m)
 	case MSG_STOP_SESSION:
 		leader_workers_tell(l, m);
 		break;
+	case MSG_SNAPSHOT:
+		leader_names_take(l, m);
+		break;
 	case MSG_LOG:
 		set_log(l, m);
 		break;
@@ -222,11 +226,10 @@ static void obey(struct leader *l, struct message *m)
 	}
 }
 
-static void on_supervisor(void *arg, int fd, short revents)
+void leader_hear_supervisor(struct leader *l)
 {
-	struct leader *l = arg;
 	struct message m;
-	int n = message_receive(fd, &m, &l->room);
+	int n = message_receive(l->setup->supervisor, &m, &l->room);
 
 	if (n == -EAGAIN)
 		return;
@@ -234,6 +237,11 @@ static void on_supervisor(void *arg, int fd, short revents)
 		_exit(1);
 	obey(l, &m);
 	message_close_fds(&m);
+}
+
+static void on_supervisor(void *arg, int fd, short revents)
+{
+	leader_hear_supervisor(arg);
 }
 
 /* ---- files of matchers ---- */
@@ -314,6 +322,9 @@ static int load(struct leader *l, struct policy_problems *problems)
 	err = leader_keeper_load(l, problems);
 	if (err != 0)
 		return err;
+	err = leader_names_load(l);
+	if (err != 0)
+		return err;
 	m.fds[0] = leader_plan(l, problems);
 	if (m.fds[0] < 0)
 		return m.fds[0];
@@ -335,6 +346,7 @@ static void release(struct leader *l)
 	host_free(&l->host);
 	file_watch_free(&l->files);
 	leader_keeper_free(l);
+	zone_names_free(&l->names);
 	if (l->secrets >= 0)
 		close(l->secrets);
 	arena_free(&l->arena);

@@ -79,6 +79,8 @@ struct leader {
 	struct leader_keeper *keeper;	/* NULL: the policy has no encryptions, nor the next two */
 	struct tls_keys *tls_keys;
 	struct tls *tls;
+	struct zone_names *names;	/* what zones have by their host names now; NULL: nothing */
+	size_t names_pending;		/* host names that nothing is known of yet */
 	struct poller_timer ratchet;
 	struct message_room room;
 	struct poller_timer answer_limit, drain_limit, look_at_files;
@@ -90,6 +92,7 @@ struct leader {
 int leader_read_policy(struct leader *l, struct policy_problems *problems) MUST_CHECK;
 /* The plan of the policy, as MSG_PLAN wants it: fd of a message file. */
 int leader_plan(struct leader *l, struct policy_problems *problems);
+int leader_plan_again(struct leader *l);	/* with the addresses that host names have now; likewise */
 
 /* Workers (leader_workers.c). */
 int leader_workers_create(struct leader *l) MUST_CHECK;		/* channels and statistics; tells the supervisor */
@@ -117,6 +120,11 @@ void leader_keeper_wanted(struct leader_worker *w);		/* MSG_KEYS_WANTED */
 void leader_keeper_log_changed(struct leader *l, const struct message *m);
 void leader_keeper_free(struct leader *l);
 
+/* Host names of zones (leader_names.c). Says which ones, and waits for their first addresses, but not for ever. 0 or -errno. */
+int leader_names_load(struct leader *l) MUST_CHECK;
+void leader_names_take(struct leader *l, const struct message *m);	/* MSG_SNAPSHOT */
+
+void leader_hear_supervisor(struct leader *l);			/* one message, if there is one */
 void leader_lookout_wanted(struct leader_worker *w);		/* MSG_LOOKOUT_WANTED (leader_lookout.c) */
 
 void leader_tell_supervisor(struct leader *l, const struct message *m);

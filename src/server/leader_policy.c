@@ -132,7 +132,7 @@ static unsigned wanted_rights(const struct policy *policy)
 static int make_kernel_plan(struct leader *l, struct arena *arena, struct policy_problems *problems, struct kernel_plan *plan)
 {
 	const struct policy_place place = { l->policy->file, 0 };
-	int err = kernel_plan_make(l->policy, arena, plan);
+	int err = kernel_plan_make(l->policy, l->names, arena, plan);
 
 	if (err == -E2BIG) {
 		problems_add(problems, PROBLEM_ERROR, place, "join rules of PFServices that differ in one condition only",
@@ -202,4 +202,18 @@ int leader_plan(struct leader *l, struct policy_problems *problems)
 		fd = pack(l, &plan);
 	arena_free(&arena);
 	return fd;
+}
+
+int leader_plan_again(struct leader *l)
+{
+	struct arena *arena = arena_create(PLAN_ARENA_MAX, 0);
+	struct policy_problems problems;
+	int fd;
+
+	if (arena == NULL)
+		return -ENOMEM;
+	problems_init(&problems, arena);	/* they were told at load, or there are only too many rules */
+	fd = leader_plan(l, &problems);
+	arena_free(&arena);
+	return fd == -EINVAL ? -E2BIG : fd;
 }

@@ -89,6 +89,7 @@ static int be_worker(struct leader_worker *w, int sock, pid_t leader_pid)
 		.can_forge = l->can_forge,
 		.tls = l->tls,
 		.tls_keys = l->tls_keys,
+		.names = l->names,
 	};
 	int *keep = calloc(l->n_listeners + 1, sizeof(*keep));
 	sigset_t none;

@@ -121,6 +121,10 @@ static void on_supervisor(void *arg, int fd, short revents)
 		exit(n == 0 ? 0 : 1);
 	if (m.type == MSG_LOOKOUT_PEER)
 		take_peer(l, &m);
+	else if (m.type == MSG_NAMES || m.type == MSG_SNAPSHOT)
+		lookout_names_take(l, &m);
+	else if (m.type == MSG_NAMES_GONE)
+		lookout_names_gone(l, m.number);
 	else if (m.type == MSG_LOG)
 		set_log(&m);
 	message_close_fds(&m);
@@ -139,6 +143,8 @@ int lookout_run(const struct lookout_setup *setup)
 			l->peers[i] = (struct lookout_peer){ .lookout = l, .fd = -1 };
 		err = poller_add(&l->poller, setup->supervisor, POLLIN, on_supervisor, l);
 	}
+	if (err == 0)
+		err = lookout_names_create(l);
 	if (err != 0) {
 		log_event(LOG_CORE_ERROR, 0, NOSESSION, "The lookout cannot start", F_TEXT("error", strerror(-err)));
 		free(l);

@@ -29,6 +29,21 @@ static int be_lookout(struct supervisor *s, int sock, int log)
 	return lookout_run(&setup);
 }
 
+/* To whoever decides by it; nobody here reads it. */
+static void take_snapshot(struct supervisor *s, struct message *m)
+{
+	if (m->n_fds != 1)
+		return;
+	for (struct generation *g = s->generations; g != NULL; g = g->next)
+		if (g->names >= 0 && g->state != GENERATION_ENDING && message_send(g->sock, m) != 0)
+			generation_kill(g);
+	if (s->lookout.snapshot >= 0)
+		close(s->lookout.snapshot);
+	s->lookout.snapshot = m->fds[0];
+	m->n_fds = 0;
+	control_link_names(s);
+}
+
 static void on_lookout(void *arg, int fd, short revents)
 {
 	struct supervisor *s = arg;
@@ -38,6 +53,8 @@ static void on_lookout(void *arg, int fd, short revents)
 	if (n == -EAGAIN)
 		return;
 	if (n == 1) {
+		if (m.type == MSG_SNAPSHOT)
+			take_snapshot(s, &m);
 		message_close_fds(&m);
 		return;
 	}
@@ -45,6 +62,33 @@ static void on_lookout(void *arg, int fd, short revents)
 	poller_remove(&s->poller, fd);
 	if (n < 0)
 		kill(s->lookout.pid, SIGKILL);
+}
+
+static void tell(struct supervisor *s, const struct message *m)
+{
+	if (s->lookout.pid != 0 && message_send(s->lookout.sock, m) != 0)
+		kill(s->lookout.pid, SIGKILL);	/* it reads nothing */
+}
+
+static void tell_wish(struct supervisor *s, const struct generation *g)
+{
+	struct message m = { .type = MSG_NAMES, .number = g->number, .n_fds = 1 };
+
+	m.fds[0] = g->names;
+	if (g->names >= 0)
+		tell(s, &m);
+}
+
+/* A new lookout learns what is wanted, then what the one before knew of that. */
+static void tell_names(struct supervisor *s)
+{
+	struct message m = { .type = MSG_SNAPSHOT, .n_fds = 1 };
+
+	for (const struct generation *g = s->generations; g != NULL; g = g->next)
+		tell_wish(s, g);
+	m.fds[0] = s->lookout.snapshot;
+	if (s->lookout.snapshot >= 0)
+		tell(s, &m);
 }
 
 static int start(struct supervisor *s)
@@ -70,6 +114,7 @@ static int start(struct supervisor *s)
 		err = poller_add(&s->poller, k->sock, POLLIN, on_lookout, s);
 	if (err != 0)			/* SIGCHLD leads to the next try */
 		kill(k->pid, SIGKILL);
+	tell_names(s);
 	control_link_status(s);
 	return 0;
 }
@@ -109,18 +154,35 @@ static void need(struct supervisor *s)
 	restart(s);
 }
 
-static void tell(struct supervisor *s, const struct message *m)
-{
-	if (s->lookout.pid != 0 && message_send(s->lookout.sock, m) != 0)
-		kill(s->lookout.pid, SIGKILL);	/* it reads nothing */
-}
-
 void lookout_link_peer(struct supervisor *s, const struct message *m)
 {
 	if (m->n_fds != 1)
 		return;
 	need(s);
 	tell(s, m);			/* without a lookout the descriptor is closed, and the worker asks again */
+}
+
+void lookout_link_names(struct supervisor *s, struct generation *g, struct message *m)
+{
+	struct message known = { .type = MSG_SNAPSHOT, .n_fds = 1 };
+
+	if (m->n_fds != 1 || g->names >= 0)
+		return;
+	g->names = m->fds[0];
+	m->n_fds = 0;
+	if (s->lookout.needed)
+		tell_wish(s, g);
+	else
+		need(s);
+	known.fds[0] = s->lookout.snapshot;
+	if (s->lookout.snapshot >= 0 && message_send(g->sock, &known) != 0)
+		generation_kill(g);
+}
+
+void lookout_link_gone(struct supervisor *s, const struct generation *g)
+{
+	if (g->names >= 0)
+		tell(s, &(struct message){ .type = MSG_NAMES_GONE, .number = g->number });
 }
 
 void lookout_link_log(struct supervisor *s, const struct message *m)

@@ -15,10 +15,13 @@ struct lookout_peer {
 	unsigned asked;			/* questions not yet answered */
 };
 
+struct lookout_names;
+
 struct lookout {
 	const struct lookout_setup *setup;
 	struct poller poller;
 	struct message_room room;
+	struct lookout_names *names;
 	struct lookout_peer peers[LOOKOUT_PEERS_MAX];
 	_Alignas(struct lookout_question) uint8_t packet[sizeof(struct lookout_question) + LOOKOUT_BODY_MAX + 1];
 };
@@ -37,5 +40,10 @@ typedef void (*lookout_service_fn)(struct lookout *l, const struct lookout_asked
 /* result and body as in lookout_talk.h; a body over LOOKOUT_BODY_MAX is answered with -EMSGSIZE.
  * Nothing happens when the worker is not there any more. */
 void lookout_answer(struct lookout *l, const struct lookout_asked *who, int result, struct slice body);
+
+/* lookout_names.c: host names that policies have in their zones. */
+int lookout_names_create(struct lookout *l) MUST_CHECK;
+void lookout_names_take(struct lookout *l, const struct message *m);	/* MSG_NAMES, MSG_SNAPSHOT */
+void lookout_names_gone(struct lookout *l, uint32_t generation);
 
 #endif

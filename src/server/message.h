@@ -50,6 +50,11 @@ enum message_type {
 	MSG_LOOKOUT_WANTED,	/* worker: it has none, or lost it */
 	MSG_LOOKOUT,		/* leader to worker: fd: a new one */
 	MSG_LOOKOUT_PEER,	/* leader, by the supervisor to the lookout: slot, fd: the other end */
+	/* Host names of zones (policy/names.h), between lookout, supervisor and leaders. */
+	MSG_NAMES,		/* leader, on to the lookout: fd: hosts that it wants, without addresses; number: generation */
+	MSG_NAMES_GONE,		/* to the lookout: number: a generation that wants none any more */
+	MSG_SNAPSHOT,		/* lookout, W, and to control and the next lookout: fd: what is known now */
+	MSG_PLAN_CHANGED,	/* leader: as MSG_PLAN, with other addresses */
 	/* Between the supervisor and the control process; number: the request. */
 	MSG_CONTROL_REQUEST,	/* body: struct control_request */
 	MSG_CONTROL_REPLY,	/* value: 0 fine, else enum cli_status; body: text */

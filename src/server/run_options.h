@@ -20,6 +20,7 @@ struct run_options {
 	int verbosity;
 	const char *logspec;
 	enum log_format log_format;
+	const char *resolvers;		/* name servers, as server/lookout_resolver.h takes them; NULL = the system's */
 	unsigned reload_drain_s, stop_drain_s;	/* how long sessions may go on: of a replaced generation; at the end */
 };
 

@@ -390,7 +390,7 @@ int supervisor_run(const struct run_options *options)
 	if (s == NULL)
 		return EXIT_REFUSED;
 	s->options = options;
-	s->lock = s->control_listener = s->control_sock = s->signals = s->lookout.sock = -1;
+	s->lock = s->control_listener = s->control_sock = s->signals = s->lookout.sock = s->lookout.snapshot = -1;
 	s->next_generation = 1;
 	s->pid = getpid();
 	s->verbosity = options->verbosity;

@@ -34,6 +34,10 @@ struct generation {
 	struct plan_head head;
 	int64_t loaded_wall_ms;
 	int certificates;		/* what its keeper shows of them; -1 = none */
+	int names;			/* hosts that its zones want; -1 = none */
+	int plan_changed;		/* the last MSG_PLAN_CHANGED, not looked at yet; -1 = none */
+	int64_t plan_changed_ms;	/* when one was looked at */
+	struct poller_timer plan_again;
 	int *stats_fds;			/* one a worker, -1 = none yet */
 	bool *seen;			/* worker k was started before */
 	bool for_files;			/* only since files of matchers changed, not the policy */
@@ -47,6 +51,7 @@ struct lookout_link {
 	int sock;			/* -1 = none */
 	int64_t started_ms, backoff_ms;
 	struct poller_timer restart;
+	int snapshot;			/* what is known of host names: the last one published; -1 = none */
 };
 
 struct supervisor {
@@ -68,6 +73,7 @@ struct supervisor {
 	size_t n_listeners;
 	uint16_t port4, port6;		/* transparent listeners; 0 = none */
 	struct generation *generations;	/* newest first */
+	struct generation *ruling;	/* whose plan the kernel has; NULL: nobody's, or one's that is gone */
 	struct generation *current, *upcoming;	/* one that serves, one that is to replace it */
 	uint32_t next_generation;
 	bool ready_said;
@@ -108,6 +114,12 @@ void generation_kill(struct generation *g);
 void generation_drain(struct generation *g, int64_t limit_ms, bool ask_to_end);
 unsigned generations_live(const struct supervisor *s);
 
+/* generation_plan.c */
+void generation_plan_changed(struct generation *g, struct message *m);	/* MSG_PLAN_CHANGED; takes the descriptor */
+/* Nothing of it is believed; arena is made, and owns it. 0; -EINVAL; -errno. */
+int generation_read_plan(int fd, struct arena **arena, struct kernel_plan *plan, struct plan_head *head) MUST_CHECK;
+int generation_load_rules(struct supervisor *s, const struct kernel_plan *plan, char *why, size_t size) MUST_CHECK;
+
 /* listeners.c */
 /* Open what the plan wants and is not open yet; marks it wanted. 0 or -errno, *which says where. */
 int listeners_open(struct supervisor *s, const struct kernel_plan *plan, struct endpoint *which) MUST_CHECK;
@@ -119,6 +131,7 @@ void listeners_close_all(struct supervisor *s);
 int control_link_start(struct supervisor *s) MUST_CHECK;
 void control_link_status(struct supervisor *s);
 void control_link_channel(struct supervisor *s, const struct generation *g, uint32_t slot);
+void control_link_names(struct supervisor *s);
 void control_link_certificates(struct supervisor *s, const struct generation *g);
 void control_link_reply(struct supervisor *s, uint32_t request, int exit_status, const char *text);
 void control_link_ended(struct supervisor *s);
@@ -126,6 +139,8 @@ void control_link_close(struct supervisor *s);
 
 /* lookout_link.c */
 void lookout_link_peer(struct supervisor *s, const struct message *m);	/* MSG_LOOKOUT_PEER */
+void lookout_link_names(struct supervisor *s, struct generation *g, struct message *m);	/* MSG_NAMES; takes the descriptor */
+void lookout_link_gone(struct supervisor *s, const struct generation *g);
 void lookout_link_log(struct supervisor *s, const struct message *m);	/* MSG_LOG */
 void lookout_link_ended(struct supervisor *s);
 void lookout_link_close(struct supervisor *s);

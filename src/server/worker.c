@@ -13,6 +13,7 @@
 #include "server/interfaces.h"
 #include "server/session_records.h"
 #include "server/worker_host.h"
+#include "server/worker_names.h"
 #include "server/worker_tls.h"
 #include "session/asker.h"
 #include "session/pool.h"
@@ -49,6 +50,7 @@ struct worker {
 	struct worker_host *host;		/* NULL: the policy needs none */
 	struct worker_tls tls;
 	struct asker *asker;
+	struct zone_names *names;
 	struct interfaces *interfaces;		/* NULL: no rule looks at interfaces */
 	struct loop_watch leader;
 	struct message_room room;
@@ -372,6 +374,10 @@ static void obey(struct worker *w, struct message *m)
 	case MSG_KEEPER_TRUST:
 		worker_tls_believe(&w->tls, m);
 		break;
+	case MSG_SNAPSHOT:
+		worker_names_take(w->setup->policy, m, &w->names);
+		w->env.names = w->names;
+		break;
 	case MSG_LOOKOUT:
 		connect_asker(w, m);
 		break;
@@ -455,6 +461,7 @@ static int prepare(struct worker *w)
 	w->env = (struct session_env){
 		.loop = w->loop,
 		.policy = setup->policy,
+		.names = setup->names,
 		.tls = setup->tls,
 		.connector = &connector_kernel,
 		.slot = w->slot_name,
@@ -486,6 +493,7 @@ static int prepare(struct worker *w)
 	err = worker_tls_start(&w->tls);
 	if (err != 0)
 		return err;
+	w->names = setup->names;
 	w->sessions_max = sessions_limit(setup);
 	w->leader.fd = setup->leader;
 	w->leader.on_ready = on_leader;
@@ -507,6 +515,7 @@ static void release(struct worker *w)
 	worker_host_free(&w->host);
 	asker_free(&w->asker);
 	worker_tls_stop(&w->tls);
+	zone_names_free(&w->names);
 	session_records_release(&w->records);
 	interfaces_free(&w->interfaces);
 	loop_free(&w->loop);

@@ -29,6 +29,7 @@ struct worker_setup {
 	bool can_forge;
 	struct tls *tls;			/* NULL: the policy has no encryptions */
 	struct tls_keys *tls_keys;
+	struct zone_names *names;		/* the leader's, copied by the fork; NULL: none */
 };
 
 /* Runs until told to end. Returns the process's exit status. */

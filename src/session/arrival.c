@@ -77,7 +77,7 @@ static int begin_session(struct arrival *a, const struct proxy_header *header)
 		c.wanted = header->dst;
 		c.client_from = CLIENT_FROM_PROXY_HEADER;
 	}
-	policy_decide(a->env->policy, &a->flow, &decision);
+	policy_decide(a->env->policy, a->env->names, &a->flow, &decision);
 	return session_begin(a->env, &c, &decision);
 }
 

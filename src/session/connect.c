@@ -107,7 +107,7 @@ int session_plan_server(struct session *s, struct connect_request *out)
 	if (err != 0 && err != -EAFNOSUPPORT)
 		return err;
 	s->server = out->remote;
-	s->server_zone = policy_zone_of(s->env->policy, &s->server.ip);
+	s->server_zone = policy_zone_of(s->env->policy, s->env->names, &s->server.ip);
 	if (err != 0)
 		return err;
 	if (!zone_permitted(s->service, s->server_zone))

@@ -22,7 +22,7 @@ void proxy_set_client(struct proxy *proxy, const struct endpoint *client, const 
 
 	s->client = *client;
 	s->client_from = CLIENT_FROM_XCLIENT;
-	s->decision.src_zone = policy_zone_of(s->env->policy, &client->ip);
+	s->decision.src_zone = policy_zone_of(s->env->policy, s->env->names, &client->ip);
 	if (wanted->ip.family != AF_UNSPEC)
 		s->wanted = *wanted;
 	account_client_named(s);

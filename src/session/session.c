@@ -458,7 +458,7 @@ int session_start(struct session_env *env, int fd, const struct flow *flow)
 	struct decision decision;
 	int err;
 
-	policy_decide(env->policy, flow, &decision);
+	policy_decide(env->policy, env->names, flow, &decision);
 	if (!awaits_header(&decision))
 		return session_begin(env, &c, &decision);
 	err = arrival_begin(env, fd, flow, &decision);

@@ -41,6 +41,7 @@ struct line_limit {
 struct session_env {
 	struct loop *loop;
 	const struct policy *policy;
+	const struct zone_names *names;		/* what its zones have by their host names now; NULL: nothing */
 	const struct tls *tls;			/* contexts of the policy's encryptions; NULL: it has none */
 	struct connector *connector;
 	struct policy_host *host;		/* NULL when the policy needs none */

@@ -212,16 +212,9 @@ class NotYet(Case):
     def test_a_document_is_not_trusted_in_this_either(self):
         document = json.loads(self.assertRuns(OK, "compile", self.write(GOOD)).stdout)
         document["rules"][2]["proto"] = [6, 17]
-        document["zones"][0]["hostnames"] = ["a.example"]
         messages = [p["message"] for p in self.problems(self.write(json.dumps(document), "p.json"))]
-        self.assertEqual(len(messages), 2)
-        self.assertIn("zones by host name are not there yet", messages[0])
-        self.assertIn("proxies do not serve UDP yet", messages[1])
-
-    def test_hostnames(self):
-        self.assertNotYet(self.write(GOOD.replace("Zone('office', ['10.0.0.0/8'])",
-                                                  "Zone('office', ['10.0.0.0/8'], hostnames=['a.example'])")),
-                          3, "zone 'office'", "not yet")
+        self.assertEqual(len(messages), 1)
+        self.assertIn("proxies do not serve UDP yet", messages[0])
 
 
 class Usage(Case):

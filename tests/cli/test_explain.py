@@ -98,6 +98,21 @@ class OneFlow(Case):
         self.assertIn("Proxy smtp (class SmtpProxy) connects to 192.0.2.1:2525", lines)
         self.assertIn("from the firewall's own address, any port", lines)
 
+    def test_host_names(self):
+        path = self.write(GOOD.replace("Zone('office', ['10.0.0.0/8'])", "Zone('office', hostnames=['a.example'])"))
+        flow = ("--proto", "tcp", "--from", "10.2.2.3", "--to", "192.0.2.9:80", "--json")
+        names = self.write("# as ctl names says it\na.example 10.2.2.3  # known since yesterday\nb.example 10.2.2.4\n", "names")
+        answer = json.loads(self.assertRuns(OK, "explain", path, "--names", names, *flow).stdout)
+        self.assertEqual((answer["service"], answer["src_zone"]), ("any", "office"))
+        result = self.assertRuns(OK, "explain", path, *flow)
+        self.assertEqual(json.loads(result.stdout)["src_zone"], None)
+        self.assertIn("zone 'office': the addresses of a.example are not known here: it counts as having none", result.stderr)
+        wrong = self.write("a.example 10.2.2\n", "wrong")
+        self.assertIn("%s:1: this is no address: '10.2.2'" % wrong, self.assertRuns(USAGE, "explain", path, "--names", wrong, *flow).stderr)
+        self.assertRuns(REFUSED, "explain", path, "--names", path + ".not", *flow)
+        rules = self.assertRuns(OK, "kernel", path, "--names", names).stdout
+        self.assertIn("elements = { 10.1.0.0/16, 10.2.2.3 }", rules)
+
     def test_interfaces(self):
         flow = ("--proto", "tcp", "--from", "8.8.8.8:1", "--to", "9.9.9.9:25")
         self.assertEqual(self.answer(*flow, "--iface", "eth7")["rule"], 5)

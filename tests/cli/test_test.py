@@ -47,6 +47,24 @@ class Test(Case):
                                  "service": "any", "rule": 3, "passed": False})
         self.assertEqual((second["service"], second["rule"], second["passed"]), (None, None, True))
 
+    def test_host_names(self):
+        policy = self.write(GOOD.replace("Zone('office', ['10.0.0.0/8'])", "Zone('office', hostnames=['A.example', 'b.example'])"))
+        flows = "tcp 10.2.2.3 -> 192.0.2.9:80 => any\n"
+        names = "name a.example. 10.2.2.3 2001:db8::1  # two\nname B.example\n"
+        result = self.assertRuns(OK, "test", policy, self.write(names + flows, "flows"))
+        self.assertEqual(result.stdout, "1 passed, 0 failed\n")
+        result = self.assertRuns(NO, "test", policy, self.write(flows + names.replace("10.2.2.3", "10.2.2.4"), "flows"))
+        self.assertIn("no rule matches", result.stdout)
+        # Each host has its addresses in the file: nobody is asked.
+        result = self.assertRuns(USAGE, "test", policy, self.write("name a.example 10.2.2.3\n" + flows, "flows"))
+        self.assertIn("the policy has the host b.example in zone 'office': say its addresses in a line 'name b.example ADDRESS...'",
+                      result.stderr)
+        for line, message in (("name", "'=> SERVICE' is missing"), ("name a.example nowhere", "this is no address: 'nowhere'"),
+                              ("name a..example 10.1.1.1", "this is no host name"), ("name 10.1.1.1", "this is no host name"),
+                              ("name b.example\nname B.example", "this host is there twice")):
+            result = self.assertRuns(USAGE, "test", policy, self.write(line + "\n" + flows, "flows"))
+            self.assertIn(message, result.stderr)
+
     def test_standard_input(self):
         result = self.assertRuns(OK, "test", self.write(GOOD), "-", stdin="tcp 10.1.2.3 -> 192.0.2.9:80 => any\n")
         self.assertEqual(result.stdout, "1 passed, 0 failed\n")

@@ -30,7 +30,7 @@ static void compare(const struct policy *policy, const struct slow_policy *slow)
 	size_t n_best;
 
 	want = slow_decide(slow, &t, &n_best);
-	policy_decide(policy, &f, &d);
+	policy_decide(policy, NULL, &f, &d);
 	FUZZ_CHECK((want == NULL) == (d.rule == NULL));
 	FUZZ_CHECK((d.tie != NULL) == (n_best > 1));
 	if (want != NULL)

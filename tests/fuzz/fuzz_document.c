@@ -22,7 +22,7 @@ static void check_zones(const struct policy *p)
 		FUZZ_CHECK(policy_zone_named(p, slice_cstr(z->name)) == z);
 		FUZZ_CHECK(zone_is_within(z, z));
 		for (size_t j = 0; j < z->n_prefixes; j++) {
-			const struct zone *found = policy_zone_of(p, &z->prefixes[j].ip);
+			const struct zone *found = policy_zone_of(p, NULL, &z->prefixes[j].ip);
 
 			/* The first address is in this zone, or in one with a longer prefix. */
 			FUZZ_CHECK(found != NULL);
@@ -168,14 +168,14 @@ static void check_rules(const struct policy *p)
 	for (size_t i = 0; i < p->n_rules && i < 50; i++) {
 		const struct rule *r = &p->rules[i];
 		const struct flow f = flow_for(r);
-		const struct zoned_flow zoned = flow_with_zones(p, &f);
+		const struct zoned_flow zoned = flow_with_zones(p, NULL, &f);
 		enum score_position failed, where;
 		struct rule_score own, best;
 		struct decision d;
 
 		FUZZ_CHECK(r->id >= 1 && r->instance < p->n_instances);
 		FUZZ_CHECK(r->service >= p->services && r->service < p->services + p->n_services);
-		policy_decide(p, &f, &d);
+		policy_decide(p, NULL, &f, &d);
 		if (!rule_matches(r, &zoned, &own, &failed))
 			continue;
 		/* It matches: so there is a winner, and that is at least as good. */

@@ -71,7 +71,12 @@ class Declarations(PolicyTest):
         for arguments, message in (
                 ("'a', '10.0.0.0/33'", "prefix length"), ("'a', 'host'", "not an IPv4 subnet"), ("'a', [5]", "is not a subnet"),
                 ("'a', admin_parent='nosuch'", "there is no zone 'nosuch'"), ("'a', inbound_services=['x']", "no longer say"),
-                ("'a', outbound_services=[]", "no longer say"), ("'a', hostnames=['x.example']", "not yet"),
+                ("'a', outbound_services=[]", "no longer say"), ("'a', hostnames=['x.example', 'X.Example.']", "the host x.example is listed twice"),
+                ("'a', hostnames='10.1.2.3'", "is an address, not a host name"), ("'a', hostnames='::1'", "is an address, not a host name"),
+                ("'a', hostnames='x..example'", "is not a host name"), ("'a', hostnames='x example'", "is not a host name"),
+                ("'a', hostnames='x\\n'", "is not a host name"), ("'a', hostnames='x' * 64", "is not a host name"),
+                ("'a', hostnames='.'.join(['x' * 60] * 5)", "is not a host name"), ("'a', hostnames='b\xfccher.example'", "is not ASCII"),
+                ("'a', hostnames=[5]", "is not a string"), ("'a', hostnames=['h%d' % i for i in range(4097)]", "more than 4096 host names"),
                 ("'a', ['10.0.0.0/8', '10.9.9.9/8']", "listed twice"), ("'b', '192.168.77.1/16'", "already belongs to zone 'known'"),
                 ("'known', '1.0.0.0/8'", "zone 'known' is already defined"), ("5", "must be a string"), ("''", "must not be empty"),
                 ("'a\\n'", "control character"), ("'a\\udc80'", "lone surrogate"), ("'a', umbrella=TRUE", "Zone has no parameter 'umbrella'"), ("", "missing")):

@@ -51,6 +51,25 @@ class Documents(PolicyTest):
         self.assertEqual(config["hooks"], {})
         self.assertFalse(config["per_session"])
 
+    def test_zones_by_host_name(self):
+        load = self.good("from Zorp.Core import *\n"
+                         "Zone('a', '10.0.0.0/8', hostnames='Mail.Example.')\n"
+                         "Zone('b', hostnames=('mail2.example', '_x.xn--bcher-kva.example'), admin_parent='a')\n"
+                         "Zone('c', hostnames=['mail2.example'])\n"
+                         "assert Zone.lookupByHostname('MAIL.example') is Zone.lookupByName('a')\n"
+                         "assert Zone.lookupByHostname('nosuch.example') is None\n"
+                         "assert Zone.lookupByName('b').hostnames == ['mail2.example', '_x.xn--bcher-kva.example']\n"
+                         "try:\n"
+                         "    Zone.lookupByHostname('mail2.example')\n"
+                         "except ValueError as problem:\n"
+                         "    assert 'b, c' in str(problem)\n"
+                         "else:\n"
+                         "    assert False\n"
+                         "def default_instance():\n"
+                         "    DenyService('s')\n")
+        self.assertEqual([z["hostnames"] for z in load.document["zones"]],
+                         [["mail.example"], ["mail2.example", "_x.xn--bcher-kva.example"], ["mail2.example"]])
+
     def test_stock_smtp_tables(self):
         tables = self.good(TUTORIAL).document["configs"][0]["tables"]
         request = {tuple(e["key"]): e for e in tables["request"]}

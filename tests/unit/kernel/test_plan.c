@@ -24,7 +24,7 @@ static struct kernel_plan make(const char *zones, const char *rules)
 {
 	struct kernel_plan plan;
 
-	assert_int_equal(kernel_plan_make(policy_of(arena, zones, rules), arena, &plan), 0);
+	assert_int_equal(kernel_plan_make(policy_of(arena, zones, rules), NULL, arena, &plan), 0);
 	assert_int_equal(kernel_plan_check(&plan), 0);
 	return plan;
 }
@@ -280,7 +280,7 @@ static void test_forwarding_is_never_simplified(void **state)
 		expect_scattered(&plan, i, 6, i % 4 == 2 ? "forward" : i % 4 == 3 ? "forward to 192.0.2.1:8080 masquerade" : "serve");
 	assert_false(plan.widened);
 	expect(&plan, 6, "10.0.0.9:7", "20.0.0.9:2", "none");
-	assert_int_equal(kernel_plan_make(policy_of(arena, "", scattered(&many, 3000, services, 4, "")), arena, &plan), -E2BIG);
+	assert_int_equal(kernel_plan_make(policy_of(arena, "", scattered(&many, 3000, services, 4, "")), NULL, arena, &plan), -E2BIG);
 	buffer_release(&few);
 	buffer_release(&many);
 }
@@ -380,7 +380,7 @@ static void compare(const struct policy *policy, const struct kernel_plan *plan,
 	char src[ENDPOINT_TEXT_MAX], dst[ENDPOINT_TEXT_MAX], is[64], should[64];
 	struct decision d;
 
-	policy_decide(policy, f, &d);
+	policy_decide(policy, NULL, f, &d);
 	should_be(d.service, f, should);
 	if (strcmp(fate_text(plan, plan_fate(plan, f), is), should) != 0)
 		fail_msg("protocol %u %s -> %s in %s: is %s, should be %s (rule %u)", f->protocol, endpoint_text(&f->src, src),
@@ -405,7 +405,7 @@ static void test_agrees_with_the_decision(void **state)
 			random_rule(&rules, id);
 		buffer_append_octet(&rules, 0);
 		policy = policy_of(arena, zones, (const char *)rules.data);
-		assert_int_equal(kernel_plan_make(policy, arena, &plan), 0);
+		assert_int_equal(kernel_plan_make(policy, NULL, arena, &plan), 0);
 		assert_int_equal(kernel_plan_check(&plan), 0);
 		for (unsigned i = 0; i < 200; i++) {
 			struct flow f = random_flow();

@@ -61,7 +61,7 @@ static void test_golden(void **state)
 		char path[512], *text, *expected = arena_alloc(arena, 1u << 16);
 		FILE *f;
 
-		assert_int_equal(kernel_plan_make(policy_of(arena, ZONES, samples[i].rules), arena, &plan), 0);
+		assert_int_equal(kernel_plan_make(policy_of(arena, ZONES, samples[i].rules), NULL, arena, &plan), 0);
 		text = render(arena, &plan);
 		snprintf(path, sizeof(path), "%s/%s.nft", folder, samples[i].name);
 		if (getenv("SALLYPORT_GOLDEN_WRITE") != NULL) {
@@ -86,7 +86,7 @@ static void test_kernel_takes_them(void **state)
 		struct kernel_plan plan;
 		const char *text;
 
-		assert_int_equal(kernel_plan_make(policy_of(arena, ZONES, samples[i].rules), arena, &plan), 0);
+		assert_int_equal(kernel_plan_make(policy_of(arena, ZONES, samples[i].rules), NULL, arena, &plan), 0);
 		text = render(arena, &plan);
 		if (kernel_try(slice_cstr(text), why, sizeof(why)) < 0)
 			fail_msg("%s: %s", samples[i].name, why);
@@ -107,7 +107,7 @@ static void test_load_and_clear(void **state)
 	char why[1024] = "";
 	const char *text;
 
-	assert_int_equal(kernel_plan_make(policy_of(arena, ZONES, samples[0].rules), arena, &plan), 0);
+	assert_int_equal(kernel_plan_make(policy_of(arena, ZONES, samples[0].rules), NULL, arena, &plan), 0);
 	text = render(arena, &plan);
 	assert_int_equal(kernel_is_loaded(), 0);
 	assert_int_equal(kernel_clear(why, sizeof(why)), 0);
@@ -245,7 +245,7 @@ static void test_pack(void **state)
 		struct kernel_plan plan, again;
 		struct slice octets;
 
-		assert_int_equal(kernel_plan_make(policy_of(arena, ZONES, samples[i].rules), arena, &plan), 0);
+		assert_int_equal(kernel_plan_make(policy_of(arena, ZONES, samples[i].rules), NULL, arena, &plan), 0);
 		assert_int_equal(kernel_plan_pack(&plan, &packed), 0);
 		octets = buffer_slice(&packed);
 		assert_int_equal(kernel_plan_unpack(octets, arena, &again), 0);

@@ -55,7 +55,7 @@ static unsigned winner(const struct policy *p, const struct flow *f)
 {
 	struct decision d;
 
-	policy_decide(p, f, &d);
+	policy_decide(p, NULL, f, &d);
 	assert_ptr_equal(d.service, d.rule == NULL ? NULL : d.rule->service);
 	return d.rule == NULL ? 0 : d.rule->id;
 }
@@ -104,7 +104,7 @@ static void worked_example(void **state)
 static struct rule_score score_of(const char *rule, const struct flow *f)
 {
 	const struct policy *p = rules(rule, NULL);
-	const struct zoned_flow zoned = flow_with_zones(p, f);
+	const struct zoned_flow zoned = flow_with_zones(p, NULL, f);
 	enum score_position failed;
 	struct rule_score score;
 
@@ -132,7 +132,7 @@ static void no_rule_no_decision(void **state)
 	struct decision d;
 
 	(void)state;
-	policy_decide(rules("\"dst_port\":[[25,25]]", NULL), &f, &d);
+	policy_decide(rules("\"dst_port\":[[25,25]]", NULL), NULL, &f, &d);
 	assert_null(d.rule);
 	assert_null(d.service);
 	assert_null(d.tie);
@@ -366,7 +366,7 @@ static void a_tie_goes_to_the_lower_id_and_is_told(void **state)
 				   "[{\"id\":9,\"instance\":0,\"service\":0,\"dst_port\":[[80,80]]},"
 				   "{\"id\":4,\"instance\":0,\"service\":0,\"dst_port\":[[80,80]]},"
 				   "{\"id\":6,\"instance\":0,\"service\":0,\"dst_port\":[[80,80]]},"
-				   "{\"id\":1,\"instance\":0,\"service\":0}]"), &f, &d);
+				   "{\"id\":1,\"instance\":0,\"service\":0}]"), NULL, &f, &d);
 	assert_int_equal(d.rule->id, 4);
 	assert_non_null(d.tie);
 	assert_in_set(d.tie->id, ((uintmax_t[]){ 6, 9 }), 2);
@@ -378,7 +378,7 @@ static void a_better_rule_ends_a_tie(void **state)
 	struct decision d;
 
 	(void)state;
-	policy_decide(rules("", "", "\"dst_port\":[[80,80]]", NULL), &f, &d);
+	policy_decide(rules("", "", "\"dst_port\":[[80,80]]", NULL), NULL, &f, &d);
 	assert_int_equal(d.rule->id, 3);
 	assert_null(d.tie);
 }
@@ -390,7 +390,7 @@ static void equal_ids_stay_with_the_first_instance(void **state)
 
 	(void)state;
 	policy_decide(build_policy(arena, zones, "[{\"id\":2,\"instance\":1,\"service\":0},"
-				   "{\"id\":2,\"instance\":0,\"service\":0}]"), &f, &d);
+				   "{\"id\":2,\"instance\":0,\"service\":0}]"), NULL, &f, &d);
 	assert_int_equal(d.rule->instance, 1);
 	assert_int_equal(d.tie->instance, 0);
 }

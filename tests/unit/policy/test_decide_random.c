@@ -48,7 +48,7 @@ static void both_evaluators_agree(void **state)
 			const struct slow_rule *want = slow_decide(&p, &t, &n_best);
 			struct decision d;
 
-			policy_decide(policy, &f, &d);
+			policy_decide(policy, NULL, &f, &d);
 			if ((want == NULL) != (d.rule == NULL) ||
 			    (want != NULL && (d.rule->id != want->id || d.rule->instance != want->instance)))
 				fail_msg("policy %u, flow %u: rule %u, must be %u", i, j, d.rule ? d.rule->id : 0,

@@ -32,7 +32,7 @@ static unsigned winner(const struct policy *p, const struct flow *f, unsigned *t
 {
 	struct decision d;
 
-	policy_decide(p, f, &d);
+	policy_decide(p, NULL, f, &d);
 	*tie = d.tie == NULL ? 0 : d.tie->id;
 	return d.rule == NULL ? 0 : d.rule->id;
 }

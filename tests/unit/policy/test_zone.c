@@ -30,7 +30,7 @@ static const char *zone_of(const struct policy *p, const char *ip)
 	const struct zone *zone;
 
 	assert_int_equal(ip_parse(slice_cstr(ip), &addr), 0);
-	zone = policy_zone_of(p, &addr);
+	zone = policy_zone_of(p, NULL, &addr);
 	return zone == NULL ? "none" : zone->name;
 }
 
@@ -195,7 +195,7 @@ static void random_prefixes_agree_with_a_plain_scan(void **state)
 	for (unsigned i = 0; i < 20000; i++) {
 		uint32_t r = (uint32_t)rand_r(&seed) ^ (uint32_t)rand_r(&seed) << 16;
 		struct ip_addr ip = { AF_INET, { (uint8_t)(8 + (r >> 24) % 5), (r >> 16) & 3, (uint8_t)(r >> 8), (uint8_t)r } };
-		const struct zone *found = policy_zone_of(p, &ip);
+		const struct zone *found = policy_zone_of(p, NULL, &ip);
 		int best = -1;
 
 		for (size_t j = 0; j < count; j++)

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Addresses of host names from DNS, by c-ares, which is used here alone. A name is asked for as it stands: no search
+ * list, no hosts file. CNAMEs are the recursive server's business; those in its answer are followed.
+ */
+#ifndef SALLYPORT_SERVER_LOOKOUT_RESOLVER_H
+#define SALLYPORT_SERVER_LOOKOUT_RESOLVER_H
+
+#include "base/addr.h"
+#include "server/poller.h"
+
+#define RESOLVER_ADDRESSES_MAX 32u	/* of one answer; of more, the lowest */
+
+struct resolver;
+
+struct resolver_answer {
+	int result;			/* 0: it has these addresses, or none; -errno: nothing was found out */
+	const char *why;		/* in words, of a failure */
+	const struct ip_addr *addrs;	/* ascending, of the family that was asked for, each once */
+	size_t n_addrs;
+	bool cut;			/* there were more, or some that can't be a host's */
+	uint32_t ttl_s;			/* the least of what led there; 0 with no addresses */
+};
+
+/* Called once, from the poller or from within resolver_ask. */
+typedef void (*resolver_fn)(void *arg, const struct resolver_answer *answer);
+
+/* servers: "ADDR:PORT,[ADDR]:PORT..."; NULL: what /etc/resolv.conf says, now and after it changed. 0; -EINVAL; -ENOMEM; -errno. */
+int resolver_create(struct poller *poller, const char *servers, struct resolver **out) MUST_CHECK;
+void resolver_ask(struct resolver *r, const char *name, int family, resolver_fn fn, void *arg);
+
+#endif
