@@ -12,7 +12,7 @@ TEST_PACKAGES="$DEMO_PACKAGES haproxy libio-socket-inet6-perl libnet-ssleay-perl
 TEST_PACKAGES="$TEST_PACKAGES openssl nginx libnginx-mod-stream sslscan"
 # What the mail servers that tools/fetch-mail-servers unpacks are linked with.
 TEST_PACKAGES="$TEST_PACKAGES libdb5.3 libevent-2.1-7 libgnutls-dane0 libidn12 libnsl2 libpam0g libpcre2-8-0"
-BENCH_PACKAGES="postfix nginx libnginx-mod-stream haproxy openssl"
+BENCH_PACKAGES="postfix nginx libnginx-mod-stream haproxy openssl strace"
 SCAN_PACKAGES="openssl nginx libnginx-mod-stream sslscan testssl.sh"
 FUZZ_PACKAGES="clang libclang-rt-14-dev"
 

@@ -113,6 +113,36 @@ def cpu_seconds(pid):
     return total
 
 
+class CallCounter:
+    """Counts the system calls of a family of processes during the with-block; then they are in calls, by name."""
+
+    def __init__(self, folder, pid):
+        self.calls = {}
+        self.members = family(pid)
+        self.summary = os.path.join(folder, "calls")
+        self.argv = [find_program("strace"), "-f", "-c", "--summary-columns=calls,name", "-o", self.summary,
+                     *(f"--attach={member}" for member in self.members)]
+
+    def __enter__(self):
+        self.strace = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        attached = 0
+        while attached < len(self.members):
+            line = self.strace.stderr.readline()
+            if "attached" not in line:
+                self.strace.kill()
+                raise Failed(f"strace: {line.strip() or 'ended'}")
+            attached += 1
+        return self
+
+    def __exit__(self, *_):
+        self.strace.send_signal(signal.SIGINT)
+        self.strace.communicate()
+        with open(self.summary, encoding="utf-8") as summary:
+            for fields in map(str.split, summary):
+                if len(fields) == 2 and fields[0].isdigit() and fields[1] != "total":
+                    self.calls[fields[1]] = int(fields[0])
+
+
 def write_file(folder, name, text, **values):
     path = os.path.join(folder, name)
     with open(path, "w", encoding="utf-8") as out:
