@@ -94,7 +94,7 @@ def test_elements_alone_change(net, sink, firewall, names):
 
     before = chains()
     assert before
-    names.write({'mail.example': [DMZ, CLIENTS], 'other.example': [ELSEWHERE]})
+    names.write({'mail.example': [DMZ, CLIENTS, ELSEWHERE6], 'other.example': [ELSEWHERE]})
     becomes(fw, net.clients, 'served')
     assert chains() == before
 
