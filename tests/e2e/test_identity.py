@@ -148,7 +148,9 @@ def haproxy(net):
 def test_behind_haproxy(net, postfix_with, firewall, haproxy, family, send):
     """The client is haproxy's; the server sees it too, by the address that is forged."""
     postfix = postfix_with()
-    fw = firewall(policy_of('Behind a load balancer'))
+    # Here the firewall is also the way from the client to the balancer.
+    fw = firewall(policy_of('Behind a load balancer') + "    PFService(name='way', router=TransparentRouter(forge_addr=TRUE))\n"
+                  "    Rule(service='way', dst_port=2525)\n")
     haproxy(family, send)
     with client.Smtp(net.clients, CLIENT[family], 2525) as smtp:
         smtp.ehlo()
