@@ -47,6 +47,8 @@ const char *router_flaw(const struct router *router, const struct encryption *e)
 		return "SNIBasedRouter needs a default: the server of clients that use STARTTLS is connected before they name one";
 	if (client == TLS_ACCEPT_STARTTLS && e->sides[TLS_SERVER].security == TLS_FORWARD_STARTTLS)
 		return "SNIBasedRouter can't choose a server that has the client's STARTTLS already";
+	if (client == TLS_ACCEPT_STARTTLS && e->sides[TLS_CLIENT].own.bridge != NULL)
+		return "SNIBasedRouter: the client's certificate would be made from that of the default server, which is left then";
 	return NULL;
 }
 

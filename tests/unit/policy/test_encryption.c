@@ -404,6 +404,15 @@ static void a_router_by_name_needs_a_name_in_time(void **state)
 		if ((flaw == NULL) != (table[i].says == NULL) || (flaw != NULL && strstr(flaw, table[i].says) == NULL))
 			fail_msg("%zu: %s", i, flaw != NULL ? flaw : "fine");
 	}
+	{
+		const struct tls_bridge bridge = { .key = NULL };
+		struct encryption e = { .sides = { { .security = TLS_ACCEPT_STARTTLS, .own = { .bridge = &bridge } }, { .security = TLS_FORCE } } };
+
+		router.n_targets = 1;
+		assert_non_null(strstr(router_flaw(&router, &e), "would be made from that of the default server"));
+		e.sides[TLS_CLIENT].security = TLS_FORCE;
+		assert_null(router_flaw(&router, &e));
+	}
 	assert_non_null(router_flaw(&router, NULL));
 	router.kind = ROUTER_DIRECTED;
 	assert_null(router_flaw(&router, NULL));
