@@ -211,7 +211,7 @@ static co_waits void run_proxy(struct session *s)
 		  F_TEXT("class", s->service->proxy->class_name), F_TEXT("proxy", p->type->name));
 	if (secure_client(s) == 0 && start_up(s) == 0) {
 		p->doing = NULL;
-		co_keep_near(0, &s->proxy, sizeof(s->proxy) + sizeof(s->state));
+		co_keep_near(0, &s->proxy, sizeof(s->proxy) + sizeof(s->state));	/* which stands behind it */
 		co_keep_near(1, p->run, p->type->run_size);
 		p->type->run(p);
 	}
