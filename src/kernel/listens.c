@@ -2,8 +2,8 @@
 /*
  * Ordinary listeners, where the kernel redirects nothing: a rule can be served on the addresses
  * of its destination that are this host's. An exact address gets a listener of its own; a wider
- * condition (a prefix, a zone by host names, an interface, none at all) one on the wildcard address, and the
- * decision sorts out what came in. A rule that names no port can't be served.
+ * condition (a prefix, a zone, host names, an interface, none at all) one on the wildcard address,
+ * and the decision sorts out what came in. A rule that names no port can't be served.
  */
 #include "kernel/plan_priv.h"
 
@@ -122,8 +122,7 @@ static bool add_zones(struct listens *l)
 		for (size_t k = 0; within && k < zone->n_prefixes; k++)
 			any = add_prefix(l, &zone->prefixes[k]) || any;
 		/* Addresses by name come and go. */
-		if (within && zone->n_hostnames > 0)
-			{
+		if (within && zone->n_hostnames > 0) {
 			l->wild4 = has_family(l, AF_INET);
 			l->wild6 = has_family(l, AF_INET6);
 			any = true;
