@@ -29,6 +29,13 @@ enum tls_verify {
 	TLS_VERIFY_REQUIRED_TRUSTED,
 };
 
+/* Whether a server's TLSA records (DANE, RFC 7672) say which certificate is its own. */
+enum tls_dane {
+	TLS_DANE_OFF,
+	TLS_DANE_OPPORTUNISTIC,		/* where there are signed ones; else as the rest of the verifier says */
+	TLS_DANE_REQUIRED,		/* without them the server is not used */
+};
+
 #define TLS_NO_SECRET (-1)
 
 /* A private key: from a file, or a secret (its PEM text). */
@@ -80,6 +87,7 @@ struct tls_verifier {
 	const char *pinned_directory;
 	bool permit_invalid, permit_missing_crl;
 	bool check_subject;			/* server end: the name must fit the host */
+	enum tls_dane dane;			/* server end; the host must have a name then */
 	struct policy_call verify;		/* policy code (verify_cert_ext) after the verification */
 };
 

@@ -117,6 +117,8 @@ static int prepare(struct tls_hand *hand)
 	SSL_set_connect_state(hand->ssl);
 	hand->chosen = hand->context->side->own.fallback;
 	err = set_server_name(hand);
+	if (err == 0 && hand->h->dane != NULL)
+		err = tls_dane_offer(hand);
 	if (err == 0)
 		tls_resume_offer(hand);
 	return err;

@@ -53,7 +53,7 @@ static void add_all(struct digest *d, const struct tls_context *c)
 	add_number(d, c->end);
 	add_number(d, (uint64_t)v->type << 32 | v->depth);
 	add_number(d, (uint64_t)v->permit_invalid | (uint64_t)v->permit_missing_crl << 1 | (uint64_t)v->check_subject << 2 |
-			      (uint64_t)(v->crl_directory != NULL) << 3);
+			      (uint64_t)(v->crl_directory != NULL) << 3 | (uint64_t)v->dane << 4);
 	add_number(d, (uint64_t)o->version_min << 16 | o->version_max);
 	add(d, c->trust.digest, sizeof(c->trust.digest));
 	add_own(d, c, own->fallback);
@@ -367,6 +367,9 @@ static bool make_session_key(struct tls_hand *hand, struct tls_session_key *out)
 		add(&d, hand->h->peer->ip.octets, sizeof(hand->h->peer->ip.octets));
 		add_number(&d, hand->h->peer->port);
 		add(&d, hand->h->facts.server_name.ptr, hand->h->facts.server_name.len);
+		/* What TLSA records said once counts as long as they say the same. */
+		if (hand->h->dane != NULL)
+			add(&d, hand->h->dane->octets.ptr, hand->h->dane->octets.len);
 	}
 	d.failed = d.failed || EVP_DigestFinal_ex(d.md, out->octets, NULL) != 1;
 	EVP_MD_CTX_free(d.md);

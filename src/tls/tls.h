@@ -15,6 +15,7 @@
 #include "policy/encryption.h"
 #include "policy/policy.h"
 #include "tls/keys.h"
+#include "tls/tlsa.h"
 
 #define TLS_NAME_MAX 255		/* octets of a server name (RFC 6066, RFC 1035) */
 
@@ -53,7 +54,7 @@ struct tls_facts {
 	bool resumed;
 	const struct tls_peer_certificate *peer;	/* leaf first; n_peer 0: none was shown */
 	size_t n_peer;
-	bool trusted;				/* the chain was really verified, or is pinned */
+	bool trusted;				/* the chain was really verified, by CAs or DANE, or is pinned */
 	int verify_error;			/* X509_V_*, 0 = fine */
 	const char *verify_text;		/* of verify_error */
 	uint64_t duration_us;
@@ -88,6 +89,9 @@ struct tls_handshake {
 	struct slice server_name;		/* server end: SNI to send; empty: none */
 	const struct endpoint *peer;		/* of pinned certificates, and of the sessions to resume */
 	struct slice must_fit;			/* server end: the certificate must be of this host; empty: not checked */
+	/* Server end: its TLSA records, which alone say what is its certificate, whatever CAs we believe; must_fit is
+	 * the name they belong to. The encryption's verifier must have dane. NULL: as the verifier says. */
+	const struct tlsa_set *dane;
 	const struct tls_facts *bridged;	/* the other end's: what a bridge mimics */
 	struct tls_asks asks;
 	/* Filled also when the handshake fails, as far as it came. */

@@ -90,7 +90,8 @@ struct tls_hand {
 	bool hello_seen, hello_asked;
 	const struct tls_certificate *chosen;	/* of ours; NULL: none */
 	/* Verification. */
-	bool pinned, tolerated;			/* tolerated: an error was passed over */
+	bool pinned;				/* by us, or by the server's own TLSA record: good whatever its name */
+	bool tolerated;				/* an error was passed over */
 	bool accepted;				/* it failed, but the policy's code accepts the peer */
 	struct tls_verdict restored;		/* of the session that may go on */
 	struct slice restored_chain;		/* of a client's: what it had shown behind its certificate (resume.h) */
@@ -154,6 +155,12 @@ void tls_verify_setup(struct tls_context *context);
 co_waits int tls_verify_resumed(struct tls_hand *hand) MUST_CHECK;
 /* 1 it is the certificate that is pinned for the peer's address, 0 there is no pin, -EACCES it is another. */
 int tls_pin_of(const struct tls_hand *hand, X509 *leaf) MUST_CHECK;
+
+/* dane.c: TLSA records of servers. */
+int tls_dane_setup(struct tls_context *context) MUST_CHECK;	/* 0, -ENOMEM */
+int tls_dane_offer(struct tls_hand *hand) MUST_CHECK;		/* 0; -EACCES: none can be used; -ENOMEM */
+/* The chain was verified: did a record name the leaf itself? */
+bool tls_dane_names_leaf(const struct tls_hand *hand);
 
 /* name.c: a host's name as it stands in certificates and is asked for: A-labels, no dot at the end. 0; -EINVAL. */
 int tls_name_to_ascii(struct slice host, char out[TLS_NAME_MAX + 1]) MUST_CHECK;

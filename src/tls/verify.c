@@ -2,6 +2,7 @@
 /*
  * May this peer be who it shows? The library walks the chain and finds errors; for each of them
  * the verifier's type says whether it counts. Trusted is only what had none at all, or is pinned.
+ * Where TLSA records say which certificate is the server's, each of them counts, whatever the type.
  */
 #include "tls/tls_priv.h"
 
@@ -35,10 +36,13 @@ static bool is_of_unknown_ca(int error)
 }
 
 /* First match counts; the order is that of the policy language's reference. */
-static bool passes(const struct tls_verifier *v, int error, int depth)
+static bool passes(const struct tls_hand *hand, int error, int depth)
 {
+	const struct tls_verifier *v = &hand->context->side->verifier;
 	bool lenient = v->type == TLS_VERIFY_OPTIONAL_UNTRUSTED || v->type == TLS_VERIFY_REQUIRED_UNTRUSTED;
 
+	if (hand->h->dane != NULL)
+		return error == X509_V_OK && depth <= (int)v->depth;
 	if (v->type == TLS_VERIFY_NONE)
 		return true;
 	if (depth > (int)v->depth)
@@ -73,7 +77,7 @@ static int judge(int good, X509_STORE_CTX *store_ctx)
 	const struct tls_verifier *v = &hand->context->side->verifier;
 	int depth = X509_STORE_CTX_get_error_depth(store_ctx);
 	int error = good ? X509_V_OK : X509_STORE_CTX_get_error(store_ctx);
-	bool pass = passes(v, error, depth);
+	bool pass = passes(hand, error, depth);
 
 	if (depth > (int)v->depth)
 		error = X509_V_ERR_CERT_CHAIN_TOO_LONG;
@@ -172,7 +176,9 @@ static int verify_chain(struct tls_hand *hand, X509_STORE_CTX *store_ctx)
 	if (r != 1 && facts->verify_error == X509_V_OK)
 		remember(hand, store_ctx, X509_V_ERR_UNSPECIFIED, 0);
 	facts->trusted = r == 1 && !hand->tolerated && facts->verify_error == X509_V_OK;
-	if (r == 1 || hand->context->side->verifier.type == TLS_VERIFY_NONE)
+	if (r == 1 && hand->h->dane != NULL)
+		hand->pinned = tls_dane_names_leaf(hand);
+	if (r == 1 || (hand->context->side->verifier.type == TLS_VERIFY_NONE && hand->h->dane == NULL))
 		return check_name(hand);
 	tls_say(hand, "%s", hand->verify_words);
 	return -EACCES;
