@@ -5,11 +5,11 @@
 set -eu
 cd "$(dirname "$0")"
 
-BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 libjansson-dev libpcre2-dev libcap-ng-dev libidn2-dev libboost-context-dev libssl-dev libc-ares-dev"
-RUN_PACKAGES="nftables iproute2 procps"
+BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 libjansson-dev libpcre2-dev libcap-ng-dev libidn2-dev libboost-context-dev libssl-dev libc-ares-dev libunbound-dev"
+RUN_PACKAGES="nftables iproute2 procps dns-root-data"
 DEMO_PACKAGES="$RUN_PACKAGES postfix swaks python3-aiosmtpd"
 TEST_PACKAGES="$DEMO_PACKAGES haproxy libio-socket-inet6-perl libnet-ssleay-perl libcmocka-dev python3-pytest curl msmtp"
-TEST_PACKAGES="$TEST_PACKAGES openssl nginx libnginx-mod-stream sslscan"
+TEST_PACKAGES="$TEST_PACKAGES openssl nginx libnginx-mod-stream sslscan ldnsutils nsd"
 # What the mail servers that tools/fetch-mail-servers unpacks are linked with.
 TEST_PACKAGES="$TEST_PACKAGES libdb5.3 libevent-2.1-7 libgnutls-dane0 libidn12 libnsl2 libpam0g libpcre2-8-0"
 BENCH_PACKAGES="postfix nginx libnginx-mod-stream haproxy openssl strace"

@@ -16,7 +16,8 @@ static const struct cli_command commands[] = {
 	{ "kernel", cli_kernel, "kernel POLICY [--instance NAME]...", "the rule set that run loads, without loading it" },
 	{ "run", cli_run,
 	  "run POLICY [--instance NAME]... [--workers N] [--no-kernel] [--control PATH] [--user U] [--ready-fd N] "
-	  "[--verbose N] [--logspec S] [--log-format text|json] [--reload-drain S] [--stop-drain S]",
+	  "[--verbose N] [--logspec S] [--log-format text|json] [--reload-drain S] [--stop-drain S]"
+	  " [--trust-anchor FILE] [--dns-forwarder ADDRESS[:PORT]]",
 	  "runs the firewall in the foreground" },
 	{ "ctl", cli_ctl,
 	  "ctl [--control PATH] [--json] status | sessions | stats | stop-session ID | reload | log ... | stop [--open]",

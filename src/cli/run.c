@@ -23,7 +23,8 @@
 #define DNS_PORT 53
 
 enum { OPT_INSTANCE = 256, OPT_WORKERS, OPT_NO_KERNEL, OPT_CONTROL, OPT_USER, OPT_READY_FD, OPT_VERBOSE, OPT_LOGSPEC,
-       OPT_LOG_FORMAT, OPT_RELOAD_DRAIN, OPT_STOP_DRAIN, OPT_RESOLVER };
+       OPT_LOG_FORMAT, OPT_RELOAD_DRAIN, OPT_STOP_DRAIN, OPT_RESOLVER, OPT_TRUST_ANCHOR,
+       OPT_DNS_FORWARDER };
 
 static const struct option options[] = {
 	{ "instance", required_argument, NULL, OPT_INSTANCE },
@@ -38,6 +39,8 @@ static const struct option options[] = {
 	{ "reload-drain", required_argument, NULL, OPT_RELOAD_DRAIN },
 	{ "stop-drain", required_argument, NULL, OPT_STOP_DRAIN },
 	{ "resolver", required_argument, NULL, OPT_RESOLVER },
+	{ "trust-anchor", required_argument, NULL, OPT_TRUST_ANCHOR },
+	{ "dns-forwarder", required_argument, NULL, OPT_DNS_FORWARDER },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -130,6 +133,15 @@ static int take_option(int which, const char *value, struct run_options *o, cons
 	case OPT_RESOLVER:
 		status = add_resolver(value, resolvers);
 		o->resolvers = resolvers;
+		break;
+	case OPT_TRUST_ANCHOR:
+		o->trust_anchor = value;
+		if (value[0] != '/')
+			status = wrong("trust-anchor", value, "must be the whole name of a file");
+		break;
+	case OPT_DNS_FORWARDER:
+		if (endpoint_parse(slice_cstr(value), &o->dns_forwarder) != 0)
+			status = wrong("dns-forwarder", value, "must be an address, or an address and a port: 192.0.2.1:53");
 		break;
 	default:
 		status = CLI_USAGE;

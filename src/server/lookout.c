@@ -21,6 +21,7 @@ static void answer_nothing(struct lookout *l, const struct lookout_asked *who, s
 
 static const lookout_service_fn services[LOOKOUT_KINDS] = {
 	[LOOKOUT_NOTHING] = answer_nothing,
+	[LOOKOUT_TLSA] = lookout_dns_tlsa,
 };
 
 /* ---- workers ---- */

@@ -2,7 +2,7 @@
 /*
  * The lookout: the process that asks the network on behalf of the policy. One a supervisor, whatever
  * generations come and go, so that what it knows outlives a reload; unprivileged, without
- * keys, secrets or policy, single threaded. It is started when somebody first needs it, and again when it
+ * keys, secrets or policy. It has one thread, and one more for the resolver library. It is started when somebody first needs it, and again when it
  * ends; what workers have of it stays good meanwhile.
  *
  * Workers ask it over connections of their own (session/lookout_talk.h). A worker gets one by asking its leader

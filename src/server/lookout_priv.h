@@ -16,6 +16,7 @@ struct lookout_peer {
 };
 
 struct lookout_names;
+struct lookout_dns;			/* lookout_dns.c */
 
 struct lookout {
 	const struct lookout_setup *setup;
@@ -23,6 +24,7 @@ struct lookout {
 	struct message_room room;
 	struct lookout_names *names;
 	struct lookout_peer peers[LOOKOUT_PEERS_MAX];
+	struct lookout_dns *dns;	/* NULL: nobody asked yet */
 	_Alignas(struct lookout_question) uint8_t packet[sizeof(struct lookout_question) + LOOKOUT_BODY_MAX + 1];
 };
 
@@ -45,5 +47,9 @@ void lookout_answer(struct lookout *l, const struct lookout_asked *who, int resu
 int lookout_names_create(struct lookout *l) MUST_CHECK;
 void lookout_names_take(struct lookout *l, const struct message *m);	/* MSG_NAMES, MSG_SNAPSHOT */
 void lookout_names_gone(struct lookout *l, uint32_t generation);
+
+/* lookout_dns.c */
+#define LOOKOUT_DNS_QUESTIONS_MAX 512u	/* at a time */
+void lookout_dns_tlsa(struct lookout *l, const struct lookout_asked *who, struct slice name);
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef SALLYPORT_SERVER_RUN_OPTIONS_H
 #define SALLYPORT_SERVER_RUN_OPTIONS_H
 
+#include "base/addr.h"
 #include "base/log.h"
 
 #define WORKERS_MAX 256u
@@ -21,6 +22,8 @@ struct run_options {
 	const char *logspec;
 	enum log_format log_format;
 	const char *resolvers;		/* name servers, as server/lookout_resolver.h takes them; NULL = the system's */
+	const char *trust_anchor;	/* file with the keys of DNSSEC's root, or of another zone; NULL = Debian's */
+	struct endpoint dns_forwarder;	/* the resolver to ask; family AF_UNSPEC = the zones' own servers */
 	unsigned reload_drain_s, stop_drain_s;	/* how long sessions may go on: of a replaced generation; at the end */
 };
 

@@ -24,7 +24,19 @@ struct lookout_answer {
 
 enum lookout_kind {
 	LOOKOUT_NOTHING,		/* answered with 0 and the question's body: is anybody there? */
+	/* The TLSA records of a name, "_25._tcp.mail.example", as far as DNSSEC vouches for them: a result is one of
+	 * enum lookout_tlsa. Only so that what nobody may have changed on the way is told from what somebody may. */
+	LOOKOUT_TLSA,
 	LOOKOUT_KINDS
+};
+
+enum lookout_tlsa {
+	LOOKOUT_TLSA_SECURE,		/* signed records: the body has them, each behind its length (tls/tlsa.h) */
+	LOOKOUT_TLSA_DENIED,		/* signed: there are none */
+	LOOKOUT_TLSA_UNSIGNED,		/* the zone is not signed, so whatever it says does not count */
+	LOOKOUT_TLSA_BOGUS,		/* signatures are missing or wrong; the body says why, in words */
+	LOOKOUT_TLSA_FAILED,		/* no answer; the body says why */
+	LOOKOUT_TLSA_RESULTS
 };
 
 #endif

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the DNS says and DNSSEC vouches for (RFC 4033), by libunbound, which asks the zones' servers itself
+ * or a resolver that it does not believe a word, checks all signatures, and remembers answers as long as they are good.
+ * It works in a thread of its own and tells this one over a pipe.
+ */
+#include "server/lookout_priv.h"
+
+#include "base/log.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unbound.h>
+#include <unistd.h>
+
+#define TRUST_ANCHOR "/usr/share/dns/root.key"
+#define DNS_NAME_MAX 253
+#define DNS_PORT 53
+#define TYPE_TLSA 52
+#define CLASS_IN 1
+#define NOSESSION slice_cstr("nosession")
+
+enum { RCODE_NOERROR = 0, RCODE_NXDOMAIN = 3 };
+
+struct dns_question {
+	struct lookout_dns *dns;	/* NULL: free */
+	struct lookout_asked who;
+};
+
+struct lookout_dns {
+	struct lookout *l;
+	struct ub_ctx *ctx;
+	char broken[512];		/* why nothing can be asked; empty: it can */
+	struct dns_question questions[LOOKOUT_DNS_QUESTIONS_MAX];
+	uint8_t body[LOOKOUT_BODY_MAX];
+};
+
+/* ---- answers ---- */
+
+static int compare_records(const struct ub_result *r, int a, int b)
+{
+	int n = r->len[a] < r->len[b] ? r->len[a] : r->len[b];
+	int order = memcmp(r->data[a], r->data[b], (size_t)n);
+
+	return order != 0 ? order : r->len[a] - r->len[b];
+}
+
+/* The next one behind the one at last (-1: the first) in an order that does not depend on who answered; -1: no more. */
+static int next_record(const struct ub_result *r, int last)
+{
+	int best = -1;
+
+	for (int i = 0; r->data[i] != NULL; i++)
+		if ((last < 0 || compare_records(r, i, last) > 0) && (best < 0 || compare_records(r, i, best) < 0))
+			best = i;
+	return best;
+}
+
+/* Octets in dns->body; -E2BIG. */
+static int put_records(struct lookout_dns *dns, const struct ub_result *r)
+{
+	size_t n = 0;
+
+	for (int i = next_record(r, -1); i >= 0; i = next_record(r, i)) {
+		size_t len = (size_t)r->len[i];
+
+		if (len > UINT16_MAX || len + 2 > sizeof(dns->body) - n)
+			return -E2BIG;
+		dns->body[n] = (uint8_t)(len >> 8);
+		dns->body[n + 1] = (uint8_t)len;
+		memcpy(dns->body + n + 2, r->data[i], len);
+		n += 2 + len;
+	}
+	return (int)n;
+}
+
+static void answer_words(struct dns_question *q, enum lookout_tlsa result, const char *words)
+{
+	lookout_answer(q->dns->l, &q->who, result, slice_cstr(words));
+}
+
+static void answer_records(struct dns_question *q, const struct ub_result *r)
+{
+	int n = put_records(q->dns, r);
+
+	if (n < 0)
+		answer_words(q, LOOKOUT_TLSA_FAILED, "too many records");
+	else
+		lookout_answer(q->dns->l, &q->who, LOOKOUT_TLSA_SECURE, slice_of(q->dns->body, (size_t)n));
+}
+
+static void on_answer(void *arg, int err, struct ub_result *r)
+{
+	struct dns_question *q = arg;
+	char words[64];
+
+	if (err != 0) {
+		answer_words(q, LOOKOUT_TLSA_FAILED, ub_strerror(err));
+	} else if (r->bogus) {
+		answer_words(q, LOOKOUT_TLSA_BOGUS, r->why_bogus != NULL ? r->why_bogus : "");
+	} else if (r->rcode != RCODE_NOERROR && r->rcode != RCODE_NXDOMAIN) {
+		snprintf(words, sizeof(words), "the answer has the code %d", r->rcode);
+		answer_words(q, LOOKOUT_TLSA_FAILED, words);
+	} else if (!r->secure) {
+		answer_words(q, LOOKOUT_TLSA_UNSIGNED, "");
+	} else if (!r->havedata) {
+		answer_words(q, LOOKOUT_TLSA_DENIED, "");
+	} else {
+		answer_records(q, r);
+	}
+	q->dns = NULL;
+	ub_resolve_free(r);
+}
+
+static void on_news(void *arg, int fd, short revents)
+{
+	struct lookout_dns *dns = arg;
+
+	ub_process(dns->ctx);
+}
+
+/* ---- the resolver ---- */
+
+/* Whatever it is asked of is no more believed than the zones' servers are. */
+static int set_forwarder(struct ub_ctx *ctx, const struct endpoint *forwarder)
+{
+	char text[IP_TEXT_MAX + 8], ip[IP_TEXT_MAX];
+	int err;
+
+	if (forwarder->ip.family == AF_UNSPEC)
+		return 0;
+	snprintf(text, sizeof(text), "%s@%u", ip_text(&forwarder->ip, ip), forwarder->port != 0 ? forwarder->port : DNS_PORT);
+	err = ub_ctx_set_option(ctx, "do-not-query-localhost:", "no");
+	return err == 0 ? ub_ctx_set_fwd(ctx, text) : err;
+}
+
+static int set_up(struct lookout_dns *dns, const struct run_options *o)
+{
+	static const char *const settings[][2] = {
+		{ "msg-cache-size:", "4m" }, { "rrset-cache-size:", "8m" }, { "key-cache-size:", "4m" }, { "neg-cache-size:", "1m" },
+		{ "cache-max-ttl:", "3600" }, { "rrset-roundrobin:", "no" },
+	};
+	int err = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(settings) && err == 0; i++)
+		err = ub_ctx_set_option(dns->ctx, settings[i][0], settings[i][1]);
+	if (err == 0)
+		err = set_forwarder(dns->ctx, &o->dns_forwarder);
+	if (err == 0)
+		err = ub_ctx_add_ta_file(dns->ctx, o->trust_anchor != NULL ? o->trust_anchor : TRUST_ANCHOR);
+	return err == 0 ? ub_ctx_async(dns->ctx, 1) : err;
+}
+
+/* Without a trust anchor nothing would be signed, and all would be believed to be as it is. */
+static void start(struct lookout_dns *dns)
+{
+	const struct run_options *o = dns->l->setup->options;
+	const char *anchor = o->trust_anchor != NULL ? o->trust_anchor : TRUST_ANCHOR;
+	int err = 0;
+
+	if (access(anchor, R_OK) != 0)
+		snprintf(dns->broken, sizeof(dns->broken), "the trust anchor %s can't be read: %s", anchor, strerror(errno));
+	dns->ctx = ub_ctx_create();
+	if (dns->broken[0] == '\0')
+		err = dns->ctx != NULL ? set_up(dns, o) : UB_NOMEM;
+	if (err == 0 && dns->broken[0] == '\0' && poller_add(&dns->l->poller, ub_fd(dns->ctx), POLLIN, on_news, dns) != 0)
+		err = UB_PIPE;
+	if (err != 0)
+		snprintf(dns->broken, sizeof(dns->broken), "the resolver does not start: %s", ub_strerror(err));
+	if (dns->broken[0] != '\0')
+		log_event(LOG_CORE_ERROR, 0, NOSESSION, "Nothing can be asked of the DNS", F_TEXT("reason", dns->broken));
+}
+
+/* ---- questions ---- */
+
+/* A host's name and what stands before it: nothing that has another meaning in a text form of names. */
+static bool is_name(const char *name)
+{
+	for (const char *c = name; *c != '\0'; c++)
+		if (!isalnum((unsigned char)*c) && *c != '-' && *c != '_' && (*c != '.' || c == name || c[1] == '.'))
+			return false;
+	return name[0] != '\0';
+}
+
+static struct dns_question *free_question(struct lookout_dns *dns)
+{
+	for (size_t i = 0; i < LOOKOUT_DNS_QUESTIONS_MAX; i++)
+		if (dns->questions[i].dns == NULL)
+			return &dns->questions[i];
+	return NULL;
+}
+
+static void ask(struct lookout_dns *dns, const struct lookout_asked *who, const char *name)
+{
+	struct dns_question *q = free_question(dns);
+	int err;
+
+	if (q == NULL) {
+		lookout_answer(dns->l, who, -EBUSY, slice_of(NULL, 0));
+		return;
+	}
+	*q = (struct dns_question){ dns, *who };
+	err = ub_resolve_async(dns->ctx, name, TYPE_TLSA, CLASS_IN, q, on_answer, NULL);
+	if (err == 0)
+		return;
+	answer_words(q, LOOKOUT_TLSA_FAILED, ub_strerror(err));
+	q->dns = NULL;
+}
+
+void lookout_dns_tlsa(struct lookout *l, const struct lookout_asked *who, struct slice body)
+{
+	char name[DNS_NAME_MAX + 1];
+
+	if (slice_to_cstr(body, name, sizeof(name)) != 0 || !is_name(name)) {
+		lookout_answer(l, who, -EINVAL, slice_of(NULL, 0));
+		return;
+	}
+	if (l->dns == NULL) {
+		l->dns = calloc(1, sizeof(*l->dns));
+		if (l->dns == NULL) {
+			lookout_answer(l, who, -ENOMEM, slice_of(NULL, 0));
+			return;
+		}
+		l->dns->l = l;
+		start(l->dns);
+	}
+	if (l->dns->broken[0] == '\0')
+		ask(l->dns, who, name);
+	else
+		lookout_answer(l, who, LOOKOUT_TLSA_FAILED, slice_cstr(l->dns->broken));
+}
