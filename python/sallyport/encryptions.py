@@ -156,6 +156,8 @@ class Encryptions:
             directories["hint_directory"] = settings.client_ca_hint_directory
         else:
             row["check_subject"] = bool(settings.server_check_subject)
+            if settings.server_dane:
+                row["dane"] = settings.server_dane
         row.update((name, path_to_wire(value)) for name, value in directories.items() if value)
         if "verify_cert_ext" in getattr(settings, side + "_handshake"):
             row["verify"] = {"callback": hooks.number(side, "verify_cert_ext")}

@@ -140,6 +140,7 @@ WHOLE = {
     "client_session_tickets": (flag, 1),
     "client_ocsp_file": (path, ""),
     "server_check_subject": (flag, 1),
+    "server_dane": (whole(0, 2), 0),
     "disable_renegotiation": (flag, 1),
 }
 READ_ONLY = {

@@ -4,7 +4,7 @@
 from sallyport import problems, tls_settings
 from sallyport.declare import Declaration, flag_argument, int_argument
 from sallyport.problems import Refused, shown
-from sallyport.tls_constants import SSL_VERIFY_NONE
+from sallyport.tls_constants import DANE_OFF, DANE_REQUIRED, SSL_VERIFY_NONE
 
 __all__ = ("AbstractVerifier", "ClientCertificateVerifier", "ServerCertificateVerifier", "ClientNoneVerifier",
            "ServerNoneVerifier")
@@ -77,14 +77,15 @@ class ServerCertificateVerifier(AbstractVerifier):
 
     def __init__(self, trusted_certs_directory=None, trusted=True, verify_depth=4, verify_ca_directory=None,
                  verify_crl_directory=None, permit_invalid_certificates=False, permit_missing_crl=False,
-                 check_subject=True, ca_directory=None, crl_directory=None):
+                 check_subject=True, ca_directory=None, crl_directory=None, dane=DANE_OFF):
         self._take(True, trusted, verify_depth, verify_ca_directory, verify_crl_directory, ca_directory, crl_directory,
                    trusted_certs_directory, permit_invalid_certificates, permit_missing_crl)
         self.check_subject = flag_argument("ServerCertificateVerifier: check_subject", check_subject)
+        self.dane = int_argument("ServerCertificateVerifier: dane", dane, DANE_OFF, DANE_REQUIRED)
 
     def _settle(self, settings):
         self._common(settings)
-        settings.fill(server_check_subject=int(self.check_subject))
+        settings.fill(server_check_subject=int(self.check_subject), server_dane=self.dane)
 
 
 class ClientNoneVerifier(AbstractVerifier):

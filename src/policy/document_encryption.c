@@ -161,13 +161,13 @@ static int read_verifier(struct document_reader *d, const struct json_path *up, 
 {
 	static const char *const members[] = { "type", "depth", "ca_directory", "crl_directory", "hint_directory",
 					       "pinned_directory", "permit_invalid", "permit_missing_crl", "check_subject",
-					       "verify", NULL };
+					       "dane", "verify", NULL };
 	const struct json_path path = { up, "verifier", 0 };
 	const struct { const char *name; const char **path; } directories[] = {
 		{ "ca_directory", &v->ca_directory }, { "crl_directory", &v->crl_directory },
 		{ "hint_directory", &v->hint_directory }, { "pinned_directory", &v->pinned_directory },
 	};
-	int64_t type, depth;
+	int64_t type, depth, dane;
 	int err = json_want_object(&d->json, &path, json, members);
 
 	if (err == 0)	/* without a type nobody knows how strict it is to be */
@@ -183,15 +183,20 @@ static int read_verifier(struct document_reader *d, const struct json_path *up, 
 	if (err == 0)
 		err = json_member_bool_or(&d->json, &path, json, "check_subject", end == TLS_SERVER, &v->check_subject);
 	if (err == 0)
+		err = json_member_int_or(&d->json, &path, json, "dane", TLS_DANE_OFF, TLS_DANE_REQUIRED, TLS_DANE_OFF, &dane);
+	if (err == 0)
 		err = read_call(d, &path, json, "verify", &v->verify);
 	if (err == 0 && end == TLS_SERVER && v->hint_directory != NULL)
 		err = json_wrong(&d->json, &path, "hint_directory is for the client's side");
 	if (err == 0 && end == TLS_CLIENT && v->check_subject)
 		err = json_wrong(&d->json, &path, "check_subject is for the server's side");
+	if (err == 0 && end == TLS_CLIENT && dane != TLS_DANE_OFF)
+		err = json_wrong(&d->json, &path, "dane is for the server's side");
 	if (err < 0)
 		return err;
 	v->type = (enum tls_verify)type;
 	v->depth = (unsigned)depth;
+	v->dane = (enum tls_dane)dane;
 	return 0;
 }
 

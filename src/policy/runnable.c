@@ -52,6 +52,27 @@ const char *router_flaw(const struct router *router, const struct encryption *e)
 	return NULL;
 }
 
+/* TLSA records are those of a name. */
+static void check_dane(const struct service *s, const struct encryption *e, struct policy_problems *problems)
+{
+	const struct proxy_type *type = s->proxy->type;
+
+	if (e == NULL || e->sides[TLS_SERVER].security == TLS_OFF || e->sides[TLS_SERVER].verifier.dane == TLS_DANE_OFF)
+		return;
+	if (type->server_name == NULL)
+		problems_add(problems, PROBLEM_ERROR, s->place, "DANE_OFF",
+			     "service '%s': encryption '%s' asks the server's zone (dane), but %s knows no server by its name", s->name,
+			     e->name, type->name);
+	if (e->sides[TLS_SERVER].own.bridge != NULL && e->sides[TLS_CLIENT].security == TLS_ACCEPT_STARTTLS)
+		problems_add(problems, PROBLEM_ERROR, s->place, "DANE_OFF",
+			     "service '%s': encryption '%s' asks the server's zone (dane), so that its handshake may come before the client's, "
+			     "from whose certificate its own is to be made", s->name, e->name);
+	if (type->server_name != NULL && !s->proxy->per_session && type->server_name(s->proxy->block).len == 0)
+		problems_add(problems, PROBLEM_ERROR, s->place, "self.server_name = \"mail.example.com\" in config()",
+			     "service '%s': encryption '%s' asks the server's zone (dane), but the server has no name", s->name,
+			     e->name);
+}
+
 /* Where each session is configured for itself, that is when it is known. */
 static void check_encryption(const struct service *s, struct policy_problems *problems)
 {
@@ -60,6 +81,7 @@ static void check_encryption(const struct service *s, struct policy_problems *pr
 	const char *flaw;
 
 	check_starttls(s, e, problems);
+	check_dane(s, e, problems);
 	if (s->proxy->per_session)
 		return;
 	flaw = router_flaw(&s->router, e);

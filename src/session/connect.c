@@ -159,9 +159,11 @@ co_waits int proxy_connect_server(struct proxy *proxy)
 	err = session_plan_server(s, &request);
 	if (err != 0)
 		return plan_failed(s, err);
+	err = secure_look_up(s);
 	proxy->doing = "connecting to the server";
-	err = s->env->connector->connect(s->env->connector, &request,
-					 deadline_in(s->service->chainer.timeout_connect_ms), &proxy->server);
+	if (err == 0)
+		err = s->env->connector->connect(s->env->connector, &request,
+						 deadline_in(s->service->chainer.timeout_connect_ms), &proxy->server);
 	proxy->doing = before;
 	if (err == 0)
 		err = write_header(s);

@@ -162,8 +162,7 @@ static co_waits int ask_hello(void *arg, const struct tls_facts *facts)
 	return err;
 }
 
-/* The host that the policy names for the server; empty: none. */
-static struct slice named_host(const struct session *s)
+struct slice secure_named_host(const struct session *s)
 {
 	const struct proxy_type *type = s->proxy.type;
 
@@ -175,11 +174,11 @@ static void name_server(const struct session *s, struct slice *server_name, stru
 {
 	const struct tls_verifier *v = &s->secure.encryption->sides[TLS_SERVER].verifier;
 	const struct tls_handshake *client = s->secure.ends[TLS_CLIENT].handshake;
-	struct slice host = named_host(s);
+	struct slice host = secure_named_host(s);
 	bool strict = v->type == TLS_VERIFY_OPTIONAL_TRUSTED || v->type == TLS_VERIFY_REQUIRED_TRUSTED;
 
 	*server_name = host.len > 0 || client == NULL ? host : client->facts.server_name;
-	*must_fit = v->check_subject && strict ? host : slice_of(NULL, 0);
+	*must_fit = (v->check_subject && strict) || s->secure.dane.set != NULL ? host : slice_of(NULL, 0);
 }
 
 static int describe_server(const struct session *s, struct tls_handshake *h)
@@ -188,6 +187,7 @@ static int describe_server(const struct session *s, struct tls_handshake *h)
 
 	name_server(s, &server_name, &must_fit);
 	h->peer = &s->server;
+	h->dane = s->secure.dane.set;
 	h->server_name = arena_copy(h->arena, server_name);
 	h->must_fit = arena_copy(h->arena, must_fit);
 	return h->server_name.ptr == NULL || h->must_fit.ptr == NULL ? -ENOMEM : 0;
@@ -249,12 +249,14 @@ static co_waits int handshake(struct session *s, enum tls_end end)
 	/* These were the session's, not the leg's. */
 	h->bridged = NULL;
 	h->peer = NULL;
+	h->dane = NULL;
 	h->asks = (struct tls_asks){ .arg = NULL };
 	s->secure.given = (struct tls_given){ .pem = { NULL, 0 } };
 	arena_free(&s->secure.given_arena);
 	s->secure.changes++;
 	if (err != 0) {
 		log_failed(s, h, err, plaintext);
+		s->secure.dane.doubtful = s->secure.dane.doubtful || (end == TLS_SERVER && s->secure.dane.set != NULL);
 		return err;
 	}
 	s->proxy.doing = before;
@@ -361,6 +363,8 @@ bool secure_leg_may_repeat(const struct session *s)
 {
 	const struct tls_side *side;
 
+	if (secure_asks_zone(s))
+		return false;
 	if (!is_done(s, TLS_SERVER))
 		return true;
 	side = &s->secure.encryption->sides[TLS_SERVER];
@@ -402,6 +406,7 @@ void secure_give_leg(struct session *s, struct arena **arena, struct tls_handsha
 
 void secure_release(struct session *s)
 {
+	secure_forget_dane(s);
 	for (int end = 0; end < TLS_ENDS; end++) {
 		s->secure.ends[end].handshake = NULL;
 		arena_free(&s->secure.ends[end].arena);

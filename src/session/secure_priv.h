@@ -13,4 +13,7 @@ struct secure_asking {
 /* Those that the policy's code answers; asks->arg is asking in any case. */
 void secure_set_asks(struct secure_asking *asking, struct tls_asks *asks);
 
+/* The host that the policy names for the server; empty: none. */
+struct slice secure_named_host(const struct session *s);
+
 #endif

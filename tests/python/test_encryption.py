@@ -317,6 +317,11 @@ class Verifiers(EncryptionTest):
             "type": 3, "depth": 2, "permit_invalid": True, "permit_missing_crl": True, "ca_directory": "/ca", "crl_directory": "/crl",
             "pinned_directory": "/pin", "check_subject": False})
 
+    def test_dane(self):
+        self.assertNotIn("dane", self.server("dane=DANE_OFF"))
+        self.assertEqual(self.server("dane=DANE_OPPORTUNISTIC")["dane"], 1)
+        self.assertEqual(self.server("dane=DANE_REQUIRED, trusted=FALSE")["dane"], 2)
+
     def test_directories_of_older_policies(self):
         row = self.client("ca_directory='/ca', crl_directory='/crl'")
         self.assertEqual((row["ca_directory"], row["hint_directory"], row["crl_directory"]), ("/ca", "/ca", "/crl"))
@@ -333,7 +338,9 @@ class Verifiers(EncryptionTest):
                 ("ServerCertificateVerifier(verify_depth='4')", "verify_depth must be"), ("ServerCertificateVerifier(verify_ca_directory=5)", "must be the name"),
                 ("ServerCertificateVerifier(ca_hint_directory='/x')", "no parameter 'ca_hint_directory'"),
                 ("ServerCertificateVerifier(ca_directory='/x', verify_ca_directory='/y')", "given both"),
-                ("ServerCertificateVerifier(check_subject='yes')", "check_subject must be")):
+                ("ServerCertificateVerifier(check_subject='yes')", "check_subject must be"),
+                ("ServerCertificateVerifier(dane=3)", "dane is 3"), ("ServerCertificateVerifier(dane='required')", "dane must be"),
+                ("ClientCertificateVerifier(dane=DANE_REQUIRED)", "no parameter 'dane'")):
             self.bad(instance(call, TOP), (BODY, message))
 
 

@@ -10,6 +10,7 @@
 struct words {
 	int client, server;		/* security */
 	int verify, client_verify;	/* types */
+	int dane;
 	bool server_first, crl, bridge, own, tls12;
 	long timeout_ms, setup_key, call;	/* callbacks: -1 none */
 };
@@ -20,6 +21,7 @@ static int number_of(const char *word)
 	static const struct { const char *word; int number; } table[] = {
 		{ "off", 0 }, { "force", 1 }, { "accept", 2 }, { "forward", 3 },
 		{ "none", 0 }, { "optional", 1 }, { "untrusted", 3 }, { "trusted", 4 },
+		{ "opportunistic", 1 }, { "required", 2 },
 	};
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
@@ -32,6 +34,7 @@ static bool take_word(const char *word, struct words *w)
 {
 	const struct { const char *name; int *number; } numbers[] = {
 		{ "client=", &w->client }, { "server=", &w->server }, { "verify=", &w->verify }, { "client_verify=", &w->client_verify },
+		{ "dane=", &w->dane },
 	};
 	const struct { const char *name; bool *flag; } flags[] = {
 		{ "server_first", &w->server_first }, { "crl", &w->crl }, { "bridge", &w->bridge }, { "own", &w->own },
@@ -85,12 +88,14 @@ static json_t *key_json(const char *name)
 	return json_pack("{s:o,s:[i,i]}", "file", json_sprintf("%s/%s.key", pki_directory(), name), "at", 0, 1);
 }
 
-static json_t *verifier_json(const struct words *w, int type, long call)
+static json_t *verifier_json(const struct words *w, int type, long call, int dane)
 {
 	json_t *v = json_pack("{s:i,s:o}", "type", type, "ca_directory", path_json("ca"));
 
 	if (w->crl)
 		json_object_set_new(v, "crl_directory", path_json("crl"));
+	if (dane != 0)
+		json_object_set_new(v, "dane", json_integer(dane));
 	if (call >= 0)
 		json_object_set_new(v, "verify", json_pack("{s:i}", "callback", (int)call));
 	return v;
@@ -112,7 +117,7 @@ static json_t *side_json(const struct words *w, bool server)
 	if (!server || w->own)
 		json_object_set(side, "certificate", certificate);
 	json_decref(certificate);
-	json_object_set_new(side, "verifier", server ? verifier_json(w, w->verify, w->call) : verifier_json(w, w->client_verify, -1));
+	json_object_set_new(side, "verifier", server ? verifier_json(w, w->verify, w->call, w->dane) : verifier_json(w, w->client_verify, -1, 0));
 	json_object_set_new(side, "options", w->tls12 ? json_pack("{s:[s,s]}", "versions", "TLSv1.2", "TLSv1.2") : json_object());
 	return side;
 }

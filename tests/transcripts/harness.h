@@ -42,6 +42,15 @@ struct harness {
 	int former;			/* of the connection to a server before this one; those before that are closed */
 	unsigned n_connections;		/* to servers */
 	struct harness_callback callbacks[HARNESS_CALLBACKS];
+	/* The lookout's end of the sessions' questions, and what it says to each. */
+	int lookout;
+	bool lookout_wanted;
+	enum { LOOKOUT_ANSWERS, LOOKOUT_IS_SILENT } lookout_does;
+	int lookout_result;
+	uint8_t lookout_body[2048];
+	size_t lookout_octets;		/* of the body */
+	unsigned lookout_asked;		/* questions so far */
+	char lookout_question[300];	/* the last one */
 	bool ended;
 	enum fault fault;
 	enum verdict verdict;

@@ -116,6 +116,10 @@ static void run_line(struct run *r, char *line)
 		set_callback(r, line + 9);
 		return;
 	}
+	if (strncmp(line, "zone ", 5) == 0) {
+		set_zone(r, line + 5);
+		return;
+	}
 	if (!step_line(r, line, start))
 		fail(r, "what does '%s' mean?", line);
 }

@@ -78,6 +78,10 @@ bool header_line(struct run *r, char *line);
 /* policy_code.c: what callbacks do. */
 void set_callback(struct run *r, char *text);
 
+/* zone.c */
+void set_zone(struct run *r, const char *words);
+void check_asked(struct run *r, const char *want);
+
 /* steps.c: a line of the conversation; whether it was one. start() comes before the first. */
 bool step_line(struct run *r, char *line, int (*start)(struct run *r));
 

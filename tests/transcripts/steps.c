@@ -72,6 +72,7 @@ static void do_nolog(struct run *r, char *rest) { check_log(r, rest, false); }
 static void do_record(struct run *r, char *rest) { check_record(r, rest); }
 static void do_messages(struct run *r, char *rest) { settle(r); check_messages(r, rest); }
 
+static void do_asked(struct run *r, char *rest) { check_asked(r, rest); }
 static void do_count(struct run *r, char *rest) { check_counts(r, rest); }
 
 static void do_stop(struct run *r, char *rest)
@@ -99,7 +100,7 @@ static const struct step {
 	{ "C end", do_c_end }, { "S end", do_s_end }, { "S lost", do_s_lost },
 	{ "C>", do_c_sends }, { "C<", do_c_receives }, { "S>", do_s_sends }, { "S<", do_s_receives },
 	{ "wait", do_wait }, { "end", do_end }, { "log", do_log }, { "nolog", do_nolog }, { "record", do_record },
-	{ "messages", do_messages }, { "count", do_count },
+	{ "messages", do_messages }, { "count", do_count }, { "asked", do_asked },
 	{ "stop", do_stop }, { "connect", do_connect },
 };
 

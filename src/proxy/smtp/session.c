@@ -198,6 +198,7 @@ static int expect_greeting(struct smtp *s)
 
 co_waits int smtp_connect(struct smtp *s)
 {
+	unsigned code = (unsigned)s->config->unconnected_response_code;
 	int err = smtp_reuse_start(s);
 
 	if (err == -ENOENT)
@@ -206,8 +207,10 @@ co_waits int smtp_connect(struct smtp *s)
 		return expect_greeting(s);
 	if (err == -ECANCELED)
 		return err;
-	return smtp_queue_reply(s, &smtp_verbs[SMTP_GREETING], (unsigned)s->config->unconnected_response_code,
-				SLICE("Server not available"));
+	/* What is wrong with a server's zone is mended sooner or later, and must not cost anybody a mail. */
+	if (proxy_server_is_doubtful(s->proxy) && code >= 500)
+		code = 451;
+	return smtp_queue_reply(s, &smtp_verbs[SMTP_GREETING], code, SLICE("Server not available"));
 }
 
 static co_waits int read_client(struct smtp *s)

@@ -13,8 +13,8 @@
  * It is offered where it would be accepted: forwarded only if the server offers it, answered here
  * whatever the server offers. Where the server's connection is to be encrypted and no client's
  * STARTTLS can do it ("forward" with a client that has TLS already, by whatever way, or never gets
- * it) or is to be waited for (require_server_tls), the proxy says it to the server itself, before the
- * client's EHLO or HELO; a server that does not take it gets no mail.
+ * it) or is to be waited for (require_server_tls, or a server whose own zone says that it has TLS: DANE), the
+ * proxy says it to the server itself, before the client's EHLO or HELO; a server that does not take it gets no mail.
  *
  * What makes it dangerous is that octets sent in plain text, by anybody on the way, could be taken
  * for ones that came through TLS (CVE-2011-0411). So nothing may have come behind a STARTTLS when it
@@ -211,8 +211,8 @@ bool smtp_starttls_is_ours(const struct smtp *s)
 {
 	if (proxy_security(s->proxy, TLS_SERVER) != TLS_FORWARD_STARTTLS)
 		return false;
-	return s->config->require_server_tls || proxy_security(s->proxy, TLS_CLIENT) != TLS_ACCEPT_STARTTLS ||
-	       is_encrypted(s->proxy->client);
+	return s->config->require_server_tls || proxy_server_must_be_encrypted(s->proxy) ||
+	       proxy_security(s->proxy, TLS_CLIENT) != TLS_ACCEPT_STARTTLS || is_encrypted(s->proxy->client);
 }
 
 bool smtp_needs_server_tls(const struct smtp *s)

@@ -135,6 +135,7 @@ static void what_is_missing_has_safe_defaults(void **state)
 	assert_int_equal(s->verifier.type, TLS_VERIFY_REQUIRED_TRUSTED);
 	assert_int_equal(s->verifier.depth, 4);
 	assert_true(s->verifier.check_subject && !s->verifier.permit_invalid && !s->verifier.permit_missing_crl);
+	assert_int_equal(s->verifier.dane, TLS_DANE_OFF);
 	assert_int_equal(s->verifier.verify.callback, -1);
 	assert_null(s->verifier.ca_directory);
 	assert_int_equal(s->options.version_min, 0x0303);
@@ -281,6 +282,10 @@ static const struct {
 	{ "\"verifier\":{\"type\":4}", "\"verifier\":{\"type\":5}", "must be from 0 to 4" },
 	{ "\"verifier\":{\"type\":4}", "\"verifier\":{\"type\":4,\"hint_directory\":\"/h\"}", "client's side" },
 	{ "\"permit_invalid\":true", "\"check_subject\":true", "server's side" },
+	{ "\"permit_invalid\":true", "\"dane\":1", "dane is for the server's side" },
+	{ "\"verifier\":{\"type\":4}", "\"verifier\":{\"type\":4,\"dane\":3}", "must be from 0 to 2" },
+	{ "\"verifier\":{\"type\":4}", "\"verifier\":{\"type\":4,\"dane\":-1}", "must be from 0 to 2" },
+	{ "\"verifier\":{\"type\":4}", "\"verifier\":{\"type\":4,\"dane\":true}", "must be an integer" },
 	{ "\"depth\":7", "\"depth\":101", "must be from 0 to 100" },
 	{ "\"ca_directory\":\"/ca\"", "\"ca_directory\":\"ca\"", "absolute" },
 	{ "\"verify\":{\"callback\":0}", "\"verify\":{\"callback\":3}", "must be from 0 to 2" },

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DANE for servers of mail (RFC 7672). What the zone says is asked each time before a server is
+ * connected, and the lookout remembers as long as it is good:
+ *
+ *	signed records		TLS is a must, and the certificate must fit one of them; CAs do not count
+ *	none that is usable	TLS is a must, the certificate is judged as without them
+ *	none (signed)		as without
+ *	zone is not signed	as without
+ *	bogus, or no answer	somebody may be in between: the server is not used, the client comes again
+ *
+ * With DANE required whatever is not the first is no reason to use the server.
+ */
+#include "base/log.h"
+#include "io/loop.h"
+#include "session/asker.h"
+#include "session/secure_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define DANE_OCTETS_MAX (2u * LOOKOUT_BODY_MAX)
+#define OWNER_MAX 320u			/* "_25._tcp." and a name */
+
+static const char *const verdicts[LOOKOUT_TLSA_RESULTS] = {
+	[LOOKOUT_TLSA_SECURE] = "secure", [LOOKOUT_TLSA_DENIED] = "denied", [LOOKOUT_TLSA_UNSIGNED] = "unsigned",
+	[LOOKOUT_TLSA_BOGUS] = "bogus", [LOOKOUT_TLSA_FAILED] = "failed",
+};
+
+static const struct tls_side *server_side(const struct session *s)
+{
+	const struct encryption *e = s->secure.encryption;
+
+	return e != NULL && e->sides[TLS_SERVER].security != TLS_OFF ? &e->sides[TLS_SERVER] : NULL;
+}
+
+bool secure_asks_zone(const struct session *s)
+{
+	const struct tls_side *side = server_side(s);
+
+	return side != NULL && side->verifier.dane != TLS_DANE_OFF;
+}
+
+void secure_forget_dane(struct session *s)
+{
+	arena_free(&s->secure.dane.arena);
+	s->secure.dane = (struct secure_dane){ .verdict = NULL };
+}
+
+bool proxy_server_must_be_encrypted(const struct proxy *proxy)
+{
+	return proxy->session->secure.dane.must_encrypt;
+}
+
+bool proxy_server_is_doubtful(const struct proxy *proxy)
+{
+	return proxy->session->secure.dane.doubtful;
+}
+
+const char *proxy_server_dane(const struct proxy *proxy)
+{
+	const char *verdict = proxy->session->secure.dane.verdict;
+
+	return verdict != NULL ? verdict : "";
+}
+
+/* 0 or more as enum lookout_tlsa; -ECANCELED, -ENOMEM. */
+static co_waits int ask(struct session *s, const char *owner, struct buffer *answer)
+{
+	int result;
+
+	if (s->env->asker == NULL)
+		return LOOKOUT_TLSA_FAILED;
+	result = asker_ask(s->env->asker, LOOKOUT_TLSA, slice_cstr(owner), deadline_in(s->service->chainer.timeout_connect_ms), answer);
+	if (result >= 0 && result < LOOKOUT_TLSA_RESULTS)
+		return result;
+	if (result == -ECANCELED)
+		return result;
+	buffer_clear(answer);
+	buffer_append(answer, slice_cstr(result < 0 ? strerror(-result) : "the answer makes no sense"));
+	return LOOKOUT_TLSA_FAILED;
+}
+
+/* 0; -EBADMSG, -E2BIG: they can't be used at all; -ENOMEM. */
+static int keep_records(struct secure_dane *dane, struct slice octets, struct tlsa_set **out)
+{
+	struct tlsa_set *set;
+
+	dane->arena = arena_create(DANE_OCTETS_MAX, 0);
+	set = dane->arena != NULL ? ARENA_NEW(dane->arena, struct tlsa_set) : NULL;
+	octets = set != NULL ? arena_copy(dane->arena, octets) : slice_of(NULL, 0);
+	if (octets.ptr == NULL)
+		return -ENOMEM;
+	*out = set;
+	return tlsa_set_parse(octets, set);
+}
+
+static void say(const struct session *s, const char *owner, const struct tlsa_set *set, struct slice why, bool used)
+{
+	const struct secure_dane *dane = &s->secure.dane;
+
+	if (used)
+		log_event(LOG_CORE_INFO, 4, s->proxy.id, "The server's zone was asked for its certificate", F_TEXT("name", owner),
+			  F_TEXT("verdict", dane->verdict), F_INT("records", set != NULL ? set->n : 0),
+			  F_INT("unusable", set != NULL ? set->n_unusable : 0));
+	else
+		log_event(LOG_CORE_POLICY, 1, s->proxy.id, "The server is not used: its zone does not vouch for its certificate",
+			  F_TEXT("name", owner), F_TEXT("verdict", dane->verdict), F_OCTETS("reason", why));
+}
+
+/* May the server be used? Fills what is to be kept of it. */
+static int judge(struct session *s, int result, struct slice body, const struct tlsa_set **seen)
+{
+	struct secure_dane *dane = &s->secure.dane;
+	bool required = server_side(s)->verifier.dane == TLS_DANE_REQUIRED;
+	struct tlsa_set *set = NULL;
+	int err;
+
+	dane->verdict = verdicts[result];
+	if (result == LOOKOUT_TLSA_DENIED || result == LOOKOUT_TLSA_UNSIGNED)
+		return required ? -EHOSTDOWN : 0;
+	if (result != LOOKOUT_TLSA_SECURE)
+		return -EHOSTDOWN;
+	err = keep_records(dane, body, &set);
+	if (err == -ENOMEM)
+		return err;
+	if (err < 0) {
+		dane->verdict = verdicts[LOOKOUT_TLSA_FAILED];
+		return -EHOSTDOWN;
+	}
+	*seen = set;
+	dane->must_encrypt = true;
+	if (set->n == 0) {
+		dane->verdict = "unusable";
+		return required ? -EHOSTDOWN : 0;
+	}
+	dane->set = set;
+	return 0;
+}
+
+static co_waits int look_up(struct session *s, struct slice host)
+{
+	struct buffer answer = BUFFER_INIT(LOOKOUT_BODY_MAX + 128);
+	const struct tlsa_set *set = NULL;
+	char owner[OWNER_MAX];
+	int result, err;
+
+	snprintf(owner, sizeof(owner), "_%u._tcp.%.*s", s->server.port, SLICE_ARG(host));
+	result = ask(s, owner, &answer);
+	err = result < 0 ? result : judge(s, result, buffer_slice(&answer), &set);
+	if (err == 0 || err == -EHOSTDOWN)
+		say(s, owner, set, result == LOOKOUT_TLSA_SECURE ? slice_of(NULL, 0) : buffer_slice(&answer), err == 0);
+	s->secure.dane.doubtful = err == -EHOSTDOWN;
+	buffer_release(&answer);
+	return err;
+}
+
+co_waits int secure_look_up(struct session *s)
+{
+	const char *before = s->proxy.doing;
+	struct slice host;
+	int err;
+
+	secure_forget_dane(s);
+	if (!secure_asks_zone(s))
+		return 0;
+	host = secure_named_host(s);
+	if (host.len == 0) {
+		s->secure.dane.verdict = "nameless";
+		say(s, "", NULL, SLICE("the policy names no server"), false);
+		return -EHOSTDOWN;
+	}
+	s->proxy.doing = "asking the server's zone for its certificate";
+	err = look_up(s, host);
+	s->proxy.doing = before;
+	return err;
+}

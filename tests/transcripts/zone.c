@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The lookout, as a transcript has it: what it says of the server's zone. */
+#include "pki.h"
+#include "run.h"
+
+#include "session/lookout_talk.h"
+
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <stdio.h>
+#include <string.h>
+
+static X509 *read_certificate(const char *name)
+{
+	char path[256];
+	X509 *x = NULL;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s.pem", pki_directory(), name);
+	f = fopen(path, "re");
+	if (f != NULL) {
+		x = PEM_read_X509(f, NULL, NULL, NULL);
+		fclose(f);
+	}
+	return x;
+}
+
+static int put_record(const char *words, uint8_t *out, size_t size)
+{
+	unsigned usage, selector, matching, n = 0;
+	char name[32] = "";
+	uint8_t *der = NULL;
+	X509 *x;
+	int len;
+
+	if (sscanf(words, "%u %u %u %31[a-z]", &usage, &selector, &matching, name) != 4)
+		return -1;
+	x = read_certificate(name);
+	if (x == NULL)
+		return -1;
+	len = selector == 1 ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &der) : i2d_X509(x, &der);
+	X509_free(x);
+	if (len > 0 && matching != 0 && size >= 5 + EVP_MAX_MD_SIZE)
+		EVP_Digest(der, (size_t)len, out + 5, &n, matching == 2 ? EVP_sha512() : EVP_sha256(), NULL);
+	if (len > 0 && matching == 0 && size >= 5 + (size_t)len) {
+		memcpy(out + 5, der, (size_t)len);
+		n = (unsigned)len;
+	}
+	OPENSSL_free(der);
+	if (n == 0)
+		return -1;
+	out[0] = (uint8_t)((n + 3) >> 8);
+	out[1] = (uint8_t)(n + 3);
+	out[2] = (uint8_t)usage;
+	out[3] = (uint8_t)selector;
+	out[4] = (uint8_t)matching;
+	return (int)n + 5;
+}
+
+static int put_records(const char *words, uint8_t *out, size_t size)
+{
+	size_t n = 0;
+
+	while (words != NULL) {
+		int len = put_record(words, out + n, size - n);
+
+		if (len < 0)
+			return -1;
+		n += (size_t)len;
+		words = strchr(words, ',');
+		if (words != NULL)
+			words++;
+	}
+	return (int)n;
+}
+
+/*
+ * secure RECORDS, denied, unsigned, bogus WHY, failed WHY. RECORDS: "3 1 1 good" and so on, separated by commas: usage,
+ * selector, matching, and whose certificate (pki.h). The octets of the answer's body; negative: the words make no sense.
+ */
+static int zone_answer(const char *words, int *result, uint8_t *body, size_t size)
+{
+	static const char *const names[] = { "secure", "denied", "unsigned", "bogus", "failed" };
+	size_t n = strcspn(words, " ");
+	const char *rest = words + n + strspn(words + n, " ");
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strlen(names[i]) == n && strncmp(words, names[i], n) == 0) {
+			*result = (int)i;
+			if (i == LOOKOUT_TLSA_SECURE)
+				return put_records(rest, body, size);
+			return snprintf((char *)body, size, "%s", rest);
+		}
+	return -1;
+}
+
+/* zone ANSWER: what the server's zone says from now on; zone silent: nothing. */
+void set_zone(struct run *r, const char *words)
+{
+	int n;
+
+	if (prepare(r) < 0)
+		return;
+	if (strcmp(words, "silent") == 0) {
+		r->h.lookout_does = LOOKOUT_IS_SILENT;
+		return;
+	}
+	n = zone_answer(words, &r->h.lookout_result, r->h.lookout_body, sizeof(r->h.lookout_body));
+	if (n < 0)
+		fail(r, "zone: what does '%s' mean?", words);
+	r->h.lookout_does = LOOKOUT_ANSWERS;
+	r->h.lookout_octets = n < 0 ? 0 : (size_t)n;
+}
+
+/* asked N NAME: so many questions so far, and the last one. */
+void check_asked(struct run *r, const char *want)
+{
+	char have[400];
+
+	settle(r);
+	snprintf(have, sizeof(have), "%u%s%s", r->h.lookout_asked, r->h.lookout_asked > 0 ? " " : "", r->h.lookout_question);
+	if (strcmp(want, have) != 0)
+		fail(r, "asked %s", have);
+}
