@@ -143,6 +143,24 @@ class Tls(Case):
             found = self.problems(self.policy(("DenyService('no')", service % encryption)), status=NO if message else OK)
             self.assertEqual([p["message"] for p in found if p["severity"] == "error"], [message] if message else [], encryption)
 
+    def test_dane_without_a_name(self):
+        """There is nothing to ask the zone for; found before the first mail."""
+        policy = """\
+from Zorp.Smtp import *
+EncryptionPolicy('dane', SidedEncryption(SSL_NONE, SSL_FORCE_SSL, server_verify=ServerCertificateVerifier(dane=DANE_OPPORTUNISTIC)))
+class Named(SmtpProxy):
+    def config(self):
+        SmtpProxy.config(self)
+        self.relay_zones = ('*', )
+        self.server_name = %r
+def default_instance():
+    Service('mail', Named, encryption_policy='dane')
+    Rule(service='mail', dst_port=25)
+"""
+        self.assertRuns(OK, "check", self.write(policy % "mx.example.com"))
+        found = self.problems(self.write(policy % ""))
+        self.assertEqual([(p["line"], "but the server has no name" in p["message"]) for p in found], [(9, True)], found)
+
     def test_an_unknown_name(self):
         found = self.problems(self.policy(("DenyService('no')", "DenyService('no'); Service('s', SmtpProxy, encryption_policy='mial')")))
         self.assertEqual((found[0]["line"], found[0]["message"], found[0]["hint"]),

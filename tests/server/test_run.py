@@ -473,6 +473,7 @@ class Refused(ServerTest):
                           [self.policy_path, "--workers", "x"], [self.policy_path, "--verbose", "11"],
                           [self.policy_path, "--log-format", "xml"], [self.policy_path, "--ready-fd", "77"],
                           [self.policy_path, "--reload-drain", "-1"], [self.policy_path, "--stop-drain", "86401"],
+                          [self.policy_path, "--trust-anchor", "root.key"], [self.policy_path, "--dns-forwarder", "localhost"],
                           [self.policy_path, "--no-such-option"], [self.policy_path, "--logspec", "core_x:4"]):
             with self.subTest(arguments):
                 done = self.refused(*arguments)

@@ -423,6 +423,28 @@ static void a_router_by_name_needs_a_name_in_time(void **state)
 	assert_null(router_flaw(&router, NULL));
 }
 
+/* Records are those of a name, and the sample protocol knows none. */
+static void dane_needs_a_server_that_has_a_name(void **state)
+{
+	static const char from[] = "\"verifier\":{\"type\":4}", to[] = "\"verifier\":{\"type\":4,\"dane\":1}";
+	const char *at = strstr(whole, from);
+	char text[sizeof(whole) + sizeof(to)];
+	struct policy_problems problems;
+	const struct policy *p = NULL;
+	bool found = false;
+
+	(void)state;
+	assert_non_null(at);
+	snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - whole), whole, to, at + strlen(from));
+	problems_init(&problems, arena);
+	assert_int_equal(policy_build(slice_cstr(text), &sample_registry, arena, &problems, &p), 0);
+	assert_int_equal(p->encryptions[0].sides[TLS_SERVER].verifier.dane, TLS_DANE_OPPORTUNISTIC);
+	policy_check_runnable(p, &problems);
+	for (const struct policy_problem *problem = problems.first; problem != NULL; problem = problem->next)
+		found = found || strstr(problem->message, "but sample knows no server by its name") != NULL;
+	assert_true(found);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -438,6 +460,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(every_shortage_of_memory_is_survived, setup, teardown),
 		cmocka_unit_test_setup_teardown(starttls_needs_a_protocol_that_has_it, setup, teardown),
 		cmocka_unit_test(a_router_by_name_needs_a_name_in_time),
+		cmocka_unit_test_setup_teardown(dane_needs_a_server_that_has_a_name, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,7 +26,7 @@ static pid_t pid;
 
 static int setup(void **state)
 {
-	const struct run_options options = { .workers = 1 };
+	const struct run_options options = { .workers = 1, .trust_anchor = "/nonexistent" };
 	int pair[2];
 
 	assert_int_equal(message_pair(pair), 0);
@@ -69,7 +69,7 @@ static int connect_worker(void)
 static void ask(int worker, uint32_t number, uint32_t kind, const char *body)
 {
 	const struct lookout_question head = { .number = number, .kind = kind };
-	uint8_t octets[64];
+	uint8_t octets[320];
 
 	memcpy(octets, &head, sizeof(head));
 	memcpy(octets + sizeof(head), body, strlen(body));
@@ -89,7 +89,7 @@ static size_t receive(int worker, void *out, size_t size)
 
 static void expect(int worker, uint32_t number, int result, const char *body)
 {
-	_Alignas(struct lookout_answer) uint8_t octets[64];
+	_Alignas(struct lookout_answer) uint8_t octets[320];
 	const struct lookout_answer *head = (const void *)octets;
 
 	assert_int_equal(receive(worker, octets, sizeof(octets)), sizeof(*head) + strlen(body));
@@ -136,6 +136,28 @@ static void test_nonsense(void **state)
 	ask(good, 1, LOOKOUT_NOTHING, "");
 	expect(good, 1, 0, "");
 	close(good);
+}
+
+/* What is no name is not given to a library that has its own way to read it; without a trust anchor nobody is asked. */
+static void test_names(void **state)
+{
+	static const char *const wrong[] = { "", ".", "a..b", ".a", "a b", "a\\046b", "\xc3\xa1.example", "a/b", "*.example" };
+	int worker = connect_worker();
+	char longest[256];
+
+	for (uint32_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		ask(worker, i, LOOKOUT_TLSA, wrong[i]);
+		expect(worker, i, -EINVAL, "");
+	}
+	memset(longest, 'a', sizeof(longest));
+	longest[254] = '\0';
+	ask(worker, 100, LOOKOUT_TLSA, longest);
+	expect(worker, 100, -EINVAL, "");
+	for (uint32_t i = 0; i < 2; i++) {
+		ask(worker, 200 + i, LOOKOUT_TLSA, "_25._tcp.mail.example");
+		expect(worker, 200 + i, LOOKOUT_TLSA_FAILED, "the trust anchor /nonexistent can't be read: No such file or directory");
+	}
+	close(worker);
 }
 
 static void test_too_many_workers(void **state)
@@ -186,6 +208,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nonsense, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_many_workers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hangs_up_on_who_reads_nothing, setup, teardown),
 	};
