@@ -298,7 +298,7 @@ class Dane(support.ServerTest, Certificates):
         self.begin(False, "--trust-anchor", "/nonexistent/anchor")
         self.assertEqual(self.send("right." + ZONE, "opportunistic"), [b"451"])
         self.assertEqual(self.verdict("right." + ZONE, "opportunistic"), "failed")
-        wait_for(lambda: "the trust anchor /nonexistent/anchor can't be read" in self.firewall.log(), "the reason")
+        wait_for(lambda: "the trust anchor /nonexistent/anchor can" in self.firewall.log(), "the reason")
 
 
 if __name__ == "__main__":
