@@ -95,8 +95,7 @@ static int read_pem(const struct tls_certificate *c, struct policy_problems *pro
 
 	if (err == 0 || err == -ENOMEM)
 		return err;
-	problems_add(problems, PROBLEM_ERROR, c->place, "it is read as the user that the firewall runs as, which needs the right to",
-		     "certificate %s can't be read: %s", c->file, strerror(-err));
+	tls_report_unreadable(problems, c->place, "certificate", c->file, err);
 	return -EINVAL;
 }
 

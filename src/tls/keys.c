@@ -90,6 +90,14 @@ int tls_read_file(const char *path, size_t max, struct slice *out)
 	return err;
 }
 
+void tls_report_unreadable(struct policy_problems *problems, struct policy_place place, const char *what, const char *path,
+			   int err)
+{
+	const char *hint = err == -EACCES ? "it is read as the user that the firewall runs as, which needs the right to" : NULL;
+
+	problems_add(problems, PROBLEM_ERROR, place, hint, "%s %s can't be read: %s", what, path, strerror(-err));
+}
+
 void tls_free_secret(struct slice *secret)
 {
 	if (secret->ptr != NULL) {
@@ -178,9 +186,7 @@ int tls_key_text(const struct tls_key *key, const struct tls_secrets *secrets, s
 		tls_free_secret(text);
 	}
 	if (key->file != NULL)
-		problems_add(problems, PROBLEM_ERROR, key->place,
-			     "it is read as the user that the firewall runs as, which needs the right to",
-			     "private key %s can't be read: %s", key->file, strerror(-err));
+		tls_report_unreadable(problems, key->place, "private key", key->file, err);
 	else
 		problems_add(problems, PROBLEM_ERROR, key->place, NULL, "private key: %s", strerror(-err));
 	return -EINVAL;

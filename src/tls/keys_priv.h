@@ -27,6 +27,10 @@ EVP_PKEY *tls_key_parse(struct slice pem, struct slice passphrase, const char **
 int tls_read_file(const char *path, size_t max, struct slice *out) MUST_CHECK;
 void tls_free_secret(struct slice *secret);	/* wiped */
 
+/* The problem that this ("private key", "directory") can't be read; a hint where that is a matter of rights. */
+void tls_report_unreadable(struct policy_problems *problems, struct policy_place place, const char *what, const char *path,
+			   int err);
+
 /* The text of a declared key and its passphrase: octets from the file or of the secrets, to be
  * freed with tls_free_secret. 0; -EINVAL and a problem at its place. */
 int tls_key_text(const struct tls_key *key, const struct tls_secrets *secrets, struct policy_problems *problems,

@@ -6,6 +6,8 @@
  */
 #include "tls/trust.h"
 
+#include "tls/keys_priv.h"
+
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -317,8 +319,7 @@ static int read_directory(const char *path, struct policy_place place, struct po
 
 	if (err == 0 || err == -ENOMEM)
 		return err;
-	problems_add(problems, PROBLEM_ERROR, place, "it is read as the user that the firewall runs as, which needs the right to",
-		     "directory %s can't be read: %s", path, strerror(-err));
+	tls_report_unreadable(problems, place, "directory", path, err);
 	return -EINVAL;
 }
 
