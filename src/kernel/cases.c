@@ -359,8 +359,12 @@ static int add_addresses(struct case_maker *m, const struct rule *r, bool destin
 			struct worth worth = any;
 			bool neither = subnet == NULL && zone == NULL;
 
-			if (!neither && both(m, subnet, zone, &worth) == -ENODATA)
+			if (!neither)
+				err = both(m, subnet, zone, &worth);
+			if (err == -ENODATA) {
+				err = 0;
 				continue;
+			}
 			for (unsigned which = 0; err == 0 && which <= interfaces; which++) {
 				if ((which & ~interfaces) != 0 || (neither && which == 0 && (given || interfaces != 0)))
 					continue;

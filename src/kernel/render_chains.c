@@ -212,6 +212,8 @@ static void render_incoming(struct buffer *out, const struct kernel_plan *plan)
 		"\t\tct direction reply meta l4proto != tcp accept\n"
 		"\t\tct direction reply tcp flags & (syn | ack) != syn accept\n"
 		"\t\tct direction original ct mark and 0x%08x == 0x%08x accept\n"
+		/* An error is the business of the connection that it quotes: it decides nothing for that. */
+		"\t\tmeta l4proto { icmp, icmpv6 } ct state related accept\n"
 		"\t\tiifname \"lo\" %s\n",
 		~KERNEL_MARK_MASK, KERNEL_MARK, KERNEL_FORWARD_MASK, KERNEL_FORWARD_MARK, loopback ? "goto incoming_lo" : "accept");
 	render_jumps(out, plan, false);
@@ -294,6 +296,10 @@ static void render_translations(struct buffer *out, const struct kernel_plan *pl
 	}
 }
 
+/*
+ * Whatever is forwarded was decided in "incoming", and is remembered so in its connection. The rest is dropped, also
+ * what conntrack has no connection for (a scan's odd packets, say): a condition about that one never holds then.
+ */
 static void render_astray(struct buffer *out)
 {
 	buffer_printf(out,
@@ -304,7 +310,8 @@ static void render_astray(struct buffer *out)
 		"\tchain astray {\n"
 		"\t\ttype filter hook forward priority mangle; policy accept;\n"
 		"\t\tmeta mark and 0x%08x == 0x%08x drop\n"
-		"\t\tct state new ct mark and 0x%08x != 0x%08x goto unmatched\n"
+		"\t\tct mark and 0x%08x == 0x%08x accept\n"
+		"\t\tgoto unmatched\n"
 		"\t}\n", KERNEL_MARK_MASK, KERNEL_MARK, KERNEL_FORWARD_MASK, KERNEL_FORWARD_MARK);
 }
 
