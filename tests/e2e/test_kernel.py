@@ -154,6 +154,44 @@ def test_a_new_policy_does_not_touch_what_is_forwarded(net, many_addresses, answ
             assert there.recv(10) == b'last'
 
 
+FIN, SYN, PUSH, ACK, URG = 1, 2, 8, 16, 32
+
+
+def send_segments(host, src, dst, segments):
+    """TCP segments without a connection: (source port, port, flags) each."""
+    with host.entered(), client.socket.socket(client.socket.AF_INET, client.socket.SOCK_RAW, 6) as raw:
+        raw.bind((src, 0))
+        for sport, dport, bits in segments:
+            raw.sendto(flows.tcp_segment(src, dst, sport, dport, bits), (dst, 0))
+
+
+def test_what_begins_nothing_is_forwarded_nowhere(net, many_addresses, firewall):
+    """A scan's odd segments, and an echo reply that nobody asked for. Conntrack has no connection for them."""
+    src, dst = '172.16.10.10', '172.16.20.254'
+    firewall(policy_of(["service='forward', dst_port=21", "service='proxied', dst_port=25, proto=6"]))
+    with net.servers.entered():
+        raw = client.socket.socket(client.socket.AF_INET, client.socket.SOCK_RAW, 6)
+        icmp = client.socket.socket(client.socket.AF_INET, client.socket.SOCK_RAW, flows.ICMP)
+    with raw, icmp:
+        raw.settimeout(20)
+        odd = [(41000, 4000, bits) for bits in (FIN, 0, FIN | PUSH | URG, ACK, SYN | ACK, FIN | ACK)]
+        send_segments(net.clients, src, dst, odd)
+        reply = {'proto': flows.ICMP, 'src': src, 'dst': dst, 'icmp_type': 0, 'icmp_code': 0, 'id': 7}
+        with net.clients.entered():
+            flows.start(reply)
+        # Behind them one that may pass.
+        send_segments(net.clients, src, dst, [(41001, 21, SYN)])
+        seen = []
+        while 41001 not in seen:
+            packet = raw.recv(2000)
+            if packet[12:16] == client.socket.inet_aton(src):
+                seen.append(int.from_bytes(packet[20:22], 'big'))
+        assert seen == [41001]
+        with pytest.raises(BlockingIOError):
+            icmp.setblocking(False)
+            icmp.recv(2000)
+
+
 def random_rule(chance):
     """What an administrator would hardly write, but may."""
     parts = {}

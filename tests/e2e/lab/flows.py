@@ -130,7 +130,15 @@ class _Errors:
             sock.close()
 
 
-def _start(flow):
+def tcp_segment(src, dst, sport, dport, bits):
+    """One with these flags, for IPv4."""
+    addresses = socket.inet_aton(src) + socket.inet_aton(dst)
+    segment = struct.pack('!HHIIBBHHH', sport, dport, 1000, 0, 5 << 4, bits, 1024, 0, 0)
+    checksum = _checksum(addresses + struct.pack('!HH', 6, len(segment)) + segment)
+    return segment[:16] + checksum + segment[18:]
+
+
+def start(flow):
     """The socket of a flow that was sent."""
     family = socket.AF_INET6 if ':' in flow['src'] else socket.AF_INET
     if flow['proto'] in TRANSPORTS:
@@ -189,7 +197,7 @@ def send(host, flows, silent, patience=30, silence=1.5):
     errors = _Errors(host)
     try:
         with host.entered():
-            socks = {index: sock for index, flow in enumerate(flows) if (sock := _start(flow)) is not None}
+            socks = {index: sock for index, flow in enumerate(flows) if (sock := start(flow)) is not None}
         end = time.monotonic() + patience
         quiet = None
         while time.monotonic() < end and (quiet is None or time.monotonic() < quiet):
