@@ -103,6 +103,8 @@ class Encryptions:
         settings = scenario.settings
         security = getattr(settings, side + "_connection_security")
         if not security:
+            if side == SERVER and settings.server_dane:
+                raise Refused("dane needs a server side that is encrypted", "TwoSidedEncryption, or ServerOnlyEncryption")
             return {"security": 0}
         own = self._own(getattr(scenario, side + "_certificate_generator"), settings, side, hooks)
         if side == CLIENT and not own:

@@ -88,14 +88,16 @@ static void set_level(struct tls_context *c)
 	SSL_CTX_set0_security_ex_data(c->ctx, (void *)usual);
 }
 
-/* RSA key exchange has no forward secrecy, is a mine of padding oracles, and needs decryption with the key, which a
- * key process does not do. */
-static int forbid_rsa_exchange(struct tls_context *c, const char *ciphers)
+/*
+ * Without a certificate there is nothing to verify: whoever must show one could choose to show none. RSA key exchange
+ * has no forward secrecy, is a mine of padding oracles, and needs decryption with the key, which a key process does not do.
+ */
+static int set_safe_ciphers(const struct tls_context *c, const char *ciphers)
 {
 	char *text;
 	int set;
 
-	if (asprintf(&text, "%s:!kRSA:!kRSAPSK", ciphers) < 0)
+	if (asprintf(&text, "%s:!aNULL%s", ciphers, c->end == TLS_CLIENT ? ":!kRSA:!kRSAPSK" : "") < 0)
 		return -ENOMEM;
 	set = SSL_CTX_set_cipher_list(c->ctx, text);
 	free(text);
@@ -108,8 +110,8 @@ static int set_ciphers(struct tls_context *c, struct policy_problems *problems)
 	const char *ciphers = o->ciphers != NULL && o->ciphers[0] != '\0' ? o->ciphers : CIPHERS;
 	int err = 0, set = SSL_CTX_set_cipher_list(c->ctx, ciphers);
 
-	if (set == 1 && c->end == TLS_CLIENT)
-		set = forbid_rsa_exchange(c, ciphers);
+	if (set == 1)
+		set = set_safe_ciphers(c, ciphers);
 	if (set == -ENOMEM)
 		return set;
 	if (set != 1)

@@ -343,6 +343,11 @@ class Verifiers(EncryptionTest):
                 ("ClientCertificateVerifier(dane=DANE_REQUIRED)", "no parameter 'dane'")):
             self.bad(instance(call, TOP), (BODY, message))
 
+    def test_dane_of_a_plain_server(self):
+        self.bad(instance("EncryptionPolicy('e', SidedEncryption(SSL_ACCEPT_STARTTLS, SSL_NONE, S,"
+                          " server_verify=ServerCertificateVerifier(dane=DANE_REQUIRED)))", TOP),
+                 (BODY, "dane needs a server side that is encrypted"))
+
 
 class Options(EncryptionTest):
     def client(self, arguments, **more):

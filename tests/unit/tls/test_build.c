@@ -501,7 +501,13 @@ static void problems(void **state)
 	refuse("client side: ciphers \"NONSENSE\": no cipher match", "policy.py");
 	o->ciphers = "AES256-SHA";
 	refuse("no cipher match", "policy.py");
+	o->ciphers = "ADH-AES256-GCM-SHA384:@SECLEVEL=0";
+	refuse("client side: ciphers", "policy.py");
 	o->ciphers = "HIGH:!aNULL";
+	server_end()->options.ciphers = "ADH-AES256-GCM-SHA384:@SECLEVEL=0";
+	build(&w.server_side, &w.toward_server);
+	assert_int_equal(w.toward_server.err, -EINVAL);
+	unbuild(&w.toward_server);
 	o->ciphersuites = "TLS_NONSENSE";
 	refuse("ciphersuites \"TLS_NONSENSE\"", "policy.py");
 	o->ciphersuites = NULL;
