@@ -12,8 +12,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 #include <unbound.h>
-#include <unistd.h>
 
 #define TRUST_ANCHOR "/usr/share/dns/root.key"
 #define DNS_NAME_MAX 253
@@ -153,15 +154,43 @@ static int set_up(struct lookout_dns *dns, const struct run_options *o)
 	return err == 0 ? ub_ctx_async(dns->ctx, 1) : err;
 }
 
+static bool has_key(char *line)
+{
+	char *rest = line;
+
+	line[strcspn(line, ";")] = '\0';
+	for (const char *word; (word = strtok_r(rest, " \t\r\n", &rest)) != NULL;)
+		if (strcasecmp(word, "DS") == 0 || strcasecmp(word, "DNSKEY") == 0)
+			return true;
+	return false;
+}
+
+/* A zone file (RFC 1035, 5) with at least one DS or DNSKEY? The library is content with none. 0; -ENODATA; -errno. */
+static int check_anchor(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	char line[2048];
+	int err = -ENODATA;
+
+	if (f == NULL)
+		return -errno;
+	while (err != 0 && fgets(line, sizeof(line), f) != NULL)
+		err = has_key(line) ? 0 : -ENODATA;
+	fclose(f);
+	return err;
+}
+
 /* Without a trust anchor nothing would be signed, and all would be believed to be as it is. */
 static void start(struct lookout_dns *dns)
 {
 	const struct run_options *o = dns->l->setup->options;
 	const char *anchor = o->trust_anchor != NULL ? o->trust_anchor : TRUST_ANCHOR;
-	int err = 0;
+	int err = 0, flaw = check_anchor(anchor);
 
-	if (access(anchor, R_OK) != 0)
-		snprintf(dns->broken, sizeof(dns->broken), "the trust anchor %s can't be read: %s", anchor, strerror(errno));
+	if (flaw == -ENODATA)
+		snprintf(dns->broken, sizeof(dns->broken), "the trust anchor %s has no DS or DNSKEY record", anchor);
+	else if (flaw != 0)
+		snprintf(dns->broken, sizeof(dns->broken), "the trust anchor %s can't be read: %s", anchor, strerror(-flaw));
 	dns->ctx = ub_ctx_create();
 	if (dns->broken[0] == '\0')
 		err = dns->ctx != NULL ? set_up(dns, o) : UB_NOMEM;

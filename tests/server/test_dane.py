@@ -303,6 +303,14 @@ class Dane(support.ServerTest, Certificates):
         self.assertEqual(self.verdict("right." + ZONE, "opportunistic"), "failed")
         wait_for(lambda: "the trust anchor /nonexistent/anchor can" in self.firewall.log(), "the reason")
 
+    def test_trust_anchor_without_a_key(self):
+        anchor = os.path.join(self.directory, "anchor")
+        with open(anchor, "w", encoding="ascii") as f:
+            f.write("; . IN DS 20326 8 2 E06D44B8\n. IN NS a.root-servers.net.\n")
+        self.begin(False, "--trust-anchor", anchor)
+        self.assertEqual(self.send("right." + ZONE, "opportunistic"), [b"451"])
+        wait_for(lambda: "has no DS or DNSKEY record" in self.firewall.log(), "the reason")
+
 
 if __name__ == "__main__":
     unittest.main()
