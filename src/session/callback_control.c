@@ -11,6 +11,7 @@
 
 #define WATCH_MS 250		/* calls that run longer are looked after */
 #define LATE_ANSWER_MS 1000	/* for a ping when a call is late: a busy machine is no stuck server */
+#define ANSWER_CPU_MS 200	/* a server that answers does so within much less processor time, whatever else it runs */
 #define STARVED_TIMES 4		/* so much longer may it take without processor time */
 
 /* The server must not be used after this returns false: it is gone. */
@@ -83,7 +84,7 @@ static bool is_stuck(const struct callback_server *s, int64_t now)
 	if (!s->ping_open || now < s->answer_by_ms)
 		return false;
 	return !s->has_cpu_clock || now - s->ping_ms >= STARVED_TIMES * within_ms ||
-	       cpu_ms(s) - s->ping_cpu_ms >= within_ms / 2;
+	       cpu_ms(s) - s->ping_cpu_ms >= ANSWER_CPU_MS;
 }
 
 /* Ask for an answer within the given time; an open ping is good enough. False: the server is gone. */

@@ -331,7 +331,8 @@ def default_instance():
 
 HOOKS = '''
 def judge(side, verdict, certificate, proxy):
-    good = certificate.subject == "/CN=mail.example" and proxy.tls.server_name == "mail.example"
+    # The client asked for no name; the one that the policy has for the server is not the client's.
+    good = certificate.subject == "/CN=mail.example" and not proxy.tls.server_name
     return SSL_HS_VERIFIED if good else SSL_HS_REJECT
 
 def give(side, other, name, proxy):
