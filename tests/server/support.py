@@ -118,6 +118,10 @@ class Firewall:
         with open(self.log_path, encoding="utf-8", errors="replace") as f:
             return f.read()
 
+    def wait_logged(self, text, times=1):
+        """What a process logs comes some time after what it does."""
+        wait_for(lambda: self.log().count(text) >= times, lambda: "'%s' in:\n%s" % (text, self.log()))
+
     def ready(self):
         def look():
             if self.process.poll() is not None:

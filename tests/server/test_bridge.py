@@ -128,4 +128,4 @@ class Bridge(Certificates, ServerTest):
         os.rmdir(self.path("cache"))
         firewall = self.run_firewall().ready()
         self.assertIn("Issuer: CN = trusted authority", self.text(self.visit(self.port)))
-        self.assertIn("Cannot use the directory of bridged certificates", firewall.log())
+        firewall.wait_logged("Cannot use the directory of bridged certificates")

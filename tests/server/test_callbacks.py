@@ -158,7 +158,7 @@ class Deciding(unittest.TestCase):
         return client
 
     def logged(self, text):
-        wait_for(lambda: text in self.firewall.log(), "'%s' in the log" % text)
+        self.firewall.wait_logged(text)
         return self.firewall.log()
 
     def mail(self, sender):

@@ -93,7 +93,7 @@ class Reload(ServerTest):
         self.assertFalse(status["last_load"]["ok"])
         self.assertIn("nobody", status["last_load"]["error"])
         self.assertEqual(len(status["generations"]), 1)
-        self.assertIn("The policy stays as it was", firewall.log())
+        firewall.wait_logged("The policy stays as it was")
         self.write_policy()
         firewall.ctl("reload")
         self.assertTrue(firewall.ask("status")["last_load"]["ok"])
@@ -242,7 +242,7 @@ class Ctl(ServerTest):
             pass
         self.roundtrip(clients[0])
         self.roundtrip(clients[2])
-        wait_for(lambda: "fault='admin'" in self.firewall.log(), "whose fault it was")
+        self.firewall.wait_logged("fault='admin'")
         done = self.firewall.ctl("stop-session", mine["id"], check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn("no such session", done.stderr)
@@ -261,7 +261,7 @@ class Ctl(ServerTest):
             self.assertNotEqual(self.firewall.ctl("log", *words, check=False).returncode, 0, words)
         self.assertEqual(self.firewall.ask("log")["verbose_level"], 5)
         self.roundtrip(self.connect())
-        wait_for(lambda: "Proxy starting" in self.firewall.log(), "a line of level 5")
+        self.firewall.wait_logged("Proxy starting")
 
     def test_stop(self):
         done = self.firewall.ctl("stop")
@@ -327,7 +327,7 @@ class Ctl(ServerTest):
         client = self.connect()
         self.roundtrip(client)
         os.kill(int(control), 9)
-        wait_for(lambda: "The control process ended" in self.firewall.log(), "that it is noticed")
+        self.firewall.wait_logged("The control process ended")
         self.roundtrip(client)
         wait_for(lambda: self.firewall.ctl("status", check=False).returncode == 0, "an answer")
         self.assertEqual(len(self.firewall.ask("sessions")["sessions"]), 1)

@@ -301,7 +301,7 @@ class Dane(support.ServerTest, Certificates):
         self.begin(False, "--trust-anchor", "/nonexistent/anchor")
         self.assertEqual(self.send("right." + ZONE, "opportunistic"), [b"451"])
         self.assertEqual(self.verdict("right." + ZONE, "opportunistic"), "failed")
-        wait_for(lambda: "the trust anchor /nonexistent/anchor can" in self.firewall.log(), "the reason")
+        self.firewall.wait_logged("the trust anchor /nonexistent/anchor can")
 
     def test_trust_anchor_without_a_key(self):
         anchor = os.path.join(self.directory, "anchor")
@@ -309,7 +309,7 @@ class Dane(support.ServerTest, Certificates):
             f.write("; . IN DS 20326 8 2 E06D44B8\n. IN NS a.root-servers.net.\n")
         self.begin(False, "--trust-anchor", anchor)
         self.assertEqual(self.send("right." + ZONE, "opportunistic"), [b"451"])
-        wait_for(lambda: "has no DS or DNSKEY record" in self.firewall.log(), "the reason")
+        self.firewall.wait_logged("has no DS or DNSKEY record")
 
 
 if __name__ == "__main__":

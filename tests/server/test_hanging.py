@@ -81,7 +81,7 @@ class Late(Hanging):
         for each in stuck:
             self.assertEqual(each.reply()[0], 451)
             self.assertEqual(each.command("NOOP"), ASKED)
-        wait_for(lambda: "Callback is late" in self.firewall.log(), "the log line")
+        self.firewall.wait_logged("Callback is late")
 
     def test_more_hanging_calls_than_conversations(self):
         stuck = self.stuck("sleep", 12)
@@ -132,7 +132,7 @@ class Lost(Hanging):
         self.assertEqual(stuck[0].reply()[0], 451)
         self.assertEqual(stuck[0].command("NOOP"), ASKED)
         self.assertNotEqual(self.firewall.servers(), server)
-        wait_for(lambda: "Policy host does not answer" in self.firewall.log(), "the log line")
+        self.firewall.wait_logged("Policy host does not answer")
 
     def test_killed_server(self):
         client = self.client()
@@ -159,7 +159,7 @@ class Lost(Hanging):
         text = self.firewall.policy.read_text()
         self.firewall.policy.write_text(text.replace("relay_check = FALSE", "relay_check = TRUE"))
         os.kill(self.firewall.zygote(), signal.SIGKILL)
-        wait_for(lambda: "not what it was when it was loaded" in self.firewall.log(), "the change is noticed")
+        self.firewall.wait_logged("not what it was when it was loaded")
         self.assertEqual(client.command("NOOP")[0], 451)
         self.firewall.policy.write_text(text)
         wait_for(lambda: client.command("NOOP") == ASKED, "calls are answered again", 30)

@@ -79,7 +79,7 @@ class Rotation(Certificates, ServerTest):
             return next(iter({int(pid) for pid in f.read().split()} - set(self.firewall.worker_pids())))
 
     def wait_for_log(self, text, times=1):
-        wait_for(lambda: self.firewall.log().count(text) >= times, lambda: text + " in " + self.firewall.log())
+        self.firewall.wait_logged(text, times)
 
     def test_what_is_refused_replaces_nothing(self):
         self.assertEqual(self.visit(), self.first)
@@ -187,7 +187,7 @@ class Revocation(Certificates, ServerTest):
         others = ["%08X" % (0x10000000 + i) for i in range(30000)]
         self.revoke(others)
         in_use = "Changed CAs, CRLs or pinned certificates are in use"
-        wait_for(lambda: in_use in firewall.log(), "the list without it")
+        firewall.wait_logged(in_use)
         self.assertTrue(self.visit())
         self.revoke([*others, self.serial])
         wait_for(lambda: not self.visit(), "a refusal")

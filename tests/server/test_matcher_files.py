@@ -41,7 +41,7 @@ class MatcherFiles(unittest.TestCase):
         return max(g["generation"] for g in self.firewall.ask("status")["generations"] if g["state"] == "current")
 
     def logged(self, text, times=1):
-        wait_for(lambda: self.firewall.log().count(text) >= times, text)
+        self.firewall.wait_logged(text, times)
 
     def test_they_are_read_again(self):
         self.assertEqual((self.refused("one"), self.refused("two")), (True, False))

@@ -115,7 +115,7 @@ class Names(ServerTest):
         self.assert_becomes("127.0.0.5", False)
         self.assert_becomes("127.0.0.6", False)
         self.roundtrip(session, b"still here")
-        self.assertIn("A host name has other addresses; host='a.example', family='IPv4', addresses='127.0.0.7'", self.firewall.log())
+        self.firewall.wait_logged("A host name has other addresses; host='a.example', family='IPv4', addresses='127.0.0.7'")
         # A worker that is started now knows as much.
         for pid in self.firewall.worker_pids():
             os.kill(pid, signal.SIGKILL)
@@ -160,11 +160,11 @@ class Names(ServerTest):
     def test_two_zones(self):
         self.dns.write(a_example=["127.0.0.5"], b_example=[], c_example=["127.0.0.5"])
         self.assert_becomes("127.0.0.5", False)
-        self.assertIn("An address is in two zones by their host names: it is in neither until that ends; address='127.0.0.5', "
-                      "zone='named', other_zone='others'", self.firewall.log())
+        self.firewall.wait_logged("An address is in two zones by their host names: it is in neither until that ends; address='127.0.0.5', "
+                                  "zone='named', other_zone='others'")
         self.dns.write(a_example=["127.0.0.5"], b_example=[], c_example=["127.0.0.8"])
         self.assert_becomes("127.0.0.5", True)
-        self.assertIn("An address is no longer in two zones", self.firewall.log())
+        self.firewall.wait_logged("An address is no longer in two zones")
 
     def test_a_reload_asks_for_what_is_new(self):
         self.dns.write(a_example=["127.0.0.5"], b_example=["127.0.0.6"], c_example=[], d_example=["127.0.0.9"])
@@ -188,7 +188,7 @@ class WithoutNames(ServerTest):
         for word in ("nonsense", "1.2.3.4:99999", ""):
             firewall = self.run_firewall("--resolver", word)
             self.assertEqual(firewall.wait(), 2)
-            self.assertIn("--resolver", firewall.log())
+            firewall.wait_logged("--resolver")
 
 
 class NobodyAnswers(ServerTest):
@@ -199,7 +199,7 @@ class NobodyAnswers(ServerTest):
         dns.start()
         self.write_policy(POLICY)
         firewall = self.run_firewall("--resolver", "127.0.0.1:%d" % dns.port).ready()
-        self.assertIn("cannot be resolved; what was known of it stays", firewall.log())
+        firewall.wait_logged("cannot be resolved; what was known of it stays")
         dns.write(a_example=["127.0.0.1"], b_example=[], c_example=[])
         wait_for(self.served, firewall.log, PATIENCE)
 

@@ -70,13 +70,13 @@ def default_instance():
             if client.recv(1) == b"":
                 raise ConnectionError
         self.assertEqual(self.echo.peers, [])
-        wait_for(lambda: "no rule matches" in firewall.log(), "the refusal in the log")
+        firewall.wait_logged("no rule matches")
 
     def test_without_kernel_rules_nothing_is_forwarded_and_that_is_said(self):
         self.write_policy(PLUG + "    PFService(name='pf', router=TransparentRouter(forge_addr=TRUE))\n"
                           "    Rule(service='pf', dst_port=9, rule_id=77)\n")
         firewall = self.run_firewall().ready()
-        self.assertIn("rule 77 (service \\x27pf\\x27) is not served without kernel rules: the kernel would forward it", firewall.log())
+        firewall.wait_logged("rule 77 (service \\x27pf\\x27) is not served without kernel rules: the kernel would forward it")
         self.roundtrip(self.connect())
 
     def test_a_flood_of_refused_connections_does_not_flood_the_log(self):
@@ -140,7 +140,7 @@ def default_instance():
             "class Plug", "Zone('elsewhere', ['192.0.2.0/24'])\nclass Plug"))
         firewall = self.run_firewall(workers=1).ready()
         self.assertEqual(self.connect().recv(1), b"")
-        wait_for(lambda: "verdict='DENIED_BY_POLICY'" in firewall.log(), "the verdict")
+        firewall.wait_logged("verdict='DENIED_BY_POLICY'")
         self.assertEqual(self.echo.peers, [])
 
     def test_limit_of_a_service_holds_over_all_workers(self):
@@ -152,7 +152,7 @@ def default_instance():
         with self.assertRaises(ConnectionError):
             if self.connect().recv(1) == b"":
                 raise ConnectionError
-        wait_for(lambda: "verdict='DENIED_BY_LIMIT'" in firewall.log(), "the verdict")
+        firewall.wait_logged("verdict='DENIED_BY_LIMIT'")
         clients.pop().close()
         wait_for(lambda: firewall.ask("status")["sessions"] == 2, "the end of a session")
         self.roundtrip(self.connect())
@@ -163,8 +163,8 @@ def default_instance():
         self.echo.close()
         client = self.connect()
         self.assertEqual(client.recv(1), b"")
-        wait_for(lambda: "verdict='DENIED_BY_CONNECTION_FAIL'" in firewall.log(), "the verdict")
-        self.assertIn("fault='server', reason='connect-failed'", firewall.log())
+        firewall.wait_logged("verdict='DENIED_BY_CONNECTION_FAIL'")
+        firewall.wait_logged("fault='server', reason='connect-failed'")
 
     def test_idle_timeout(self):
         self.write_policy(timeout=300)
@@ -172,7 +172,7 @@ def default_instance():
         client = self.connect()
         self.roundtrip(client)
         self.assertEqual(client.recv(1), b"")
-        wait_for(lambda: "reason='timeout'" in firewall.log(), "the reason")
+        firewall.wait_logged("reason='timeout'")
 
     def test_no_descriptor_is_left(self):
         self.write_policy()
@@ -208,7 +208,7 @@ def default_instance():
     def test_rules_that_never_win_are_told(self):
         self.write_policy(PLUG + "    Rule(service='plug', dst_port=%(port)d, dst_subnet=('127.0.0.1', ), src_zone=('localhost', ))\n")
         firewall = self.run_firewall().ready()
-        wait_for(lambda: "rule 2 can never win: rule 1 has the same conditions, and comes first" in firewall.log(), "the warning")
+        firewall.wait_logged("rule 2 can never win: rule 1 has the same conditions, and comes first")
 
     def test_both_workers_serve(self):
         self.write_policy()
@@ -246,7 +246,7 @@ class Life(ServerTest):
         wait_for(lambda: firewall.ask("status")["sessions"] == 60 - lost, "the counts")
         for _ in range(20):
             self.roundtrip(self.connect())
-        self.assertIn("A worker ended unexpectedly", firewall.log())
+        firewall.wait_logged("A worker ended unexpectedly")
         ids = [s["id"] for s in firewall.ask("sessions")["sessions"]]
         self.assertEqual(len(set(ids)), len(ids))
 
@@ -296,7 +296,7 @@ class Life(ServerTest):
         client = self.connect()
         self.roundtrip(client)
         firewall.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: "Stopping" in firewall.log(), "the stop")
+        firewall.wait_logged("Stopping")
 
         def refused():
             try:
@@ -312,7 +312,7 @@ class Life(ServerTest):
         self.assertIsNone(firewall.process.poll())
         client.close()
         self.assertEqual(firewall.wait(), 0)
-        self.assertIn("reason='closed'", firewall.log())
+        firewall.wait_logged("reason='closed'")
 
     def test_a_second_stop_is_at_once(self):
         self.write_policy()
@@ -320,7 +320,7 @@ class Life(ServerTest):
         client = self.connect()
         self.roundtrip(client)
         firewall.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: "Stopping" in firewall.log(), "the stop")
+        firewall.wait_logged("Stopping")
         firewall.process.send_signal(signal.SIGTERM)
         self.assertEqual(firewall.wait(), 0)
 
@@ -384,7 +384,7 @@ class Drained(ServerTest):
         self.roundtrip(client)
         firewall.ctl("reload")
         self.assertEqual(client.recv(1), b"")
-        wait_for(lambda: "reason='stopped'" in firewall.log(), "the reason")
+        firewall.wait_logged("reason='stopped'")
         wait_for(lambda: len(firewall.ask("status")["generations"]) == 1, "the end of the old generation")
 
     def test_sessions_at_the_end_have_a_limit(self):
@@ -412,7 +412,7 @@ class Hanging(ServerTest):
         self.roundtrip(self.connect())
         wait_for(lambda: len(firewall.ask("status")["generations"]) == 1, "the end of the old generation", 3 * LIMIT)
         killed = "A worker hangs and is killed; slot='0', pid='%d', reason='it does not end'" % worker
-        wait_for(lambda: killed in firewall.log(), "the log line")
+        firewall.wait_logged(killed)
 
     def test_one_that_does_not_answer(self):
         self.write_policy()
@@ -421,7 +421,7 @@ class Hanging(ServerTest):
         self.hang(worker)
         firewall.ctl("reload")
         killed = "A worker hangs and is killed; slot='0', pid='%d', reason='it does not answer'" % worker
-        wait_for(lambda: killed in firewall.log(), "the log line")
+        firewall.wait_logged(killed)
         self.roundtrip(self.connect())
 
 
