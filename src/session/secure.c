@@ -341,6 +341,7 @@ struct secure_identity secure_identity_wanted(const struct session *s, bool swit
 	if (proxy_security(&s->proxy, TLS_SERVER) != TLS_FORCE && !switched)
 		return out;
 	out.encryption = s->secure.encryption;
+	out.state = s->env->tls != NULL ? tls_state(s->env->tls, out.encryption, TLS_SERVER) : 0;
 	name_server(s, &out.server_name, &out.must_fit);
 	return out;
 }
@@ -351,12 +352,13 @@ struct secure_identity secure_identity_of_leg(const struct session *s)
 
 	if (!is_done(s, TLS_SERVER))
 		return (struct secure_identity){ .encryption = NULL };
-	return (struct secure_identity){ h->encryption, h->server_name, h->must_fit };
+	return (struct secure_identity){ h->encryption, h->server_name, h->must_fit, h->state };
 }
 
 bool secure_identity_equal(const struct secure_identity *a, const struct secure_identity *b)
 {
-	return a->encryption == b->encryption && slice_equal(a->server_name, b->server_name) && slice_equal(a->must_fit, b->must_fit);
+	return a->encryption == b->encryption && a->state == b->state && slice_equal(a->server_name, b->server_name)
+	       && slice_equal(a->must_fit, b->must_fit);
 }
 
 bool secure_leg_may_repeat(const struct session *s)

@@ -80,6 +80,7 @@ void secure_forget_dane(struct session *s);
 struct secure_identity {
 	const struct encryption *encryption;
 	struct slice server_name, must_fit;
+	uint64_t state;			/* tls_state(): a leg does not outlive the CAs, CRLs and pins that let it in */
 };
 /* Of a leg that is opened now; switched: it is to be one that begins in plain text and has switched to TLS. */
 struct secure_identity secure_identity_wanted(const struct session *s, bool switched);

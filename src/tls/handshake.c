@@ -229,6 +229,11 @@ static int check_plain(struct stream *stream, struct tls_handshake *h)
 	return -EBUSY;
 }
 
+uint64_t tls_state(const struct tls *tls, const struct encryption *encryption, enum tls_end end)
+{
+	return tls_context_of(tls, encryption, end)->tickets.changes;
+}
+
 co_waits int tls_handshake(const struct tls *tls, struct stream *stream, struct tls_handshake *h, deadline_t deadline)
 {
 	struct run r = { .hand = { .tls = tls, .h = h, .stream = stream, .limit = deadline } };
@@ -238,6 +243,7 @@ co_waits int tls_handshake(const struct tls *tls, struct stream *stream, struct 
 	h->facts = (struct tls_facts){ 0 };
 	h->error[0] = '\0';
 	h->peer_fault = false;
+	h->state = tls_state(tls, h->encryption, h->end);
 	r.hand.context = tls_context_of(tls, h->encryption, h->end);
 	err = r.hand.context->ctx == NULL ? -EINVAL : check_plain(stream, h);
 	if (err == 0 && tls->n_handshakes[h->end] >= TLS_HANDSHAKES_MAX) {

@@ -83,6 +83,7 @@ void tls_resume_become(struct tls_context *c, const uint8_t identity[TLS_IDENTIT
 {
 	memcpy(c->tickets.identity, identity, TLS_IDENTITY);
 	c->tickets.epoch = 0;
+	c->tickets.changes++;
 	(void)SSL_CTX_set_session_id_context(c->ctx, identity, TLS_IDENTITY);
 }
 

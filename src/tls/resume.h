@@ -27,6 +27,7 @@ struct tls_link;
 struct tls_ticket_keys {
 	uint8_t identity[TLS_IDENTITY];	/* of the configuration: another one, another key */
 	int64_t epoch;			/* of keys[0]; 0: not made yet */
+	uint64_t changes;		/* of identity */
 	struct tls_ticket_key {
 		uint8_t name[16], cipher[32], mac[32];
 	} keys[2];			/* the older, the current */

@@ -82,6 +82,12 @@ struct tls_asks {
 	co_waits int (*verified)(void *arg, const struct tls_facts *facts);
 };
 
+/*
+ * Another number whenever what this end shows or believes has changed (certificates, CAs, CRLs, pins): peers of one
+ * number were judged alike. Of this process alone.
+ */
+uint64_t tls_state(const struct tls *tls, const struct encryption *encryption, enum tls_end end);
+
 struct tls_handshake {
 	const struct encryption *encryption;
 	enum tls_end end;
@@ -96,6 +102,7 @@ struct tls_handshake {
 	struct tls_asks asks;
 	/* Filled also when the handshake fails, as far as it came. */
 	struct tls_facts facts;
+	uint64_t state;				/* tls_state() when it began */
 	char error[256];			/* in words: what the peer or we did, at which depth, with which certificate */
 	bool peer_fault;			/* the peer broke the rules or hung up, no misfortune of ours */
 };

@@ -200,7 +200,7 @@ static void keys(void **state)
 	const struct pool_key base = { .service = &services[0], .how = { .remote = at("10.0.0.1:25"), .local = at("10.1.0.1"),
 				       .bind = BIND_ADDRESS, .transparent = true, .mark = 7, .tos = 1, .keepalive = true },
 				       .leg = { .source = at("10.1.0.1") } };
-	struct pool_key other[12];
+	struct pool_key other[13];
 
 	for (size_t i = 0; i < ARRAY_LEN(other); i++)
 		other[i] = base;
@@ -217,6 +217,7 @@ static void keys(void **state)
 	other[9].leg.source = at("10.1.0.2");
 	other[10].leg.proxy_protocol = 1;
 	other[11].leg.header_src = at("10.1.0.1:9");
+	other[12].secure.state = 1;
 	for (size_t i = 0; i < ARRAY_LEN(other); i++) {
 		assert_false(pool_key_equal(&base, &other[i]));
 		assert_false(pool_key_equal(&other[i], &base));
