@@ -366,7 +366,8 @@ bool names_cache_failed(struct names_cache *c, struct names_question *q, int64_t
 		pause_s *= 2;
 	first = a->failures == 0;
 	a->failures += a->failures < 16;
-	a->state = HOST_STALE;
+	if (a->state != HOST_PENDING)		/* what nobody ever told is not stale */
+		a->state = HOST_STALE;
 	a->again_ms = now_ms + (pause_s < NAMES_RETRY_MAX_S ? pause_s : NAMES_RETRY_MAX_S) * 1000;
 	note(c, h, false, now_wall_ms);
 	return first;

@@ -223,6 +223,21 @@ static void generations_share_what_is_known(void **state)
 	assert_int_equal(next_at(1), 0);
 }
 
+/* A server that fails has not told anything: whoever waits for a first answer waits on. */
+static void what_nobody_told_is_pending(void **state)
+{
+	const struct ip_addr one = ip("192.0.2.1");
+
+	want_one();
+	assert_true(names_cache_failed(cache, due(1, AF_INET), 1, WALL));
+	assert_int_equal(shown_host("a.example")->state, HOST_PENDING);
+	assert_true(names_cache_pending(cache));
+	assert_true(names_cache_answered(cache, due(6000, AF_INET), &one, 1, 60, 6000, WALL));
+	assert_int_equal(shown_host("a.example")->state, HOST_KNOWN);
+	assert_true(names_cache_failed(cache, due(70000, AF_INET), 70000, WALL));
+	assert_int_equal(shown_host("a.example")->state, HOST_STALE);
+}
+
 static void a_name_may_go_while_it_is_asked_for(void **state)
 {
 	const struct ip_addr one = ip("192.0.2.1");
@@ -306,6 +321,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_failure_keeps_what_was_known, setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_is_shown_anew_when_nothing_changed, setup, teardown),
 		cmocka_unit_test_setup_teardown(generations_share_what_is_known, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_nobody_told_is_pending, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_name_may_go_while_it_is_asked_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_a_lookout_before_knew, setup, teardown),
 		cmocka_unit_test_setup_teardown(bounds, setup, teardown),
