@@ -214,7 +214,12 @@ class Rule(_Declaration):
     def _check_service_kind(self):
         from Zorp.Service import Service
         protocols = self.conditions.get("proto")
-        if not isinstance(self.service, Service) or not protocols:
+        if not isinstance(self.service, Service):
+            return
+        if self.conditions.get("reqid"):
+            self._wrong("service '%s' is carried by a proxy, which can't see IPsec request ids: a rule with reqid on a Service is not"
+                        " yet part of Sallyport" % self.service.name, "use iface or ifgroup; a PFService or DenyService can have reqid")
+        if not protocols:
             return
         if 17 in protocols:
             self._wrong("service '%s' carries TCP; a rule with protocol UDP on a Service is not yet part of Sallyport"

@@ -381,6 +381,12 @@ class ProxyClasses(PolicyTest):
                  "def i():\n    Service('s', P)\n", (4, "stacking is not yet"))
 
 
+class RequestIds(PolicyTest):
+    def test_of_a_proxy(self):
+        self.bad(instance("Service('s', SmtpProxy)\nRule(service='s', reqid=5)"), (4, "rule with reqid on a Service is not yet"))
+        self.good(instance("DenyService('s')\nRule(service='s', reqid=5)"))
+
+
 class Warnings(PolicyTest):
     def test_warnings(self):
         self.warned(instance("PFService('s')"), (3, "leave with this host's address"))
