@@ -18,6 +18,13 @@
 
 static const char usage[] = "usage: sallyport kernel POLICY [--instance NAME]... [--user USER] [--names FILE]\n";
 
+static void print_problems(const struct policy_problems *problems)
+{
+	for (const struct policy_problem *p = problems->first; p != NULL; p = p->next)
+		fprintf(stderr, "sallyport kernel: %s: %s\n    %s\n", p->severity == PROBLEM_ERROR ? "error" : "warning",
+			p->message, p->hint);
+}
+
 /* Before the policy is read: afterwards the process is nobody special any more. */
 static void report_host(struct arena *arena)
 {
@@ -27,9 +34,16 @@ static void report_host(struct arena *arena)
 		return;
 	problems_init(&problems, arena);
 	kernel_check_host(&problems);
-	for (const struct policy_problem *p = problems.first; p != NULL; p = p->next)
-		fprintf(stderr, "sallyport kernel: %s: %s\n    %s\n", p->severity == PROBLEM_ERROR ? "error" : "warning",
-			p->message, p->hint);
+	print_problems(&problems);
+}
+
+static void warn_of_forwarding(const struct kernel_plan *plan, struct arena *arena)
+{
+	struct policy_problems problems;
+
+	problems_init(&problems, arena);
+	kernel_check_forwarding(plan, &problems);
+	print_problems(&problems);
 }
 
 static int print_rules(const struct policy *policy, const struct zone_names *names, struct arena *arena)
@@ -59,6 +73,8 @@ static int print_rules(const struct policy *policy, const struct zone_names *nam
 		fprintf(stderr, "sallyport kernel: warning: there are so many different rules that some conditions are wider; "
 			"what no rule matches may be refused by the proxy, or dropped, also where it is for this host itself\n");
 	}
+	if (status == CLI_OK)
+		warn_of_forwarding(&plan, arena);
 	buffer_release(&rules);
 	return status;
 }

@@ -26,5 +26,8 @@ int kernel_clear(char *why, size_t size) MUST_CHECK;
 int kernel_is_loaded(void);
 /* What would break interception, as errors (it can't work) and warnings, each with its remedy. */
 void kernel_check_host(struct policy_problems *problems);
+/* Likewise, as warnings, what hinders the forwarding of this plan. */
+struct kernel_plan;
+void kernel_check_forwarding(const struct kernel_plan *plan, struct policy_problems *problems);
 
 #endif

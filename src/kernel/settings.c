@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Settings of the host that break interception, each with what to do about it. Forwarding is
- * not among them: served connections end at this host, and it is better off without.
+ * Settings of the host that break interception, each with what to do about it. Forwarding is one where a policy
+ * forwards; else served connections end at this host, and it is better off without.
  */
 #include "kernel/host_priv.h"
+#include "kernel/plan.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -91,4 +92,33 @@ void kernel_check_host(struct policy_problems *problems)
 		   "resets and the like for intercepted packets loop back into this host");
 	check_interfaces(problems);
 	check_reverse_path(problems);
+}
+
+/* IPv6 only where addresses say that it is meant: a rule without any is for both. */
+static bool forwards(const struct kernel_plan *plan, uint8_t family)
+{
+	for (size_t i = 0; i < plan->n_intercepts; i++) {
+		const struct intercept *c = &plan->intercepts[i];
+
+		if (c->action == INTERCEPT_FORWARD && c->family == family && (family == AF_INET || c->src >= 0 || c->dst >= 0))
+			return true;
+	}
+	return false;
+}
+
+void kernel_check_forwarding(const struct kernel_plan *plan, struct policy_problems *problems)
+{
+	static const struct { uint8_t family; const char *path, *name; } settings[] = {
+		{ AF_INET, "/proc/sys/net/ipv4/ip_forward", "net.ipv4.ip_forward" },
+		{ AF_INET6, "/proc/sys/net/ipv6/conf/all/forwarding", "net.ipv6.conf.all.forwarding" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+		char hint[120];
+
+		if (!forwards(plan, settings[i].family) || setting(settings[i].path, 1) != 0)
+			continue;
+		snprintf(hint, sizeof(hint), "sysctl -w %s=1, once the rules are loaded", settings[i].name);
+		problems_add(problems, PROBLEM_WARNING, nowhere, hint, "%s is 0: no PFService forwards anything", settings[i].name);
+	}
 }

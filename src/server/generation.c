@@ -96,9 +96,16 @@ void generation_kill(struct generation *g)
 		kill(g->pid, SIGKILL);	/* its workers die with it */
 }
 
+static void fail(struct generation *g, int exit_status, const char *text);
+
+/* One that does not take it is gone, or stuck; an upcoming one has somebody who waits for it. */
 static void say(struct generation *g, enum message_type type, uint32_t number, int64_t value)
 {
-	if (message_send_simple(g->sock, type, 0, number, value) != 0)
+	if (message_send_simple(g->sock, type, 0, number, value) == 0)
+		return;
+	if (g == g->supervisor->upcoming)
+		fail(g, EXIT_REFUSED, "the new generation does not read what it is told");
+	else
 		generation_kill(g);
 }
 
@@ -236,6 +243,8 @@ static void take_over(struct generation *g)
 		return;
 	}
 	s->ruling = g;
+	if (s->kernel)
+		generation_check_forwarding(g);
 	for (unsigned i = 0; s->current != NULL && i < s->options->workers; i++) {
 		struct message m = { .type = MSG_INHERIT, .slot = i, .n_fds = 1 };
 
@@ -651,12 +660,12 @@ void generation_ended(struct generation *g, int status)
 	bool was_current = g == s->current, expected = g->state == GENERATION_DRAINING || g->state == GENERATION_ENDING;
 	char text[128];
 
+	g->pid = 0;
 	/* What it said last may explain it. */
 	while (g->state != GENERATION_ENDING && message_receive(g->sock, &m, &s->room) == 1) {
 		leader_said(g, &m);
 		message_close_fds(&m);
 	}
-	g->pid = 0;
 	if (!expected && g->state != GENERATION_ENDING) {
 		snprintf(text, sizeof(text), "the generation's leader ended unexpectedly (%s %d)",
 			 WIFSIGNALED(status) ? "signal" : "status",

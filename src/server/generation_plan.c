@@ -5,6 +5,7 @@
  */
 #include "kernel/host.h"
 #include "server/leader.h"
+#include "server/problems_text.h"
 #include "server/supervisor_priv.h"
 
 #include <errno.h>
@@ -15,6 +16,8 @@
 #define PLAN_ARENA_MAX (512u << 20)
 #define RULES_MAX (256u << 20)
 #define CHANGES_PAUSE_MS 500		/* from one change of addresses to the next */
+#define RETRY_MS 5000			/* until a change that the kernel did not take is tried again */
+#define PROBLEMS_OCTETS 16384u
 #define NOSESSION slice_cstr("nosession")
 
 int generation_read_plan(int fd, struct arena **arena, struct kernel_plan *plan, struct plan_head *head)
@@ -50,20 +53,43 @@ int generation_load_rules(struct supervisor *s, const struct kernel_plan *plan, 
 	buffer_release(&rules);
 	if (err == 0)
 		err = kernel_route_add(why, size);
+	s->rules_doubtful = err != 0;
 	return err;
 }
 
-/* Elements of sets where that is all; else the whole table. Either way in one transaction. */
+void generation_check_forwarding(const struct generation *g)
+{
+	struct arena *arena = arena_create(PROBLEMS_OCTETS, 0);
+	struct policy_problems problems;
+
+	if (arena == NULL)
+		return;
+	problems_init(&problems, arena);
+	kernel_check_forwarding(&g->plan, &problems);
+	problems_log_warnings(&problems);
+	arena_free(&arena);
+}
+
+/* Elements of sets where that is all, and the kernel surely has the others; else the whole table. Either way in one transaction. */
 static int follow(struct supervisor *s, const struct kernel_plan *from, const struct kernel_plan *to, char *why, size_t size)
 {
 	struct buffer changes = BUFFER_INIT(RULES_MAX);
-	int err = kernel_plan_render_update(from, to, &changes);
+	int err = s->rules_doubtful ? -ENOTSUP : kernel_plan_render_update(from, to, &changes);
 	bool whole = err != 0 || changes.broken;
 
 	if (!whole && changes.len > 0)
 		whole = kernel_load(buffer_slice(&changes), why, size) != 0;
 	buffer_release(&changes);
 	return whole ? generation_load_rules(s, to, why, size) : 0;
+}
+
+static void take_changed(void *arg);
+
+static void look_later(struct generation *g, int64_t wait_ms)
+{
+	g->plan_again.fn = take_changed;
+	g->plan_again.arg = g;
+	poller_timer_set(&g->supervisor->poller, &g->plan_again, wait_ms);
 }
 
 static void take_changed(void *arg)
@@ -73,14 +99,18 @@ static void take_changed(void *arg)
 	struct kernel_plan plan;
 	struct plan_head head;
 	char why[512] = "it is of no use";
-	int fd = g->plan_changed, err;
+	int err = generation_read_plan(g->plan_changed, &arena, &plan, &head);
+	bool readable = err == 0;
 
-	g->plan_changed = -1;
-	g->plan_changed_ms = poller_now();
-	err = generation_read_plan(fd, &arena, &plan, &head);
-	close(fd);
 	if (err == 0 && g->supervisor->ruling == g)
 		err = follow(g->supervisor, &g->plan, &plan, why, sizeof(why));
+	g->plan_changed_ms = poller_now();
+	if (err != 0 && readable) {
+		look_later(g, RETRY_MS);
+	} else {
+		close(g->plan_changed);
+		g->plan_changed = -1;
+	}
 	if (err != 0) {
 		log_event(LOG_CORE_ERROR, 0, NOSESSION, "The kernel rules stay behind the addresses of host names",
 			  F_TEXT("error", why), F_INT("generation", g->number));
@@ -106,7 +136,5 @@ void generation_plan_changed(struct generation *g, struct message *m)
 	m->n_fds = 0;
 	if (g->plan_again.at_ms != 0)
 		return;
-	g->plan_again.fn = take_changed;
-	g->plan_again.arg = g;
-	poller_timer_set(&s->poller, &g->plan_again, g->plan_changed_ms == 0 || wait_ms < 0 ? 0 : wait_ms);
+	look_later(g, g->plan_changed_ms == 0 || wait_ms < 0 ? 0 : wait_ms);
 }

@@ -12,6 +12,7 @@
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 10000
 #define HEALTHY_MS 10000		/* one that lived so long is replaced at once */
+#define SNAPSHOTS_PAUSE_MS 500		/* between those that leaders get, however many there are */
 #define NOSESSION slice_cstr("nosession")
 
 static int be_lookout(struct supervisor *s, int sock, int log)
@@ -29,18 +30,55 @@ static int be_lookout(struct supervisor *s, int sock, int log)
 	return lookout_run(&setup);
 }
 
-/* To whoever decides by it; nobody here reads it. */
+static bool tell_owed(struct supervisor *s)
+{
+	struct message m = { .type = MSG_SNAPSHOT, .n_fds = 1 };
+	bool owed = false;
+
+	m.fds[0] = s->lookout.snapshot;
+	for (struct generation *g = s->generations; g != NULL; g = g->next) {
+		if (g->snapshot_owed && g->state != GENERATION_ENDING)
+			g->snapshot_owed = message_send(g->sock, &m) != 0;
+		owed = owed || (g->snapshot_owed && g->state != GENERATION_ENDING);
+	}
+	return owed;
+}
+
+/*
+ * Leaders get the newest snapshot, with pauses, and one that does not take it gets that one or a newer one later:
+ * however a lookout behaves, it costs no generation.
+ */
+static void tell_leaders(void *arg)
+{
+	struct supervisor *s = arg;
+	struct lookout_link *k = &s->lookout;
+	int64_t wait_ms = k->told_ms == 0 ? 0 : k->told_ms + SNAPSHOTS_PAUSE_MS - poller_now();
+
+	if (k->snapshot < 0 || k->again.at_ms != 0)
+		return;
+	if (wait_ms <= 0) {
+		k->told_ms = poller_now();
+		if (!tell_owed(s))
+			return;
+		wait_ms = SNAPSHOTS_PAUSE_MS;
+	}
+	k->again.fn = tell_leaders;
+	k->again.arg = s;
+	poller_timer_set(&s->poller, &k->again, wait_ms);
+}
+
+/* For whoever decides by it; nobody here reads it. */
 static void take_snapshot(struct supervisor *s, struct message *m)
 {
 	if (m->n_fds != 1)
 		return;
-	for (struct generation *g = s->generations; g != NULL; g = g->next)
-		if (g->names >= 0 && g->state != GENERATION_ENDING && message_send(g->sock, m) != 0)
-			generation_kill(g);
 	if (s->lookout.snapshot >= 0)
 		close(s->lookout.snapshot);
 	s->lookout.snapshot = m->fds[0];
 	m->n_fds = 0;
+	for (struct generation *g = s->generations; g != NULL; g = g->next)
+		g->snapshot_owed = g->names >= 0;
+	tell_leaders(s);
 	control_link_names(s);
 }
 
@@ -164,8 +202,6 @@ void lookout_link_peer(struct supervisor *s, const struct message *m)
 
 void lookout_link_names(struct supervisor *s, struct generation *g, struct message *m)
 {
-	struct message known = { .type = MSG_SNAPSHOT, .n_fds = 1 };
-
 	if (m->n_fds != 1 || g->names >= 0)
 		return;
 	g->names = m->fds[0];
@@ -174,9 +210,8 @@ void lookout_link_names(struct supervisor *s, struct generation *g, struct messa
 		tell_wish(s, g);
 	else
 		need(s);
-	known.fds[0] = s->lookout.snapshot;
-	if (s->lookout.snapshot >= 0 && message_send(g->sock, &known) != 0)
-		generation_kill(g);
+	g->snapshot_owed = true;
+	tell_leaders(s);
 }
 
 void lookout_link_gone(struct supervisor *s, const struct generation *g)

@@ -35,6 +35,7 @@ struct generation {
 	int64_t loaded_wall_ms;
 	int certificates;		/* what its keeper shows of them; -1 = none */
 	int names;			/* hosts that its zones want; -1 = none */
+	bool snapshot_owed;		/* it has not got the last one yet */
 	int plan_changed;		/* the last MSG_PLAN_CHANGED, not looked at yet; -1 = none */
 	int64_t plan_changed_ms;	/* when one was looked at */
 	struct poller_timer plan_again;
@@ -52,6 +53,8 @@ struct lookout_link {
 	int64_t started_ms, backoff_ms;
 	struct poller_timer restart;
 	int snapshot;			/* what is known of host names: the last one published; -1 = none */
+	int64_t told_ms;		/* when leaders were told of one */
+	struct poller_timer again;
 };
 
 struct supervisor {
@@ -74,6 +77,7 @@ struct supervisor {
 	uint16_t port4, port6;		/* transparent listeners; 0 = none */
 	struct generation *generations;	/* newest first */
 	struct generation *ruling;	/* whose plan the kernel has; NULL: nobody's, or one's that is gone */
+	bool rules_doubtful;		/* a load failed somewhere: the kernel may have that plan, another, or half of it */
 	struct generation *current, *upcoming;	/* one that serves, one that is to replace it */
 	uint32_t next_generation;
 	bool ready_said;
@@ -118,6 +122,7 @@ unsigned generations_live(const struct supervisor *s);
 void generation_plan_changed(struct generation *g, struct message *m);	/* MSG_PLAN_CHANGED; takes the descriptor */
 /* Nothing of it is believed; arena is made, and owns it. 0; -EINVAL; -errno. */
 int generation_read_plan(int fd, struct arena **arena, struct kernel_plan *plan, struct plan_head *head) MUST_CHECK;
+void generation_check_forwarding(const struct generation *g);	/* warns of a host that does not */
 int generation_load_rules(struct supervisor *s, const struct kernel_plan *plan, char *why, size_t size) MUST_CHECK;
 
 /* listeners.c */

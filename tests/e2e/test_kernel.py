@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from lab import client, flows, policies
-from lab.firewall import sallyport
+from lab import client, flows, policies, process
+from lab.firewall import PROGRAM, sallyport
 
 HEAD = policies.HEAD
 PORTS = [21, 25, 80, 443, 1000, 1001, 2000]
@@ -190,6 +190,25 @@ def test_what_begins_nothing_is_forwarded_nowhere(net, many_addresses, firewall)
         with pytest.raises(BlockingIOError):
             icmp.setblocking(False)
             icmp.recv(2000)
+
+
+def test_a_host_that_does_not_forward_is_told_of(net, firewall):
+    """Both at a reload and by `kernel`; only where a policy forwards at all, and for the family that it forwards."""
+    warning = 'net.ipv4.ip_forward is 0: no PFService forwards anything'
+    forwarding = policy_of(["service='forward', dst_port=21, proto=6, dst_subnet='172.16.20.0/23'"])
+    fw = firewall(policy_of(["service='proxied', dst_port=25, proto=6"]))
+    settings = ('net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding')
+    try:
+        net.firewall.run('sysctl', '-qw', *[f'{s}=0' for s in settings])
+        fw.ctl('reload')
+        assert warning not in fw.log
+        fw.write_policy(forwarding)
+        fw.ctl('reload')
+        process.wait_until(lambda: warning in fw.log, 20, warning)
+        assert warning in net.firewall.run(PROGRAM, 'kernel', fw.policy, check=False).stderr
+    finally:
+        net.firewall.run('sysctl', '-qw', *[f'{s}=1' for s in settings])
+    assert 'ipv6' not in fw.log.split(warning, 1)[1]
 
 
 def random_rule(chance):
