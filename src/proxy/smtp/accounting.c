@@ -81,18 +81,18 @@ void smtp_account_message(struct smtp *s, unsigned code, struct slice text, bool
 	write_line(s, s->sender, s->recipients, s->body_octets, code, text, success);
 }
 
-static const struct slice server_lost = SLICE_INIT("Server lost");
-
 /* mail: a command that has no reply; NULL: that of the transaction. */
 static void account_lost(struct smtp *s, const struct smtp_pending *mail)
 {
+	struct slice text = s->farewell.len > 0 ? s->farewell : SLICE("Server lost");
+
 	if (mail == NULL) {
-		smtp_account_message(s, 421, server_lost, false);
+		smtp_account_message(s, 421, text, false);
 		return;
 	}
 	smtp_count_message(s, 421, false);
-	smtp_record_unanswered(s, mail, 421, server_lost);
-	write_line(s, mail->mailbox, slice_of(NULL, 0), 0, 421, server_lost, false);
+	smtp_record_unanswered(s, mail, 421, text);
+	write_line(s, mail->mailbox, slice_of(NULL, 0), 0, 421, text, false);
 }
 
 /* Did the client itself give up the message before? */

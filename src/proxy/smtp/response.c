@@ -137,8 +137,9 @@ static co_waits int check_client_is_silent(struct smtp *s, unsigned code)
 }
 
 /* 421 was its reply to the head of the queue. */
-static int end_with_server(struct smtp *s)
+static int end_with_server(struct smtp *s, const struct smtp_reply *reply)
 {
+	s->farewell = arena_copy(s->proxy->arena, reply->text);
 	smtp_queue_pop(s);
 	return smtp_end(s, FAULT_SERVER, "server-closing", 0);
 }
@@ -186,7 +187,7 @@ static co_waits int refuse_reply(struct smtp *s, struct smtp_pending *p, const s
 	if (err < 0)
 		return err;
 	if (reply->code == 421)
-		return end_with_server(s);
+		return end_with_server(s, reply);
 	/* A server that said goodbye has nothing more to hear, whatever the policy thinks of it. */
 	if (p->verb == &smtp_verbs[SMTP_QUIT] && smtp_code_is_positive(reply->code))
 		return smtp_end(s, FAULT_NONE, "quit", 0);
@@ -272,7 +273,7 @@ static co_waits int relay_reply(struct smtp *s, struct smtp_pending *p, const st
 	if (p->verb == &smtp_verbs[SMTP_QUIT])
 		return smtp_end(s, FAULT_NONE, "quit", 0);
 	if (reply->code == 421)
-		return end_with_server(s);
+		return end_with_server(s, reply);
 	/* Turned from yes to no by policy code, which answered "accept". */
 	if (smtp_code_is_positive(reply->code) && !smtp_code_is_positive(code))
 		smtp_forget_transaction(s, p);

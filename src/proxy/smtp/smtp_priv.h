@@ -177,6 +177,7 @@ struct smtp {
 	bool chunks_open;			/* it took chunks of a message that is not accounted */
 	bool chunk_cr;				/* the chunks so far end with CR */
 	bool accounted;				/* the message of the transaction */
+	struct slice farewell;			/* text of the 421 by which the server left; empty: without a word */
 	bool final_owed;			/* the server has the message but did not say what becomes of it */
 	bool client_eof, client_gone;
 	bool linger;				/* the client may be writing still when it is told off */
