@@ -133,10 +133,13 @@ static void ask(void *arg)
 
 static void take_wish(struct lookout_names *n, uint32_t generation, const struct names_snapshot *hosts)
 {
-	int err = names_cache_want(n->cache, generation, hosts);
+	int left_out = names_cache_want(n->cache, generation, hosts);
 
-	if (err != 0)
-		log_event(LOG_CORE_ERROR, 0, NOSESSION, "Some host names are not resolved", F_TEXT("error", strerror(-err)));
+	if (left_out < 0)
+		log_event(LOG_CORE_ERROR, 0, NOSESSION, "Some host names are not resolved", F_TEXT("error", strerror(-left_out)));
+	else if (left_out > 0)
+		log_event(LOG_CORE_ERROR, 1, NOSESSION, "Host names of the oldest policies that have sessions are not resolved any more: too many",
+			  F_INT("names", left_out));
 	publish_soon(n);
 	poller_timer_set(&n->lookout->poller, &n->ask, 0);
 }

@@ -34,7 +34,7 @@ struct wish {
 };
 
 struct names_cache {
-	struct cached_host **hosts;	/* ascending by name */
+	struct cached_host **hosts;	/* ascending by name; room for what was wanted and what is now */
 	size_t n_hosts;
 	struct wish wishes[GENERATIONS_MAX];
 	size_t cursor;			/* where the next question is looked for, so that all get their turn */
@@ -116,21 +116,6 @@ static int by_name(const void *a, const void *b)
 	return strcmp((*(struct cached_host *const *)a)->name, (*(struct cached_host *const *)b)->name);
 }
 
-/* One more at the end; only sorted later. */
-static int add_host(struct names_cache *c, const char *name)
-{
-	struct cached_host *h;
-
-	if (c->n_hosts == SNAPSHOT_HOSTS_MAX)
-		return 0;
-	h = new_host(name);
-	if (h == NULL)
-		return -ENOMEM;
-	h->wanted = true;
-	c->hosts[c->n_hosts++] = h;
-	return 0;
-}
-
 static void drop_unwanted(struct names_cache *c)
 {
 	size_t kept = 0;
@@ -145,14 +130,32 @@ static void drop_unwanted(struct names_cache *c)
 	c->n_hosts = kept;
 }
 
-static int take_wish(struct names_cache *c, const struct wish *w)
+/* What a wish names is kept, or made, while there is room, which is counted down. 0; -ENOMEM: some could not be made. */
+static int take_wish(struct names_cache *c, const struct wish *w, size_t *room, int *left_out)
 {
 	size_t before = c->n_hosts;
 	int err = 0;
 
-	for (size_t i = 0; err == 0 && i < w->n; i++)
-		if (find(c, w->names[i], before) == NULL)
-			err = add_host(c, w->names[i]);
+	for (size_t i = 0; i < w->n; i++) {
+		struct cached_host *h = find(c, w->names[i], before);
+
+		if (h != NULL && h->wanted)
+			continue;
+		if (*room == 0) {
+			++*left_out;
+			continue;
+		}
+		if (h == NULL) {
+			h = new_host(w->names[i]);
+			if (h == NULL) {
+				err = -ENOMEM;
+				continue;
+			}
+			c->hosts[c->n_hosts++] = h;
+		}
+		h->wanted = true;
+		--*room;
+	}
 	if (c->n_hosts != before) {
 		qsort(c->hosts, c->n_hosts, sizeof(*c->hosts), by_name);
 		c->version++;
@@ -160,23 +163,27 @@ static int take_wish(struct names_cache *c, const struct wish *w)
 	return err;
 }
 
+static int newest_first(const void *a, const void *b)
+{
+	const struct wish *x = a, *y = b;
+
+	return (x->generation < y->generation) - (x->generation > y->generation);
+}
+
+/* Whoever serves, or is about to, comes before those that only have sessions left. */
 static int look_through(struct names_cache *c)
 {
-	int err = 0;
+	size_t room = SNAPSHOT_HOSTS_MAX;
+	int left_out = 0, err = 0;
 
+	qsort(c->wishes, GENERATIONS_MAX, sizeof(c->wishes[0]), newest_first);
 	for (size_t i = 0; i < c->n_hosts; i++)
 		c->hosts[i]->wanted = false;
 	for (size_t g = 0; g < GENERATIONS_MAX; g++)
-		for (size_t i = 0; i < c->wishes[g].n; i++) {
-			struct cached_host *h = find(c, c->wishes[g].names[i], c->n_hosts);
-
-			if (h != NULL)
-				h->wanted = true;
-		}
+		if (take_wish(c, &c->wishes[g], &room, &left_out) != 0)
+			err = -ENOMEM;
 	drop_unwanted(c);
-	for (size_t g = 0; err == 0 && g < GENERATIONS_MAX; g++)
-		err = take_wish(c, &c->wishes[g]);
-	return err;
+	return err != 0 ? err : left_out;
 }
 
 /* Its place; else a free one. */
@@ -214,7 +221,7 @@ struct names_cache *names_cache_create(void)
 
 	if (c == NULL)
 		return NULL;
-	c->hosts = calloc(SNAPSHOT_HOSTS_MAX, sizeof(struct cached_host *));
+	c->hosts = calloc(2 * (size_t)SNAPSHOT_HOSTS_MAX, sizeof(struct cached_host *));
 	if (c->hosts == NULL) {
 		free(c);
 		return NULL;

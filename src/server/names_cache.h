@@ -31,8 +31,9 @@ struct names_question {
 struct names_cache *names_cache_create(void);		/* NULL: no memory */
 void names_cache_free(struct names_cache **cp);		/* no question may be under way */
 
-/* The names that a generation wants from now on; those that nobody wants any more are forgotten. Those over
- * SNAPSHOT_HOSTS_MAX of all are left out. 0; -ENOMEM: some are missing. None: it is gone. */
+/* The names that a generation wants from now on; those that nobody wants any more are forgotten. None: it is gone.
+ * How many are left out, since there are more than SNAPSHOT_HOSTS_MAX of all: of the oldest generations, never of the
+ * newest two, which have POLICY_HOSTS_MAX each. -ENOMEM: some are missing. */
 int names_cache_want(struct names_cache *c, uint32_t generation, const struct names_snapshot *hosts) MUST_CHECK;
 
 /* What one before us knew: taken where nothing is known yet, as stale. */

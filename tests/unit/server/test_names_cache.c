@@ -285,19 +285,55 @@ static void what_a_lookout_before_knew(void **state)
 	assert_true(ip_equal(&shown_host("a.example")->addrs[0], &other));
 }
 
+/* Half of what there is room for: one policy's. */
+static int want_many(uint32_t generation, char letter)
+{
+	struct host_record *hosts = calloc(POLICY_HOSTS_MAX, sizeof(*hosts));
+	const struct names_snapshot all = { hosts, POLICY_HOSTS_MAX };
+	int left_out;
+
+	for (size_t i = 0; i < POLICY_HOSTS_MAX; i++)
+		hosts[i].name = slice_cstr(arena_printf(arena, "%c%05zu.example", letter, i));
+	left_out = names_cache_want(cache, generation, &all);
+	free(hosts);
+	return left_out;
+}
+
+/* The newest policies have all their names, however many the old ones have. */
+static void the_newest_come_first(void **state)
+{
+	const struct host_record shared[] = { { .name = slice_cstr("a00000.example") }, { .name = slice_cstr("b00000.example") } };
+	const struct ip_addr one = ip("192.0.2.1");
+	struct names_snapshot s;
+
+	assert_int_equal(want_many(7, 'b'), 0);
+	assert_true(names_cache_answered(cache, due(1, AF_INET), &one, 1, 60, 1, WALL));
+	assert_int_equal(want_many(8, 'c'), 0);
+	assert_int_equal(want_many(9, 'a'), POLICY_HOSTS_MAX);
+	s = shown();
+	assert_int_equal(s.n_hosts, SNAPSHOT_HOSTS_MAX);
+	assert_non_null(names_find(&s, slice_cstr("a00000.example")));
+	assert_null(names_find(&s, slice_cstr("b00000.example")));
+	assert_non_null(names_find(&s, slice_cstr("c04095.example")));
+	/* One that shares a name with a newer one keeps that. */
+	assert_int_equal(names_cache_want(cache, 6, &(struct names_snapshot){ shared, 2 }), POLICY_HOSTS_MAX + 1);
+	assert_non_null(shown_host("a00000.example"));
+	assert_null(shown_host("b00000.example"));
+	assert_int_equal(names_cache_want(cache, 6, &(struct names_snapshot){ NULL, 0 }), POLICY_HOSTS_MAX);
+	/* And when there is room again, they come back. */
+	want(9, (const char *const[]){ NULL });
+	s = shown();
+	assert_int_equal(s.n_hosts, SNAPSHOT_HOSTS_MAX);
+	assert_non_null(names_find(&s, slice_cstr("b00000.example")));
+	assert_null(names_find(&s, slice_cstr("a00000.example")));
+}
+
 static void bounds(void **state)
 {
 	struct ip_addr many[NAMES_FAMILY_MAX + 1] = { 0 };
-	struct host_record *hosts = calloc(SNAPSHOT_HOSTS_MAX, sizeof(*hosts));
-	struct names_snapshot all = { hosts, SNAPSHOT_HOSTS_MAX };
 	int64_t at;
 
-	for (size_t i = 0; i < SNAPSHOT_HOSTS_MAX; i++)
-		hosts[i].name = slice_cstr(arena_printf(arena, "h%05zu.example", i));
-	assert_int_equal(names_cache_want(cache, 1, &all), 0);
-	want(2, (const char *const[]){ "one.too.many", NULL });
-	assert_int_equal(shown().n_hosts, SNAPSHOT_HOSTS_MAX);
-	assert_null(shown_host("one.too.many"));
+	assert_int_equal(want_many(1, 'h'), 0);
 	for (size_t i = 0; i < NAMES_FAMILY_MAX + 1; i++)
 		many[i] = (struct ip_addr){ AF_INET, { 10, 0, 0, (uint8_t)i } };
 	for (size_t i = 0; i < NAMES_UNDER_WAY_MAX; i++) {
@@ -310,7 +346,6 @@ static void bounds(void **state)
 	assert_non_null(names_cache_next(cache, 1, &at));	/* for the one that was answered */
 	assert_null(names_cache_next(cache, 1, &at));
 	assert_int_equal(at, 0);
-	free(hosts);
 }
 
 int main(void)
@@ -324,6 +359,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_nobody_told_is_pending, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_name_may_go_while_it_is_asked_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_a_lookout_before_knew, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_newest_come_first, setup, teardown),
 		cmocka_unit_test_setup_teardown(bounds, setup, teardown),
 	};
 
