@@ -280,22 +280,33 @@ static bool set_addresses(struct cached_answer *a, const struct ip_addr *addrs, 
 	return changed;
 }
 
+/* Of one family; the record's state is of both: pending with addresses in one, the other is what is awaited. */
+static bool seed_answer(struct cached_answer *a, const struct host_record *known)
+{
+	size_t first = 0, n = 0;
+
+	while (first < known->n_addrs && known->addrs[first].family != a->question.family)
+		first++;
+	while (first + n < known->n_addrs && known->addrs[first + n].family == a->question.family)
+		n++;
+	if (a->state != HOST_PENDING || (known->state == HOST_PENDING && n == 0))
+		return false;
+	(void)set_addresses(a, known->addrs + first, n);
+	a->state = HOST_STALE;
+	return true;
+}
+
 void names_cache_seed(struct names_cache *c, const struct names_snapshot *snapshot, int64_t now_wall_ms)
 {
 	for (size_t i = 0; i < c->n_hosts; i++) {
 		struct cached_host *h = c->hosts[i];
 		const struct host_record *known = names_find(snapshot, name_of(h));
-		size_t n4 = 0;
+		bool taken = false;
 
-		if (known == NULL || known->state == HOST_PENDING || h->state != HOST_PENDING ||
-		    h->answers[0].state != HOST_PENDING || h->answers[1].state != HOST_PENDING)
-			continue;
-		while (n4 < known->n_addrs && known->addrs[n4].family == AF_INET)
-			n4++;
-		(void)set_addresses(&h->answers[0], known->addrs, n4);
-		(void)set_addresses(&h->answers[1], known->addrs + n4, known->n_addrs - n4);
-		h->answers[0].state = h->answers[1].state = HOST_STALE;
-		note(c, h, true, now_wall_ms);
+		for (size_t k = 0; known != NULL && k < 2; k++)
+			taken = seed_answer(&h->answers[k], known) || taken;
+		if (taken)
+			note(c, h, true, now_wall_ms);
 	}
 }
 

@@ -36,7 +36,7 @@ void names_cache_free(struct names_cache **cp);		/* no question may be under way
  * newest two, which have POLICY_HOSTS_MAX each. -ENOMEM: some are missing. */
 int names_cache_want(struct names_cache *c, uint32_t generation, const struct names_snapshot *hosts) MUST_CHECK;
 
-/* What one before us knew: taken where nothing is known yet, as stale. */
+/* What one before us knew: for each family taken where nothing is known yet, as stale. */
 void names_cache_seed(struct names_cache *c, const struct names_snapshot *snapshot, int64_t now_wall_ms);
 
 /* What is to be asked now; it is then under way. NULL: nothing, and *at_ms is when there may be something;

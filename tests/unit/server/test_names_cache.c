@@ -285,6 +285,32 @@ static void what_a_lookout_before_knew(void **state)
 	assert_true(ip_equal(&shown_host("a.example")->addrs[0], &other));
 }
 
+/* One family may be known already, or may not have been known to the one before. */
+static void each_family_by_itself(void **state)
+{
+	const struct ip_addr known[] = { ip("192.0.2.1"), ip("2001:db8::1") }, other = ip("192.0.2.9");
+	const struct host_record hosts[] = {
+		{ .name = slice_cstr("a.example"), .state = HOST_KNOWN, .addrs = known, .n_addrs = 2 },
+		{ .name = slice_cstr("b.example"), .state = HOST_PENDING, .addrs = known + 1, .n_addrs = 1 },
+	};
+	struct names_question *q;
+
+	want_one();
+	do {
+		q = names_cache_next(cache, 1, &(int64_t){ 0 });
+		assert_non_null(q);
+	} while (q->family != AF_INET);
+	assert_true(names_cache_answered(cache, q, &other, 1, 60, 1, WALL));
+	want(1, (const char *const[]){ "a.example", "b.example", NULL });
+	names_cache_seed(cache, &(struct names_snapshot){ hosts, 2 }, WALL);
+	assert_int_equal(shown_host("a.example")->n_addrs, 2);
+	assert_true(ip_equal(&shown_host("a.example")->addrs[0], &other));
+	assert_true(ip_equal(&shown_host("a.example")->addrs[1], &known[1]));
+	assert_int_equal(shown_host("a.example")->state, HOST_STALE);
+	assert_int_equal(shown_host("b.example")->n_addrs, 1);
+	assert_int_equal(shown_host("b.example")->state, HOST_PENDING);	/* its IPv4 addresses are not known */
+}
+
 /* Half of what there is room for: one policy's. */
 static int want_many(uint32_t generation, char letter)
 {
@@ -359,6 +385,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_nobody_told_is_pending, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_name_may_go_while_it_is_asked_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_a_lookout_before_knew, setup, teardown),
+		cmocka_unit_test_setup_teardown(each_family_by_itself, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_newest_come_first, setup, teardown),
 		cmocka_unit_test_setup_teardown(bounds, setup, teardown),
 	};
