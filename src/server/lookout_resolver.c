@@ -148,13 +148,18 @@ static bool is_hosts(const struct ip_addr *ip)
 
 static int by_octets(const void *a, const void *b)
 {
-	return memcmp(a, b, sizeof(struct ip_addr));	/* one family; nothing stands between the octets */
+	return memcmp(a, b, sizeof(struct ip_addr));	/* the address of each; one family; nothing stands between the octets */
 }
 
-struct found {
-	struct ip_addr addrs[ANSWERS_MAX];
-	size_t n;
+struct found_address {
+	struct ip_addr ip;		/* first */
 	uint32_t ttl_s;
+};
+
+struct found {
+	struct found_address all[ANSWERS_MAX];
+	size_t n;
+	struct ip_addr addrs[RESOLVER_ADDRESSES_MAX];
 	bool cut;
 };
 
@@ -163,10 +168,8 @@ static void add(struct found *f, int family, const void *octets, int ttl)
 	struct ip_addr ip = { .family = (uint8_t)family };
 
 	memcpy(ip.octets, octets, family == AF_INET ? 4 : 16);
-	if (f->n == 0 || (uint32_t)ttl < f->ttl_s)
-		f->ttl_s = ttl > 0 ? (uint32_t)ttl : 0;
 	if (is_hosts(&ip))
-		f->addrs[f->n++] = ip;
+		f->all[f->n++] = (struct found_address){ ip, ttl > 0 ? (uint32_t)ttl : 0 };
 	else
 		f->cut = true;
 }
@@ -192,18 +195,27 @@ static int parse6(const unsigned char *octets, int len, struct found *f)
 	return status;
 }
 
+/* What is left out says nothing about how long the rest is good. */
 static void sort_out(struct found *f, struct resolver_answer *answer)
 {
 	size_t kept = 0;
 
-	qsort(f->addrs, f->n, sizeof(f->addrs[0]), by_octets);
-	for (size_t i = 0; i < f->n; i++)
-		if (kept == 0 || !ip_equal(&f->addrs[i], &f->addrs[kept - 1]))
-			f->addrs[kept++] = f->addrs[i];
-	answer->cut = f->cut || kept > RESOLVER_ADDRESSES_MAX;
+	qsort(f->all, f->n, sizeof(f->all[0]), by_octets);
+	for (size_t i = 0; i < f->n; i++) {
+		bool again = kept > 0 && ip_equal(&f->all[i].ip, &f->addrs[kept - 1]);
+
+		if (!again && kept == RESOLVER_ADDRESSES_MAX) {
+			f->cut = true;
+			break;
+		}
+		if (!again)
+			f->addrs[kept++] = f->all[i].ip;
+		if (i == 0 || f->all[i].ttl_s < answer->ttl_s)
+			answer->ttl_s = f->all[i].ttl_s;
+	}
+	answer->cut = f->cut;
 	answer->addrs = f->addrs;
-	answer->n_addrs = kept < RESOLVER_ADDRESSES_MAX ? kept : RESOLVER_ADDRESSES_MAX;
-	answer->ttl_s = f->ttl_s;
+	answer->n_addrs = kept;
 }
 
 /* "No such name" and "no such record" come from who knows; everything else says nothing of the name. */

@@ -19,7 +19,7 @@ struct resolver_answer {
 	const struct ip_addr *addrs;	/* ascending, of the family that was asked for, each once */
 	size_t n_addrs;
 	bool cut;			/* there were more, or some that can't be a host's */
-	uint32_t ttl_s;			/* the least of what led there; 0 with no addresses */
+	uint32_t ttl_s;			/* the least of what led to these; 0 with no addresses */
 };
 
 /* Called once, from the poller or from within resolver_ask. */
