@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define PUBLISH_PAUSE_MS 1000		/* from one snapshot to the next */
+#define PUBLISH_RETRY_MS 5000		/* after there was no memory for one */
 #define PUBLISH_GATHER_MS 1000		/* for names that were never answered */
 #define WISH_ARENA_MAX (16u << 20)
 #define NOSESSION slice_cstr("nosession")
@@ -39,16 +40,17 @@ static void publish(void *arg)
 	struct buffer octets = BUFFER_INIT(SNAPSHOT_OCTETS_MAX);
 	struct message m = { .type = MSG_SNAPSHOT, .n_fds = 1 };
 
-	n->published = names_cache_version(n->cache);
-	n->published_ms = poller_now();
 	names_cache_pack(n->cache, &octets);
 	m.fds[0] = octets.broken ? -ENOMEM : message_file(buffer_slice(&octets));
 	buffer_release(&octets);
 	if (m.fds[0] < 0) {
 		log_event(LOG_CORE_ERROR, 0, NOSESSION, "Addresses of host names cannot be published",
 			  F_TEXT("error", strerror(-m.fds[0])));
+		poller_timer_set(&n->lookout->poller, &n->publish, PUBLISH_RETRY_MS);
 		return;
 	}
+	n->published = names_cache_version(n->cache);
+	n->published_ms = poller_now();
 	if (message_send(n->lookout->setup->supervisor, &m) != 0)
 		exit(1);		/* a supervisor that does not read is none */
 	close(m.fds[0]);
