@@ -511,7 +511,7 @@ static void leader_said(struct generation *g, struct message *m)
 			on_files_changed(s);
 		break;
 	case MSG_LOOKOUT_PEER:
-		lookout_link_peer(s, m);
+		lookout_link_peer(s, g, m);
 		break;
 	case MSG_SESSION_STOPPED:
 		on_session_stopped(s, m);

@@ -87,15 +87,35 @@ static void on_peer(void *arg, int fd, short revents)
 		take_question(p, head, slice_of(l->packet + sizeof(*head), (size_t)n - sizeof(*head)));
 }
 
+/* Where that worker was connected before; else a free place; else one of the oldest generation, if that is older. NULL: none. */
+static struct lookout_peer *place_of(struct lookout *l, uint32_t generation, uint32_t slot)
+{
+	struct lookout_peer *unused = NULL, *oldest = NULL;
+
+	for (struct lookout_peer *p = l->peers; p < l->peers + LOOKOUT_PEERS_MAX; p++) {
+		if (p->fd < 0)
+			unused = unused == NULL ? p : unused;
+		else if (p->generation == generation && p->slot == slot)
+			return p;
+		else if (p->generation < generation && (oldest == NULL || p->generation < oldest->generation))
+			oldest = p;
+	}
+	return unused != NULL ? unused : oldest;
+}
+
 /* One that can't be taken is closed, and the worker told by that. */
 static void take_peer(struct lookout *l, struct message *m)
 {
-	struct lookout_peer *p = l->peers;
+	struct lookout_peer *p = place_of(l, m->number, m->slot);
 
-	while (p < l->peers + LOOKOUT_PEERS_MAX && p->fd >= 0)
-		p++;
-	if (m->n_fds != 1 || p == l->peers + LOOKOUT_PEERS_MAX || poller_add(&l->poller, m->fds[0], POLLIN, on_peer, p) != 0)
+	if (m->n_fds != 1 || p == NULL)
 		return;
+	if (p->fd >= 0)
+		drop_peer(p, NULL);
+	if (poller_add(&l->poller, m->fds[0], POLLIN, on_peer, p) != 0)
+		return;
+	p->generation = m->number;
+	p->slot = m->slot;
 	p->fd = m->fds[0];
 	m->n_fds = 0;
 }

@@ -7,14 +7,14 @@
  *
  * Workers ask it over connections of their own (session/lookout_talk.h). A worker gets one by asking its leader
  * (MSG_LOOKOUT_WANTED), which makes a pair and sends one end to the worker (MSG_LOOKOUT), the other by way of the
- * supervisor to the lookout (MSG_LOOKOUT_PEER).
+ * supervisor to the lookout (MSG_LOOKOUT_PEER). Each has one; where there is no room, the oldest generation's go.
  */
 #ifndef SALLYPORT_SERVER_LOOKOUT_H
 #define SALLYPORT_SERVER_LOOKOUT_H
 
 #include "server/run_options.h"
 
-#define LOOKOUT_PEERS_MAX 512u		/* workers' connections, of all generations */
+#define LOOKOUT_PEERS_MAX (2 * WORKERS_MAX)	/* workers' connections: room for the newest two generations */
 
 struct lookout_setup {
 	const struct run_options *options;

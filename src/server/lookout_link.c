@@ -192,12 +192,15 @@ static void need(struct supervisor *s)
 	restart(s);
 }
 
-void lookout_link_peer(struct supervisor *s, const struct message *m)
+/* Where there is no lookout, or one that has much to read, the descriptor is closed and the worker asks again. */
+void lookout_link_peer(struct supervisor *s, const struct generation *g, struct message *m)
 {
-	if (m->n_fds != 1)
+	if (m->n_fds != 1 || m->slot >= s->options->workers)
 		return;
+	m->number = g->number;
 	need(s);
-	tell(s, m);			/* without a lookout the descriptor is closed, and the worker asks again */
+	if (s->lookout.pid != 0)
+		(void)!message_send(s->lookout.sock, m);
 }
 
 void lookout_link_names(struct supervisor *s, struct generation *g, struct message *m)

@@ -11,6 +11,7 @@
 struct lookout_peer {
 	struct lookout *lookout;
 	int fd;				/* -1: free */
+	uint32_t generation, slot;	/* whose */
 	uint32_t serial;		/* of the connection: answers to one before it are dropped */
 	unsigned asked;			/* questions not yet answered */
 };

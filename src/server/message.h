@@ -49,7 +49,7 @@ enum message_type {
 	/* Workers' connections to the lookout (server/lookout.h). */
 	MSG_LOOKOUT_WANTED,	/* worker: it has none, or lost it */
 	MSG_LOOKOUT,		/* leader to worker: fd: a new one */
-	MSG_LOOKOUT_PEER,	/* leader, by the supervisor to the lookout: slot, fd: the other end */
+	MSG_LOOKOUT_PEER,	/* leader, by the supervisor to the lookout: slot, fd: the other end; then number: generation */
 	/* Host names of zones (policy/names.h), between lookout, supervisor and leaders. */
 	MSG_NAMES,		/* leader, on to the lookout: fd: hosts that it wants, without addresses; number: generation */
 	MSG_NAMES_GONE,		/* to the lookout: number: a generation that wants none any more */

@@ -143,7 +143,7 @@ void control_link_ended(struct supervisor *s);
 void control_link_close(struct supervisor *s);
 
 /* lookout_link.c */
-void lookout_link_peer(struct supervisor *s, const struct message *m);	/* MSG_LOOKOUT_PEER */
+void lookout_link_peer(struct supervisor *s, const struct generation *g, struct message *m);	/* MSG_LOOKOUT_PEER */
 void lookout_link_names(struct supervisor *s, struct generation *g, struct message *m);	/* MSG_NAMES; takes the descriptor */
 void lookout_link_gone(struct supervisor *s, const struct generation *g);
 void lookout_link_log(struct supervisor *s, const struct message *m);	/* MSG_LOG */

@@ -54,9 +54,9 @@ static int teardown(void **state)
 	return 0;
 }
 
-static int connect_worker(void)
+static int connect_slot(uint32_t generation, uint32_t slot)
 {
-	struct message m = { .type = MSG_LOOKOUT_PEER, .n_fds = 1 };
+	struct message m = { .type = MSG_LOOKOUT_PEER, .number = generation, .slot = slot, .n_fds = 1 };
 	int pair[2];
 
 	assert_int_equal(message_pair(pair), 0);
@@ -64,6 +64,13 @@ static int connect_worker(void)
 	assert_int_equal(message_send(supervisor, &m), 0);
 	close(pair[1]);
 	return pair[0];
+}
+
+static int connect_worker(void)
+{
+	static uint32_t slot;
+
+	return connect_slot(1, slot++);
 }
 
 static void ask(int worker, uint32_t number, uint32_t kind, const char *body)
@@ -160,28 +167,51 @@ static void test_names(void **state)
 	close(worker);
 }
 
+static bool is_there(int worker)
+{
+	const struct lookout_question head = { .kind = LOOKOUT_NOTHING };
+	uint8_t octets[64];
+
+	return send(worker, &head, sizeof(head), MSG_NOSIGNAL) > 0 && receive(worker, octets, sizeof(octets)) > 0;
+}
+
+/* A worker that is connected again has one connection: the last. */
+static void test_one_connection_a_worker(void **state)
+{
+	int first = connect_slot(1, 5), other = connect_slot(2, 5), second;
+
+	assert_true(is_there(first));
+	second = connect_slot(1, 5);
+	assert_true(is_there(second));
+	expect_closed(first);
+	assert_true(is_there(other));
+	close(second);
+	close(other);
+}
+
+/* Where there is no room, the workers of the oldest generation do without. */
 static void test_too_many_workers(void **state)
 {
 	static int workers[LOOKOUT_PEERS_MAX];
+	int newest, again;
 
-	for (size_t i = 0; i < LOOKOUT_PEERS_MAX; i++) {
-		workers[i] = connect_worker();
-		ask(workers[i], 1, LOOKOUT_NOTHING, "");
-		expect(workers[i], 1, 0, "");
+	for (uint32_t i = 0; i < LOOKOUT_PEERS_MAX; i++) {
+		workers[i] = connect_slot(3 + i / WORKERS_MAX, i % WORKERS_MAX);
+		assert_true(is_there(workers[i]));
 	}
-	expect_closed(connect_worker());
-	close(workers[100]);
-	for (;;) {			/* as soon as it has seen that one go */
-		int worker = connect_worker();
-		uint8_t octets[64];
-		const struct lookout_question head = { .number = 2, .kind = LOOKOUT_NOTHING };
-
-		if (send(worker, &head, sizeof(head), MSG_NOSIGNAL) > 0 && receive(worker, octets, sizeof(octets)) > 0) {
-			workers[100] = worker;
-			break;
-		}
-		close(worker);
+	expect_closed(connect_slot(2, 0));
+	for (uint32_t i = 0; i < WORKERS_MAX; i++) {
+		newest = connect_slot(5, i);
+		assert_true(is_there(newest));
+		expect_closed(workers[i]);
+		workers[i] = newest;
 	}
+	expect_closed(connect_slot(3, 0));
+	assert_true(is_there(workers[LOOKOUT_PEERS_MAX - 1]));
+	again = connect_slot(4, 0);
+	assert_true(is_there(again));
+	expect_closed(workers[WORKERS_MAX]);
+	workers[WORKERS_MAX] = again;
 	for (size_t i = 0; i < LOOKOUT_PEERS_MAX; i++)
 		close(workers[i]);
 }
@@ -209,6 +239,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nonsense, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_one_connection_a_worker, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_many_workers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hangs_up_on_who_reads_nothing, setup, teardown),
 	};
