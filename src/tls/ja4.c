@@ -62,40 +62,51 @@ static int numbers_of_extensions(struct slice rest, struct numbers *out)
 	return 0;
 }
 
-/* Hashing as text: "002f,0035". */
+/* Hashed as text: "002f,0035". */
 
-static void hash_numbers(EVP_MD_CTX *md, const struct numbers *numbers, bool named_ones_too, char before)
+#define TEXT 5			/* octets of a number, with what stands before it */
+
+static char *put_hex(char *out, unsigned value, unsigned digits)
 {
-	char text[6];
+	while (digits-- > 0)
+		*out++ = "0123456789abcdef"[value >> (4 * digits) & 15];
+	return out;
+}
 
+/* before: what stands before the first; NUL: nothing. */
+static char *put_numbers(char *out, const struct numbers *numbers, bool named_ones_too, char before)
+{
 	for (size_t i = 0; i < numbers->n; i++) {
 		uint16_t value = numbers->items[i];
 
 		if (!named_ones_too && (value == 0 || value == 16))
 			continue;	/* server name and ALPN: they tell of the server, and stand in the clear */
-		snprintf(text, sizeof(text), "%c%04x", before, value);
-		EVP_DigestUpdate(md, before == '\0' ? text + 1 : text, before == '\0' ? 4 : 5);
+		if (before != '\0')
+			*out++ = before;
+		out = put_hex(out, value, 4);
 		before = ',';
 	}
+	return out;
 }
 
 static int hash(const struct numbers *first, bool named_ones_too, const struct numbers *second, char out[PART + 1])
 {
-	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	uint8_t digest[EVP_MAX_MD_SIZE];
-	bool good = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1;
+	char *text = malloc((first->n + (second != NULL ? second->n : 0)) * TEXT + 1), *end;
+	bool good;
 
-	if (good) {
-		hash_numbers(md, first, named_ones_too, '\0');
-		if (second != NULL)
-			hash_numbers(md, second, true, '_');
-		good = EVP_DigestFinal_ex(md, digest, NULL) == 1;
-	}
-	EVP_MD_CTX_free(md);
+	if (text == NULL)
+		return -ENOMEM;
+	end = put_numbers(text, first, named_ones_too, '\0');
+	if (second != NULL)
+		end = put_numbers(end, second, true, '_');
+	good = EVP_Digest(text, (size_t)(end - text), digest, NULL, EVP_sha256(), NULL) == 1;
+	free(text);
 	if (!good)
 		return -ENOMEM;
 	for (size_t i = 0; i < PART / 2; i++)
-		snprintf(out + 2 * i, 3, "%02x", digest[i]);
+		out = put_hex(out, digest[i], 2);
+	*out = '\0';
 	return 0;
 }
 
