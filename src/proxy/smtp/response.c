@@ -281,87 +281,20 @@ static co_waits int relay_reply(struct smtp *s, struct smtp_pending *p, const st
 	return 0;
 }
 
-static void account_reply(struct smtp *s, const struct smtp_pending *p, const struct smtp_reply *reply)
+/* One side would speak TLS and the other not. */
+static bool parts_sides(const struct smtp_pending *p, const struct smtp_reply *reply, unsigned code, enum smtp_decision decision)
 {
-	char digits[4];
-
-	proxy_log(s->proxy, LOG_SMTP_RESPONSE, 7, "Response parsed",
-		  F_OCTETS("response", smtp_code_text(reply->code, digits)),
-		  F_OCTETS("param", reply->code == 334 ? SLICE("(not shown)") : reply->text));
-	if (p->verb == &smtp_verbs[SMTP_MAIL])
-		smtp_account_sender(s, p, reply);
-	else if (p->verb == &smtp_verbs[SMTP_RCPT])
-		smtp_account_recipient(s, p, reply);
+	return p->verb == &smtp_verbs[SMTP_STARTTLS] && (reply->code == 220) != (decision == SMTP_PASS && code == 220);
 }
 
-/* The reply to the head of the queue is whole. */
-static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
+/* A reply that may be one, as the policy wants it. */
+static co_waits int judge_reply(struct smtp *s, struct smtp_pending *p, const struct smtp_reply *reply)
 {
-	struct smtp_pending *p = s->head;
 	struct slice text = reply->text;
 	unsigned code = reply->code;
 	enum smtp_decision decision;
-	int err = smtp_reuse_hear(s, p, reply);
+	int err;
 
-	if (err != 0)
-		return err < 0 ? err : 0;
-	if (!smtp_verb_takes(p->verb, reply->code)) {
-		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The reply does not fit the command", F_OCTETS("request", p->name),
-			  F_INT("response", reply->code));
-		return smtp_fail(s, FAULT_SERVER, "reply-class", 0);
-	}
-	if (p->verb == &smtp_verbs[SMTP_BDAT] && s->state == SMTP_STATE_FAILED && smtp_code_is_positive(reply->code)) {
-		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The server takes a part of a message behind one that it refused",
-			  F_INT("response", reply->code));
-		return smtp_fail(s, FAULT_SERVER, "chunk-after-refusal", 0);
-	}
-	if (smtp_is_auth(p)) {
-		err = smtp_auth_judge(s, p, reply);
-		if (err < 0)
-			return err;
-	}
-	if (p->verb == &smtp_verbs[SMTP_STARTTLS]) {
-		err = smtp_starttls_judge(s, reply);
-		if (err < 0)
-			return err;
-	}
-	account_reply(s, p, reply);
-	if (p->silent && smtp_is_auth(p)) {
-		if (reply->code == 421)
-			return smtp_fail(s, FAULT_SERVER, "server-closing", 0);
-		smtp_on_auth(s, p, reply->code);
-		smtp_queue_pop(s);
-		return 0;
-	}
-	if (p->silent) {
-		if (!smtp_code_is_positive(reply->code))
-			return smtp_fail(s, FAULT_SERVER, p->verb == &smtp_verbs[SMTP_RSET] ? "reset-refused" : "greeting-refused", 0);
-		s->diverged = s->in_message = false;
-		smtp_queue_pop(s);
-		return smtp_reuse_send_held(s, reply);
-	}
-	if (smtp_leaves_doubt(s, p, reply->code)) {
-		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The server does not end its transaction", F_INT("response", reply->code));
-		return smtp_fail(s, FAULT_SERVER, "reset-refused", 0);
-	}
-	if (s->diverged && (smtp_code_is_positive(reply->code) || reply->code == 354)) {
-		err = smtp_answer_diverged(s, p, reply->code);
-		if (err < 0)
-			return err;
-		if (err > 0) {
-			smtp_queue_pop(s);
-			return 0;
-		}
-	}
-	if (s->transaction == NULL && (reply->code == 354 || (p->verb == &smtp_verbs[SMTP_RCPT] && smtp_code_is_positive(reply->code)))) {
-		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "The server goes on with a transaction that it refused",
-			  F_OCTETS("request", p->name), F_INT("response", reply->code));
-		proxy_drop_server(s->proxy);
-		return smtp_fail(s, FAULT_SERVER, "reply-class", 0);
-	}
-	err = smtp_fall_back_to_helo(s, p, reply);
-	if (err != 0)
-		return err < 0 ? err : 0;
 	(void)smtp_banner(s, p, code, &text);
 	s->response_code = smtp_code_text(reply->code, s->code_text);
 	s->response_param = reply->code == 334 ? slice_of("", 0) : text;
@@ -378,10 +311,24 @@ static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
 		proxy_log(s->proxy, LOG_SMTP_VIOLATION, 2, "Response refused", F_OCTETS("request", p->name), F_INT("response", code));
 		decision = SMTP_REFUSE;
 	}
-	/* One side would speak TLS and the other not. */
-	if (p->verb == &smtp_verbs[SMTP_STARTTLS] && (reply->code == 220) != (decision == SMTP_PASS && code == 220))
+	if (parts_sides(p, reply, code, decision))
 		return smtp_fail(s, FAULT_POLICY, "diverged", 0);
 	return decision == SMTP_PASS ? relay_reply(s, p, reply, code, text) : refuse_reply(s, p, reply, decision);
+}
+
+/* The reply to the head of the queue is whole. */
+static co_waits int handle_reply(struct smtp *s, const struct smtp_reply *reply)
+{
+	struct smtp_pending *p = s->head;
+	int err = smtp_reuse_hear(s, p, reply);
+
+	if (err == 0)
+		err = smtp_expect(s, p, reply);
+	if (err == 0)
+		err = smtp_fall_back_to_helo(s, p, reply);
+	if (err == 0)
+		return judge_reply(s, p, reply);
+	return err < 0 ? err : 0;
 }
 
 static co_waits int answer_locally(struct smtp *s)

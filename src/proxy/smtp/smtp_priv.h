@@ -274,6 +274,9 @@ struct smtp_syntax smtp_syntax_of(const struct smtp *s);
 /* May the parameter of this verb be other than ASCII now? */
 bool smtp_takes_utf8(const struct smtp *s, const struct smtp_verb *verb);
 
+/* expect.c: does the reply fit what it answers? 0: the policy is next; 1: no one need hear more of it; < 0. WAITS. */
+co_waits int smtp_expect(struct smtp *s, struct smtp_pending *p, const struct smtp_reply *reply) MUST_CHECK;
+
 /* response.c: gives the client the replies that are there. WAITS (policy code). */
 co_waits int smtp_answer(struct smtp *s) MUST_CHECK;
 co_waits int smtp_write_reply(struct smtp *s, unsigned code, struct slice text) MUST_CHECK;
