@@ -81,18 +81,32 @@ static co_waits int ask(struct session *s, const char *owner, struct buffer *ans
 	return LOOKOUT_TLSA_FAILED;
 }
 
-/* 0; -EBADMSG, -E2BIG: they can't be used at all; -ENOMEM. */
-static int keep_records(struct secure_dane *dane, struct slice octets, struct tlsa_set **out)
-{
+struct parsing {
+	struct slice octets;
 	struct tlsa_set *set;
+	int err;
+};
+
+static void parse(void *arg)
+{
+	struct parsing *p = arg;
+
+	p->err = tlsa_set_parse(p->octets, p->set);
+}
+
+/* 0; -EBADMSG, -E2BIG: they can't be used at all; -ENOMEM. */
+static co_waits int keep_records(struct secure_dane *dane, struct slice octets, struct tlsa_set **out)
+{
+	struct parsing p = { .set = NULL };
 
 	dane->arena = arena_create(DANE_OCTETS_MAX, 0);
-	set = dane->arena != NULL ? ARENA_NEW(dane->arena, struct tlsa_set) : NULL;
-	octets = set != NULL ? arena_copy(dane->arena, octets) : slice_of(NULL, 0);
-	if (octets.ptr == NULL)
+	p.set = dane->arena != NULL ? ARENA_NEW(dane->arena, struct tlsa_set) : NULL;
+	p.octets = p.set != NULL ? arena_copy(dane->arena, octets) : slice_of(NULL, 0);
+	if (p.octets.ptr == NULL)
 		return -ENOMEM;
-	*out = set;
-	return tlsa_set_parse(octets, set);
+	*out = p.set;
+	co_leaf(parse, &p);
+	return p.err;
 }
 
 static void say(const struct session *s, const char *owner, const struct tlsa_set *set, struct slice why, bool used)
@@ -109,7 +123,7 @@ static void say(const struct session *s, const char *owner, const struct tlsa_se
 }
 
 /* May the server be used? Fills what is to be kept of it. */
-static int judge(struct session *s, int result, struct slice body, const struct tlsa_set **seen)
+static co_waits int judge(struct session *s, int result, struct slice body, const struct tlsa_set **seen)
 {
 	struct secure_dane *dane = &s->secure.dane;
 	bool required = server_side(s)->verifier.dane == TLS_DANE_REQUIRED;

@@ -2,6 +2,8 @@
 #include "tls/tlsa.h"
 
 #include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509.h>
 
 enum { SELECTOR_CERTIFICATE, SELECTOR_KEY };
 enum { MATCHING_WHOLE, MATCHING_SHA256, MATCHING_SHA512, MATCHINGS };
@@ -16,12 +18,42 @@ int tlsa_parse(struct slice rdata, struct tlsa *out)
 	return 0;
 }
 
-bool tlsa_is_usable(const struct tlsa *r)
+static bool is_certificate(struct slice der)
+{
+	const unsigned char *at = der.ptr;
+	X509 *x = d2i_X509(NULL, &at, (long)der.len);
+	bool good = x != NULL && at == der.ptr + der.len && X509_get0_pubkey(x) != NULL;
+
+	X509_free(x);
+	ERR_clear_error();
+	return good;
+}
+
+static bool is_key(struct slice der)
+{
+	const unsigned char *at = der.ptr;
+	EVP_PKEY *key = d2i_PUBKEY(NULL, &at, (long)der.len);
+	bool good = key != NULL && at == der.ptr + der.len;
+
+	EVP_PKEY_free(key);
+	ERR_clear_error();
+	return good;
+}
+
+/* What stands there whole must be one: the library would not take the record otherwise. */
+static bool has_right_data(const struct tlsa *r)
 {
 	static const size_t lengths[MATCHINGS] = { [MATCHING_SHA256] = 32, [MATCHING_SHA512] = 64 };
 
+	if (r->matching != MATCHING_WHOLE)
+		return r->data.len == lengths[r->matching];
+	return r->selector == SELECTOR_KEY ? is_key(r->data) : is_certificate(r->data);
+}
+
+bool tlsa_is_usable(const struct tlsa *r)
+{
 	return (r->usage == TLSA_DANE_TA || r->usage == TLSA_DANE_EE) && r->selector <= SELECTOR_KEY && r->matching < MATCHINGS &&
-	       (lengths[r->matching] == 0 || lengths[r->matching] == r->data.len);
+	       has_right_data(r);
 }
 
 /* Cuts the next record's octets off *rest. */

@@ -25,7 +25,7 @@ struct tlsa_set {
 	struct slice octets;			/* as parsed: two sets with the same octets are the same */
 	struct tlsa records[TLSA_RECORDS_MAX];
 	size_t n;
-	size_t n_unusable;			/* others, left out: of an unknown kind, of public CAs, or of the wrong length */
+	size_t n_unusable;			/* others, left out: of an unknown kind, of public CAs, of the wrong length, or no certificate or key */
 };
 
 /* One record's octets (RDATA). 0; -EBADMSG: too short to be one. */
@@ -35,6 +35,7 @@ bool tlsa_is_usable(const struct tlsa *record);
 /*
  * Records, each behind its length in two octets, the higher first. Good as long as octets.
  * One that is none is unusable like any other. 0; -EBADMSG: a length does not fit; -E2BIG.
+ * Certificates and keys that stand there whole are parsed by OpenSSL, which wants a deep stack.
  */
 int tlsa_set_parse(struct slice octets, struct tlsa_set *out) MUST_CHECK;
 

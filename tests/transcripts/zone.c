@@ -36,6 +36,10 @@ static int put_record(const char *words, uint8_t *out, size_t size)
 
 	if (sscanf(words, "%u %u %u %31[a-z]", &usage, &selector, &matching, name) != 4)
 		return -1;
+	if (strcmp(name, "junk") == 0 && size >= 6) {
+		memcpy(out, (uint8_t[]){ 0, 4, (uint8_t)usage, (uint8_t)selector, (uint8_t)matching, 'x' }, 6);
+		return 6;
+	}
 	x = read_certificate(name);
 	if (x == NULL)
 		return -1;
@@ -77,7 +81,7 @@ static int put_records(const char *words, uint8_t *out, size_t size)
 
 /*
  * secure RECORDS, denied, unsigned, bogus WHY, failed WHY. RECORDS: "3 1 1 good" and so on, separated by commas: usage,
- * selector, matching, and whose certificate (pki.h). The octets of the answer's body; negative: the words make no sense.
+ * selector, matching, and whose certificate (pki.h), or junk. The octets of the answer's body; negative: the words make no sense.
  */
 static int zone_answer(const char *words, int *result, uint8_t *body, size_t size)
 {
