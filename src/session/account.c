@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 
 const char *const fault_names[FAULT_COUNT] = {
@@ -167,6 +168,13 @@ void account_connected(const struct session *s, int server_fd)
 		  F_TEXT("server_protocol", "TCP"), F_TEXT("server_reused", s->server_sessions > 0 ? "yes" : "no"));
 }
 
+/* What its zone says of it was logged before; "host is down" would send whoever reads this the wrong way. */
+static const char *connect_failure(const struct session *s, int err)
+{
+	return err == -EHOSTDOWN && s->secure.dane.doubtful ? "it was not tried, since nothing vouches for its certificate" :
+	       strerror(-err);
+}
+
 void account_connect_failed(const struct session *s, int err)
 {
 	char server[ENDPOINT_TEXT_MAX], local[ENDPOINT_TEXT_MAX], zone[160];
@@ -174,7 +182,7 @@ void account_connect_failed(const struct session *s, int err)
 	endpoint_log_text(&s->server, server);
 	endpoint_log_text(&s->server_local, local);
 	log_event(LOG_CORE_ERROR, 2, s->proxy.id, "Connection to remote end failed",
-		  F_TEXT("local", local), F_TEXT("remote", server), F_TEXT("error", strerror(-err)));
+		  F_TEXT("local", local), F_TEXT("remote", server), F_TEXT("error", connect_failure(s, err)));
 	log_event(LOG_CORE_SESSION, 3, s->proxy.id, "Server connection failure",
 		  F_TEXT("server_address", server),
 		  F_OCTETS("server_zone", zone_printed(s->server_zone, zone, sizeof(zone))),

@@ -59,7 +59,9 @@ bool proxy_server_is_doubtful(const struct proxy *proxy)
 
 const char *proxy_server_dane(const struct proxy *proxy)
 {
-	const char *verdict = proxy->session->secure.dane.verdict;
+	const struct secure_dane *dane = &proxy->session->secure.dane;
+	const struct tls_facts *facts = proxy_tls(proxy, TLS_SERVER);
+	const char *verdict = dane->set != NULL && facts != NULL && facts->pinned ? "pinned" : dane->verdict;
 
 	return verdict != NULL ? verdict : "";
 }
@@ -122,8 +124,8 @@ static void say(const struct session *s, const char *owner, const struct tlsa_se
 			  F_TEXT("name", owner), F_TEXT("verdict", dane->verdict), F_OCTETS("reason", why));
 }
 
-/* May the server be used? Fills what is to be kept of it. */
-static co_waits int judge(struct session *s, int result, struct slice body, const struct tlsa_set **seen)
+/* May the server be used? Fills what is to be kept of it. *why, where it may not, is what the answer does not say itself. */
+static co_waits int judge(struct session *s, int result, struct slice body, const struct tlsa_set **seen, const char **why)
 {
 	struct secure_dane *dane = &s->secure.dane;
 	bool required = server_side(s)->verifier.dane == TLS_DANE_REQUIRED;
@@ -131,6 +133,11 @@ static co_waits int judge(struct session *s, int result, struct slice body, cons
 	int err;
 
 	dane->verdict = verdicts[result];
+	*why = NULL;
+	if (result == LOOKOUT_TLSA_DENIED)
+		*why = "there is no record of it, and the policy requires one";
+	if (result == LOOKOUT_TLSA_UNSIGNED)
+		*why = "the zone is not signed, and the policy requires that";
 	if (result == LOOKOUT_TLSA_DENIED || result == LOOKOUT_TLSA_UNSIGNED)
 		return required ? -EHOSTDOWN : 0;
 	if (result != LOOKOUT_TLSA_SECURE)
@@ -140,12 +147,14 @@ static co_waits int judge(struct session *s, int result, struct slice body, cons
 		return err;
 	if (err < 0) {
 		dane->verdict = verdicts[LOOKOUT_TLSA_FAILED];
+		*why = err == -E2BIG ? "there are too many records" : "the lookout's answer is none";
 		return -EHOSTDOWN;
 	}
 	*seen = set;
 	dane->must_encrypt = true;
 	if (set->n == 0) {
 		dane->verdict = "unusable";
+		*why = "no record is of a kind that counts, and the policy requires one";
 		return required ? -EHOSTDOWN : 0;
 	}
 	dane->set = set;
@@ -156,14 +165,15 @@ static co_waits int look_up(struct session *s, struct slice host)
 {
 	struct buffer answer = BUFFER_INIT(LOOKOUT_BODY_MAX + 128);
 	const struct tlsa_set *set = NULL;
+	const char *why = NULL;
 	char owner[OWNER_MAX];
 	int result, err;
 
 	snprintf(owner, sizeof(owner), "_%u._tcp.%.*s", s->server.port, SLICE_ARG(host));
 	result = ask(s, owner, &answer);
-	err = result < 0 ? result : judge(s, result, buffer_slice(&answer), &set);
+	err = result < 0 ? result : judge(s, result, buffer_slice(&answer), &set, &why);
 	if (err == 0 || err == -EHOSTDOWN)
-		say(s, owner, set, result == LOOKOUT_TLSA_SECURE ? slice_of(NULL, 0) : buffer_slice(&answer), err == 0);
+		say(s, owner, set, why != NULL ? slice_cstr(why) : buffer_slice(&answer), err == 0);
 	s->secure.dane.doubtful = err == -EHOSTDOWN;
 	buffer_release(&answer);
 	return err;

@@ -168,7 +168,7 @@ static int verify_chain(struct tls_hand *hand, X509_STORE_CTX *store_ctx)
 		facts->verify_text = "not the pinned certificate";
 		return pin;
 	}
-	hand->pinned = facts->trusted = pin == 1;
+	hand->pinned = facts->pinned = facts->trusted = pin == 1;
 	if (pin == 1)
 		return 0;
 	X509_STORE_CTX_set_verify_cb(store_ctx, judge);
@@ -235,6 +235,7 @@ co_waits int tls_verify_resumed(struct tls_hand *hand)
 	facts->verify_error = hand->restored.error;
 	facts->verify_text = X509_verify_cert_error_string(facts->verify_error);
 	hand->pinned = hand->restored.pinned;
+	facts->pinned = hand->pinned && tls_pin_of(hand, SSL_get0_peer_certificate(hand->ssl)) == 1;
 	verdict = check_name(hand);
 	if (hand->restored.accepted) {
 		tls_say(hand, "the certificate was accepted by the policy alone: %s", facts->verify_text);

@@ -11,7 +11,7 @@ struct words {
 	int client, server;		/* security */
 	int verify, client_verify;	/* types */
 	int dane;
-	bool server_first, crl, bridge, own, tls12;
+	bool server_first, crl, pins, bridge, own, tls12;
 	long timeout_ms, setup_key, call;	/* callbacks: -1 none */
 };
 
@@ -37,7 +37,7 @@ static bool take_word(const char *word, struct words *w)
 		{ "dane=", &w->dane },
 	};
 	const struct { const char *name; bool *flag; } flags[] = {
-		{ "server_first", &w->server_first }, { "crl", &w->crl }, { "bridge", &w->bridge }, { "own", &w->own },
+		{ "server_first", &w->server_first }, { "crl", &w->crl }, { "pins", &w->pins }, { "bridge", &w->bridge }, { "own", &w->own },
 		{ "tls1.2", &w->tls12 },
 	};
 	const struct { const char *name; long *value; } values[] = {
@@ -94,6 +94,8 @@ static json_t *verifier_json(const struct words *w, int type, long call, int dan
 
 	if (w->crl)
 		json_object_set_new(v, "crl_directory", path_json("crl"));
+	if (w->pins)
+		json_object_set_new(v, "pinned_directory", path_json("pins"));
 	if (dane != 0)
 		json_object_set_new(v, "dane", json_integer(dane));
 	if (call >= 0)

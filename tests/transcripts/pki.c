@@ -14,6 +14,7 @@
 
 #define DAY (24L * 60 * 60)
 #define PATH_OCTETS 128
+#define PINNED "pins/10.9.9.9:25"
 
 struct entity {
 	const char *file, *name;	/* name: subject and DNS name */
@@ -158,6 +159,17 @@ static void write_directories(void)
 	ASN1_TIME_free(after);
 }
 
+static void write_pin(void)
+{
+	char path[PATH_OCTETS];
+	FILE *f;
+
+	mkdir(path_of(path, "pins", ""), 0700);
+	f = create(PINNED, "");
+	PEM_write_X509(f, pki.certificates[index_of("unknown")]);
+	fclose(f);
+}
+
 static void remove_all(void)
 {
 	char path[PATH_OCTETS], name[32];
@@ -172,6 +184,8 @@ static void remove_all(void)
 		X509_free(pki.certificates[i]);
 		EVP_PKEY_free(pki.keys[i]);
 	}
+	unlink(path_of(path, PINNED, ""));
+	rmdir(path_of(path, "pins", ""));
 	rmdir(path_of(path, "ca", ""));
 	rmdir(path_of(path, "crl", ""));
 	rmdir(pki.directory);
@@ -192,6 +206,7 @@ const char *pki_directory(void)
 		write_entity(i);
 	}
 	write_directories();
+	write_pin();
 	atexit(remove_all);
 	return pki.directory;
 }

@@ -5,6 +5,7 @@
  *
  *	ca/HASH.0	the CA's certificate, by its subject's hash
  *	crl/HASH.r0	and its list
+ *	pins/SERVER	"unknown", pinned for the server
  *	NAME.pem	a certificate, with its issuer behind it
  *	NAME.key	its key
  *

@@ -285,6 +285,7 @@ static void pins(void **state)
 	/* Without a CA that knows it, for another name: a pin is enough. */
 	assert_int_equal(pinned("192.0.2.1:25", w.leaf, &p), 0);
 	assert_true(p.server.h.facts.trusted);
+	assert_true(p.server.h.facts.pinned);
 	pair_close(&p);
 	world_teardown(NULL);
 	/* One that differs refuses. */
