@@ -72,11 +72,21 @@ static int show(SSL *ssl, struct tls_hand *hand, X509 *leaf, STACK_OF(X509) *cha
 	return 0;
 }
 
+/*
+ * TLSA records say of one host that the certificate is its own, and nothing of what else stands in it: else whoever has a
+ * zone could have any name vouched for by our CA.
+ */
+bool tls_bridge_trusts(const struct tls_facts *other)
+{
+	return other->trusted && !other->narrow;
+}
+
 static co_waits int make_and_show(SSL *ssl, struct tls_hand *hand, struct mint *mint)
 {
 	const struct tls_facts *other = hand->h->bridged;
+	bool trusted = tls_bridge_trusts(other);
 	const char *why;
-	X509 *leaf = mint_certificate(mint, other->peer[0].der, other->trusted, loop_wall_ms(hand->stream->loop) / 1000, &why);
+	X509 *leaf = mint_certificate(mint, other->peer[0].der, trusted, loop_wall_ms(hand->stream->loop) / 1000, &why);
 	int good;
 
 	if (leaf == NULL) {
@@ -84,7 +94,7 @@ static co_waits int make_and_show(SSL *ssl, struct tls_hand *hand, struct mint *
 		hand->err = -EACCES;
 		return 0;
 	}
-	good = show(ssl, hand, leaf, mint_chain(mint, other->trusted));
+	good = show(ssl, hand, leaf, mint_chain(mint, trusted));
 	X509_free(leaf);
 	return good;
 }

@@ -6,6 +6,7 @@
 #include <idn2.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <strings.h>
 
 #define HOST_MAX 1024	/* octets of a name in UTF-8 */
 #define CHECK (X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT)
@@ -55,6 +56,47 @@ static bool fits_name(X509 *x, struct slice host)
 	char name[TLS_NAME_MAX + 1];
 
 	return tls_name_to_ascii(host, name) == 0 && name[0] != '.' && X509_check_host(x, name, 0, CHECK, NULL) == 1;
+}
+
+static bool is_name(const ASN1_STRING *text, const char *name)
+{
+	size_t n = strlen(name);
+
+	return ASN1_STRING_length(text) == (int)n && strncasecmp((const char *)ASN1_STRING_get0_data(text), name, n) == 0;
+}
+
+static bool common_names_only(X509 *x, const char *name)
+{
+	const X509_NAME *subject = X509_get_subject_name(x);
+
+	for (int i = -1; (i = X509_NAME_get_index_by_NID((X509_NAME *)subject, NID_commonName, i)) >= 0;)
+		if (!is_name(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, i)), name))
+			return false;
+	return true;
+}
+
+static bool alternative_names_only(X509 *x, const char *name)
+{
+	int critical;
+	GENERAL_NAMES *names = X509_get_ext_d2i(x, NID_subject_alt_name, &critical, NULL);
+	bool only = names != NULL || critical == -1;	/* else one that can't be read, or several */
+
+	for (int i = 0; i < sk_GENERAL_NAME_num(names) && only; i++) {
+		const GENERAL_NAME *one = sk_GENERAL_NAME_value(names, i);
+
+		only = one->type == GEN_DNS && is_name(one->d.dNSName, name);
+	}
+	GENERAL_NAMES_free(names);
+	return only;
+}
+
+bool tls_names_only(X509 *x, struct slice host)
+{
+	char name[TLS_NAME_MAX + 1];
+	bool only = tls_name_to_ascii(host, name) == 0 && common_names_only(x, name) && alternative_names_only(x, name);
+
+	ERR_clear_error();
+	return only;
 }
 
 bool tls_fits_host(const struct tls_facts *facts, struct slice host)

@@ -193,7 +193,7 @@ static bool digest_bridged(const struct tls_hand *hand, uint8_t out[32])
 		return true;
 	if (EVP_Digest(der.ptr, der.len, out, NULL, EVP_sha256(), NULL) != 1)
 		return false;
-	out[0] = (uint8_t)(out[0] & ~1) | (other != NULL && other->trusted);
+	out[0] = (uint8_t)(out[0] & ~1) | (other != NULL && tls_bridge_trusts(other));
 	return true;
 }
 
@@ -201,7 +201,7 @@ struct tls_verdict tls_verdict_of(const struct tls_hand *hand)
 {
 	const struct tls_facts *f = &hand->h->facts;
 
-	return (struct tls_verdict){ f->trusted, hand->pinned, hand->accepted, f->verify_error,
+	return (struct tls_verdict){ f->trusted, hand->pinned, f->narrow, hand->accepted, f->verify_error,
 				     SSL_session_reused(hand->ssl) ? hand->restored.since : wall_seconds(hand) };
 }
 

@@ -35,7 +35,7 @@ struct tls_ticket_keys {
 
 /* What a verification came to, as it goes with a session. */
 struct tls_verdict {
-	bool trusted, pinned;
+	bool trusted, pinned, narrow;	/* narrow: of servers alone, so it is in no ticket of ours */
 	bool accepted;			/* it failed, and the policy's code accepted the peer nevertheless */
 	int error;			/* X509_V_* */
 	int64_t since;			/* wall seconds: when the peer was really verified */

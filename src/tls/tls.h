@@ -55,6 +55,7 @@ struct tls_facts {
 	const struct tls_peer_certificate *peer;	/* leaf first; n_peer 0: none was shown */
 	size_t n_peer;
 	bool trusted;				/* the chain was really verified, by CAs or DANE, or is pinned */
+	bool narrow;				/* trusted, but by its zone as one host, while it names others as well */
 	bool pinned;				/* by the policy: that counted, and nothing else */
 	int verify_error;			/* X509_V_*, 0 = fine */
 	const char *verify_text;		/* of verify_error */

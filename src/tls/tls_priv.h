@@ -129,6 +129,8 @@ co_waits int tls_own_install(SSL *ssl, void *unused);		/* a cert_cb */
 /* bridge.c: certificates made from those of the other end. For a context whose policy has a bridge. 0, -EINVAL, -ENOMEM */
 int tls_bridge_make(const struct tls_context *context, struct policy_problems *problems, struct mint **out) MUST_CHECK;
 co_waits int tls_bridge_install(SSL *ssl, struct tls_hand *hand);	/* as a cert_cb */
+/* Is the other end's certificate trusted in all that it says? */
+bool tls_bridge_trusts(const struct tls_facts *other);
 
 /* options.c */
 int tls_options_apply(struct tls_context *context, struct policy_problems *problems) MUST_CHECK;	/* 0, -EINVAL, -ENOMEM */
@@ -164,6 +166,8 @@ bool tls_dane_names_leaf(const struct tls_hand *hand);
 
 /* name.c: a host's name as it stands in certificates and is asked for: A-labels, no dot at the end. 0; -EINVAL. */
 int tls_name_to_ascii(struct slice host, char out[TLS_NAME_MAX + 1]) MUST_CHECK;
+/* Does the certificate name that host, and nobody else? */
+bool tls_names_only(X509 *x, struct slice host);
 
 /* facts.c */
 int tls_facts_hello(struct tls_hand *hand, struct slice message) MUST_CHECK;	/* 0, -EBADMSG, -ENOMEM */

@@ -178,6 +178,7 @@ static int verify_chain(struct tls_hand *hand, X509_STORE_CTX *store_ctx)
 	facts->trusted = r == 1 && !hand->tolerated && facts->verify_error == X509_V_OK;
 	if (r == 1 && hand->h->dane != NULL)
 		hand->pinned = tls_dane_names_leaf(hand);
+	facts->narrow = facts->trusted && hand->h->dane != NULL && !tls_names_only(X509_STORE_CTX_get0_cert(store_ctx), hand->h->must_fit);
 	if (r == 1 || (hand->context->side->verifier.type == TLS_VERIFY_NONE && hand->h->dane == NULL))
 		return check_name(hand);
 	tls_say(hand, "%s", hand->verify_words);
@@ -232,6 +233,7 @@ co_waits int tls_verify_resumed(struct tls_hand *hand)
 	if (facts->n_peer == 0)
 		return 0;
 	facts->trusted = hand->restored.trusted;
+	facts->narrow = hand->restored.narrow;
 	facts->verify_error = hand->restored.error;
 	facts->verify_text = X509_verify_cert_error_string(facts->verify_error);
 	hand->pinned = hand->restored.pinned;

@@ -204,6 +204,20 @@ static void client_untrusted(void **state)
 	pair_close(&p);
 }
 
+/* Trusted as one host by its zone, with the names of others in it. */
+static void client_narrow(void **state)
+{
+	struct pair p;
+
+	setup_client_end();
+	other.narrow = true;
+	run_client_end(&p, &other);
+	assert_int_equal(p.client.result, 0);
+	assert_issued(&p.server.h.facts, untrusted);
+	assert_int_equal(p.server.h.facts.n_peer, 1);
+	pair_close(&p);
+}
+
 /* Who trusts only the one does not get past the other. */
 static void client_warned(void **state)
 {
@@ -369,7 +383,7 @@ static void refused_authority(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(client_trusted),	  TEST(client_untrusted),   TEST(client_warned),      TEST(client_without),
+		TEST(client_trusted),	  TEST(client_untrusted),   TEST(client_narrow),      TEST(client_warned),      TEST(client_without),
 		TEST(client_never_asked), TEST(client_garbage),	    TEST(client_hello_first), TEST(server_mirrored),
 		TEST(server_without), TEST(directory),	    TEST(refused_extension),  TEST(refused_authority),
 	};

@@ -193,6 +193,64 @@ static void servers(void **state)
 		}
 }
 
+static X509 *show_named(const char *cn, const char *san)
+{
+	struct cert_spec spec = { .cn = cn, .san = san, .issuer = w.ca, .issuer_key = w.ca_key, .serial = 61 };
+	EVP_PKEY *key = make_key("EC");
+	X509 *x = make_cert(&spec, key);
+
+	put_chain(folder_path("dane.pem"), x, w.ca);
+	put_key(folder_path("dane.key"), key, NULL);
+	EVP_PKEY_free(key);
+	client_end()->own.fallback = sample_add(&w.client_side, folder_path("dane.pem"), folder_path("dane.key"));
+	return x;
+}
+
+/* A zone vouches for its own host, and not for what else a certificate says. */
+static void names(void **state)
+{
+	static const struct {
+		const char *cn, *san;
+		bool narrow;
+	} rows[] = {
+		{ "mail.example", "DNS:mail.example", false },
+		{ "Mail.Example", "DNS:MAIL.example", false },
+		{ "mail.example", "DNS:mail.example,DNS:bank.example", true },
+		{ "mail.example", "DNS:bank.example,DNS:mail.example", true },
+		{ "mail.example", "DNS:mail.example,DNS:*.example", true },
+		{ "mail.example", "DNS:mail.example,IP:192.0.2.1", true },
+		{ "mail.example", "DNS:mail.example,email:a@bank.example", true },
+		{ "mail.example", "DNS:mail.example,URI:https://bank.example/", true },
+		{ "bank.example", "DNS:mail.example", true },
+		{ "bank.example", NULL, true },
+		{ "mail.example", NULL, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		for (uint8_t usage = TLSA_DANE_TA; usage <= TLSA_DANE_EE; usage++) {
+			struct tlsa_set set;
+			struct pair p;
+			X509 *x;
+
+			if (usage == TLSA_DANE_TA && rows[i].san == NULL)
+				continue;	/* its name would have to fit */
+			world_setup(NULL);
+			x = show_named(rows[i].cn, rows[i].san);
+			server_end()->verifier.dane = TLS_DANE_OPPORTUNISTIC;
+			world_build();
+			assert_int_equal(tlsa_set_parse(slice_of(octets, put_record(octets, usage, 1, 1, usage == TLSA_DANE_TA ? w.ca : x)), &set), 0);
+			shake(&p, &set, "mail.example");
+			assert_int_equal(p.server.result, 0);
+			assert_true(p.server.h.facts.trusted);
+			if (p.server.h.facts.narrow != rows[i].narrow)
+				print_message("# row %zu, usage %u\n", i, usage);
+			assert_int_equal(p.server.h.facts.narrow, rows[i].narrow);
+			pair_close(&p);
+			X509_free(x);
+			world_teardown(NULL);
+		}
+}
+
 /* One of several is enough; one that is nothing does not count. */
 static void several(void **state)
 {
@@ -272,7 +330,7 @@ static void resumption(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(parsing), cmocka_unit_test(at_most_so_many), cmocka_unit_test(servers),
+		cmocka_unit_test(parsing), cmocka_unit_test(at_most_so_many), cmocka_unit_test(servers), cmocka_unit_test(names),
 		cmocka_unit_test_setup_teardown(several, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(resumption, world_setup, world_teardown),
 	};
