@@ -130,7 +130,7 @@ static size_t collect_prefixes(const struct policy *policy, const struct zone_na
 	}
 	for (size_t i = 0; i < n_members; i++)
 		if (members[i].ip.family == family)
-			own(out, &n, &(struct ip_prefix){ members[i].ip, (uint8_t)ip_bits(&members[i].ip) }, members[i].zone->index);
+			own(out, &n, &(struct ip_prefix){ members[i].ip, (uint8_t)ip_bits(&members[i].ip) }, members[i].zone);
 	return n;
 }
 

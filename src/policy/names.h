@@ -19,6 +19,7 @@
 #define SNAPSHOT_HOSTS_MAX (2 * POLICY_HOSTS_MAX)	/* of an old and a new policy at the same time */
 #define HOST_ADDRESSES_MAX 64u		/* of one name, both families together */
 #define SNAPSHOT_OCTETS_MAX (16u << 20)
+#define MEMBERS_OCTETS_MAX (16u << 20)	/* of zone_names_pack */
 
 enum host_state {
 	HOST_PENDING,			/* not asked yet, or not answered */
@@ -55,7 +56,7 @@ const struct host_record *names_find(const struct names_snapshot *s, struct slic
 
 struct zone_member {
 	struct ip_addr ip;
-	const struct zone *zone;
+	uint32_t zone;			/* index in the policy */
 };
 
 /* An address that host names of two zones have: it is in neither. */
@@ -72,6 +73,13 @@ struct zone_names;
  */
 int zone_names_make(const struct policy *policy, const struct names_snapshot *snapshot, struct zone_names **out) MUST_CHECK;
 void zone_names_free(struct zone_names **zp);		/* accepts NULL in it */
+
+/* As octets, for processes that were forked from this one and have the same policy. The buffer's ceiling should be
+ * MEMBERS_OCTETS_MAX; broken when there is no memory. */
+void zone_names_pack(const struct zone_names *names, struct buffer *out);
+/* Those octets, mapped, are searched as they stand; it takes no time and hardly memory, and there are no conflicts in it. The
+ * mapping is taken over, but not on failure. Whoever made them is trusted. 0; -EINVAL (not of this policy); -ENOMEM. */
+int zone_names_map(const struct policy *policy, void *mapped, size_t octets, struct zone_names **out) MUST_CHECK;
 
 /* By address, ascending. NULL names have none. */
 const struct zone_member *zone_names_members(const struct zone_names *names, size_t *n);

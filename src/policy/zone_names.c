@@ -1,34 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The members of zones by their host names: sorted out once, by whoever has the snapshot, into one array in the order of
+ * addresses. That is what is searched, what a plan is made of, and what goes to workers as it stands, who map it.
+ */
 #include "policy/names.h"
-#include "policy/prefix_map.h"
 #include "policy/zone_priv.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #define ZONE_NAMES_ARENA_MAX (512u << 20)
+#define MAPPED_ARENA_MAX 4096u
 
 struct zone_names {
 	struct arena *arena;
 	const struct zone *zones;
-	struct prefix_map *map;		/* to the index of the zone, plus 1 */
-	struct zone_member *members;
+	size_t n_zones;
+	const struct zone_member *members;	/* ascending */
 	size_t n_members;
-	struct zone_conflict *conflicts;
+	struct zone_conflict *conflicts;	/* ascending */
 	size_t n_conflicts;
+	void *mapped;				/* where the members are; NULL: on the arena */
+	size_t mapped_octets;
 };
+
+/* As octets, before the members. */
+struct members_head {
+	uint8_t magic[8];
+	uint32_t n_zones, n_members;
+};
+
+static const uint8_t magic[8] = "SPZONES1";
+
+static_assert(sizeof(struct members_head) % _Alignof(struct zone_member) == 0, "members stand behind it");
 
 static int by_address(const void *a, const void *b)
 {
 	const struct zone_member *x = a, *y = b;
 	int order = memcmp(&x->ip, &y->ip, sizeof(x->ip));	/* the family comes first, and nothing is between */
 
-	if (order != 0)
-		return order;
-	return (x->zone > y->zone) - (x->zone < y->zone);
+	return order != 0 ? order : (x->zone > y->zone) - (x->zone < y->zone);
 }
 
-static size_t count_addresses(const struct policy *policy, const struct names_snapshot *snapshot, struct zone_member *out)
+static size_t collect(const struct policy *policy, const struct names_snapshot *snapshot, struct zone_member *out)
 {
 	size_t n = 0;
 
@@ -38,69 +54,83 @@ static size_t count_addresses(const struct policy *policy, const struct names_sn
 
 			for (size_t a = 0; h != NULL && a < h->n_addrs; a++, n++)
 				if (out != NULL)
-					out[n] = (struct zone_member){ h->addrs[a], &policy->zones[i] };
+					out[n] = (struct zone_member){ h->addrs[a], (uint32_t)i };
 		}
 	return n;
 }
 
-/* From all that names have to what counts; all is sorted. */
-static void sort_out(struct zone_names *names, const struct policy *policy, const struct zone_member *all, size_t n)
+/* From all that names have to what counts; all is sorted, and members may be the same array. */
+static void sort_out(struct zone_names *names, const struct policy *policy, struct zone_member *members, const struct zone_member *all,
+		     size_t n)
 {
 	for (size_t i = 0, next; i < n; i = next) {
-		const struct zone *other = NULL;
+		const struct zone *zone = &policy->zones[all[i].zone], *other = NULL;
 
 		for (next = i + 1; next < n && ip_equal(&all[next].ip, &all[i].ip); next++)
 			if (other == NULL && all[next].zone != all[i].zone)
-				other = all[next].zone;
+				other = &policy->zones[all[next].zone];
 		if (zone_tree_has_host(policy->zone_tree, &all[i].ip))
 			continue;
 		if (other != NULL)
-			names->conflicts[names->n_conflicts++] = (struct zone_conflict){ all[i].ip, all[i].zone, other };
+			names->conflicts[names->n_conflicts++] = (struct zone_conflict){ all[i].ip, zone, other };
 		else
-			names->members[names->n_members++] = all[i];
+			members[names->n_members++] = all[i];
 	}
-}
-
-static int index_members(struct zone_names *names)
-{
-	names->map = prefix_map_create(names->arena, names->n_members);
-	if (names->map == NULL)
-		return -ENOMEM;
-	for (size_t i = 0; i < names->n_members; i++) {
-		const struct zone_member *m = &names->members[i];
-		const struct ip_prefix host = { m->ip, (uint8_t)ip_bits(&m->ip) };
-
-		(void)prefix_map_add(names->map, &host, (uint32_t)(m->zone - names->zones) + 1);
-	}
-	return prefix_map_finish(names->map, names->arena);
 }
 
 int zone_names_make(const struct policy *policy, const struct names_snapshot *snapshot, struct zone_names **out)
 {
-	size_t n = count_addresses(policy, snapshot, NULL);
+	size_t n = collect(policy, snapshot, NULL);
 	struct arena *arena = arena_create(ZONE_NAMES_ARENA_MAX, 0);
 	struct zone_names *names = arena != NULL ? ARENA_NEW(arena, struct zone_names) : NULL;
-	struct zone_member *all = calloc(n + 1, sizeof(*all));
-	int err = names != NULL && all != NULL ? 0 : -ENOMEM;
+	struct zone_member *members = arena != NULL ? arena_array(arena, n, sizeof(*members)) : NULL;
 
-	if (err == 0) {
-		*names = (struct zone_names){ .arena = arena, .zones = policy->zones,
-					      .members = arena_array(arena, n, sizeof(*names->members)),
+	if (names != NULL)
+		*names = (struct zone_names){ .arena = arena, .zones = policy->zones, .n_zones = policy->n_zones, .members = members,
 					      .conflicts = arena_array(arena, n, sizeof(*names->conflicts)) };
-		err = names->members != NULL && names->conflicts != NULL ? 0 : -ENOMEM;
-	}
-	if (err == 0) {
-		count_addresses(policy, snapshot, all);
-		qsort(all, n, sizeof(*all), by_address);
-		sort_out(names, policy, all, n);
-		err = index_members(names);
-	}
-	free(all);
-	if (err == 0)
-		*out = names;
-	else
+	if (names == NULL || members == NULL || names->conflicts == NULL) {
 		arena_free(&arena);
-	return err;
+		return -ENOMEM;
+	}
+	collect(policy, snapshot, members);
+	qsort(members, n, sizeof(*members), by_address);
+	sort_out(names, policy, members, members, n);
+	*out = names;
+	return 0;
+}
+
+/* ---- to another process ---- */
+
+void zone_names_pack(const struct zone_names *names, struct buffer *out)
+{
+	struct members_head head = { .n_zones = (uint32_t)names->n_zones, .n_members = (uint32_t)names->n_members };
+
+	memcpy(head.magic, magic, sizeof(magic));
+	buffer_append(out, slice_of(&head, sizeof(head)));
+	buffer_append(out, slice_of(names->members, names->n_members * sizeof(*names->members)));
+}
+
+int zone_names_map(const struct policy *policy, void *mapped, size_t octets, struct zone_names **out)
+{
+	const struct members_head *head = mapped;
+	struct arena *arena;
+	struct zone_names *names;
+
+	if (octets < sizeof(*head) || memcmp(head->magic, magic, sizeof(magic)) != 0 || head->n_zones != policy->n_zones ||
+	    head->n_members != (octets - sizeof(*head)) / sizeof(struct zone_member) ||
+	    (octets - sizeof(*head)) % sizeof(struct zone_member) != 0)
+		return -EINVAL;
+	arena = arena_create(MAPPED_ARENA_MAX, 0);
+	names = arena != NULL ? ARENA_NEW(arena, struct zone_names) : NULL;
+	if (names == NULL) {
+		arena_free(&arena);
+		return -ENOMEM;
+	}
+	*names = (struct zone_names){ .arena = arena, .zones = policy->zones, .n_zones = policy->n_zones,
+				      .members = (const void *)(head + 1), .n_members = head->n_members,
+				      .mapped = mapped, .mapped_octets = octets };
+	*out = names;
+	return 0;
 }
 
 void zone_names_free(struct zone_names **zp)
@@ -109,8 +139,12 @@ void zone_names_free(struct zone_names **zp)
 	struct arena *arena = names != NULL ? names->arena : NULL;
 
 	*zp = NULL;
+	if (names != NULL && names->mapped != NULL)
+		munmap(names->mapped, names->mapped_octets);
 	arena_free(&arena);
 }
+
+/* ---- what is in it ---- */
 
 const struct zone_member *zone_names_members(const struct zone_names *names, size_t *n)
 {
@@ -126,9 +160,21 @@ const struct zone_conflict *zone_names_conflicts(const struct zone_names *names,
 
 const struct zone *zone_names_find(const struct zone_names *names, const struct ip_addr *ip)
 {
-	prefix_id id = prefix_map_find(names->map, ip);
+	size_t low = 0, high = names->n_members;
 
-	return id == PREFIX_NONE ? NULL : &names->zones[prefix_map_value(names->map, id) - 1];
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct zone_member *m = &names->members[middle];
+		int order = memcmp(&m->ip, ip, sizeof(*ip));
+
+		if (order == 0)		/* what is mapped was made by whoever made us, but not looked through */
+			return m->zone < names->n_zones ? &names->zones[m->zone] : NULL;
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
 }
 
 bool zone_names_equal(const struct zone_names *a, const struct zone_names *b)

@@ -17,6 +17,7 @@
 
 #define PROBLEMS_ARENA_MAX (4u << 20)
 #define PROBLEMS_TEXT_MAX (1u << 20)
+#define MESSAGES_MAX 64		/* of the supervisor, before others have their turn */
 #define LOOK_MS 1000		/* how often files of matchers are looked at */
 #define ANSWER_LIMIT_MS 5000	/* of a worker; the supervisor waits longer for us */
 
@@ -226,22 +227,26 @@ static void obey(struct leader *l, struct message *m)
 	}
 }
 
-void leader_hear_supervisor(struct leader *l)
+bool leader_hear_supervisor(struct leader *l)
 {
 	struct message m;
 	int n = message_receive(l->setup->supervisor, &m, &l->room);
 
 	if (n == -EAGAIN)
-		return;
+		return false;
 	if (n <= 0)
 		_exit(1);
 	obey(l, &m);
 	message_close_fds(&m);
+	return true;
 }
 
 static void on_supervisor(void *arg, int fd, short revents)
 {
-	leader_hear_supervisor(arg);
+	unsigned n = 0;
+
+	while (n < MESSAGES_MAX && leader_hear_supervisor(arg))
+		n++;
 }
 
 /* ---- files of matchers ---- */
@@ -347,6 +352,8 @@ static void release(struct leader *l)
 	file_watch_free(&l->files);
 	leader_keeper_free(l);
 	zone_names_free(&l->names);
+	if (l->snapshot >= 0)
+		close(l->snapshot);
 	if (l->secrets >= 0)
 		close(l->secrets);
 	arena_free(&l->arena);
@@ -381,7 +388,7 @@ int leader_run(const struct leader_setup *setup)
 	if (this_leader == NULL || arena == NULL)
 		return 1;
 	this_leader->setup = setup;
-	this_leader->secrets = -1;
+	this_leader->secrets = this_leader->snapshot = -1;
 	poller_init(&this_leader->poller);
 	problems_init(&problems, arena);
 	status = lead(this_leader, &problems);

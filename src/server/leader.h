@@ -11,6 +11,7 @@
 #include "server/host.h"
 #include "server/leader_files.h"
 #include "server/message.h"
+#include "server/pace.h"
 #include "server/policy_program.h"
 #include "server/poller.h"
 #include "server/run_options.h"
@@ -81,6 +82,10 @@ struct leader {
 	struct tls *tls;
 	struct zone_names *names;	/* what zones have by their host names now; NULL: nothing */
 	size_t names_pending;		/* host names that nothing is known of yet */
+	int snapshot;			/* not looked at yet; -1 = none */
+	bool members_owed;		/* workers have not got what follows of the last one */
+	struct pace planning;
+	struct poller_timer names_again, plan_again;
 	struct poller_timer ratchet;
 	struct message_room room;
 	struct poller_timer answer_limit, drain_limit, look_at_files;
@@ -122,9 +127,9 @@ void leader_keeper_free(struct leader *l);
 
 /* Host names of zones (leader_names.c). Says which ones, and waits for their first addresses, but not for ever. 0 or -errno. */
 int leader_names_load(struct leader *l) MUST_CHECK;
-void leader_names_take(struct leader *l, const struct message *m);	/* MSG_SNAPSHOT */
+void leader_names_take(struct leader *l, struct message *m);	/* MSG_SNAPSHOT; takes the descriptor */
 
-void leader_hear_supervisor(struct leader *l);			/* one message, if there is one */
+bool leader_hear_supervisor(struct leader *l);			/* one message; false: there is none */
 void leader_lookout_wanted(struct leader_worker *w);		/* MSG_LOOKOUT_WANTED (leader_lookout.c) */
 
 void leader_tell_supervisor(struct leader *l, const struct message *m);

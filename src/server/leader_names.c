@@ -13,6 +13,11 @@
 #include <unistd.h>
 
 #define FIRST_ANSWERS_MS 5000
+#define RETRY_MS 5000			/* after there was no memory */
+#define PLAN_PAUSE_MS 500		/* from one plan to the next, at least */
+#define PLAN_TIMES 4			/* and so many times what it took */
+#define PLAN_RETRY_MS 30000		/* of one that can't be made of these addresses */
+#define CONFLICT_LINES_MAX 20
 #define SNAPSHOT_ARENA_MAX (64u << 20)
 #define NOSESSION slice_cstr("nosession")
 
@@ -63,26 +68,32 @@ static int tell_wish(struct leader *l)
 	return err;
 }
 
-/* ---- snapshots ---- */
+/* ---- what is known ---- */
 
-static bool is_conflict_of(const struct zone_conflict *all, size_t n, const struct zone_conflict *one)
+static bool have_address(const struct zone_conflict *sorted, size_t n, const struct ip_addr *ip, size_t *at)
 {
-	for (size_t i = 0; i < n; i++)
-		if (ip_equal(&all[i].ip, &one->ip))
-			return true;
-	return false;
+	while (*at < n && memcmp(&sorted[*at].ip, ip, sizeof(*ip)) < 0)
+		++*at;
+	return *at < n && ip_equal(&sorted[*at].ip, ip);
 }
 
+/* Those of one that the other has not; both ascend. However many there are, it is some lines only. */
 static void log_conflicts(const struct zone_names *of, const struct zone_names *without, const char *what)
 {
-	size_t n, m;
+	size_t n, m, at = 0, told = 0;
 	const struct zone_conflict *all = zone_names_conflicts(of, &n), *known = zone_names_conflicts(without, &m);
 	char ip[IP_TEXT_MAX];
 
-	for (size_t i = 0; i < n; i++)
-		if (!is_conflict_of(known, m, &all[i]))
+	for (size_t i = 0; i < n; i++) {
+		if (have_address(known, m, &all[i].ip, &at))
+			continue;
+		if (++told <= CONFLICT_LINES_MAX)
 			log_event(LOG_CORE_ERROR, 1, NOSESSION, what, F_TEXT("address", ip_text(&all[i].ip, ip)),
 				  F_TEXT("zone", all[i].a->name), F_TEXT("other_zone", all[i].b->name));
+	}
+	if (told > CONFLICT_LINES_MAX)
+		log_event(LOG_CORE_ERROR, 1, NOSESSION, "And others of the same kind", F_TEXT("kind", what),
+			  F_INT("addresses", told - CONFLICT_LINES_MAX));
 }
 
 /* Which of the policy's hosts nothing is known of yet. */
@@ -99,21 +110,66 @@ static size_t count_pending(const struct policy *policy, const struct names_snap
 	return n;
 }
 
-static void update_plan(struct leader *l)
+/* ---- the kernel's part ---- */
+
+static void plan(void *arg)
 {
+	struct leader *l = arg;
 	struct message m = { .type = MSG_PLAN_CHANGED, .n_fds = 1 };
 
-	if (!l->setup->kernel || l->phase == LEADER_DRAINING)
+	if (l->phase == LEADER_DRAINING)
 		return;
+	pace_begin(&l->planning, poller_now());
 	m.fds[0] = leader_plan_again(l);
+	pace_end(&l->planning, poller_now());
 	if (m.fds[0] < 0) {
 		log_event(LOG_CORE_ERROR, 0, NOSESSION, "The kernel rules stay behind the addresses of host names",
-			  F_TEXT("error", strerror(-m.fds[0])));
+			  F_TEXT("error", strerror(-m.fds[0])), F_INT("again_in_s", PLAN_RETRY_MS / 1000));
+		poller_timer_set(&l->poller, &l->plan_again, PLAN_RETRY_MS);
 		return;
 	}
 	leader_tell_supervisor(l, &m);
 	close(m.fds[0]);
 }
+
+/* Made when it may be, of what is known then: in a large policy a plan takes its time, and names with short TTLs change all the time. */
+static void plan_soon(struct leader *l)
+{
+	int64_t now = poller_now(), wait_ms;
+
+	if (!l->setup->kernel)
+		return;
+	l->planning.pause_ms = PLAN_PAUSE_MS;
+	l->planning.times = PLAN_TIMES;
+	l->plan_again.fn = plan;
+	l->plan_again.arg = l;
+	wait_ms = pace_wait(&l->planning, now);
+	if (l->plan_again.at_ms == 0 || l->plan_again.at_ms > now + wait_ms)
+		poller_timer_set(&l->poller, &l->plan_again, wait_ms);
+}
+
+/* ---- the workers' part ---- */
+
+static void tell_members(struct leader *l)
+{
+	struct buffer octets = BUFFER_INIT(MEMBERS_OCTETS_MAX);
+	struct message m = { .type = MSG_MEMBERS, .n_fds = 1 };
+
+	zone_names_pack(l->names, &octets);
+	m.fds[0] = octets.broken ? -ENOMEM : message_file(buffer_slice(&octets));
+	buffer_release(&octets);
+	l->members_owed = m.fds[0] < 0;
+	if (l->members_owed) {
+		log_event(LOG_CORE_ERROR, 0, NOSESSION, "The workers stay behind the addresses of host names; they are told later",
+			  F_TEXT("error", strerror(-m.fds[0])));
+		poller_timer_set(&l->poller, &l->names_again, RETRY_MS);
+		return;
+	}
+	leader_workers_tell(l, &m);
+	close(m.fds[0]);
+}
+
+/* ---- snapshots ---- */
 
 static int read_snapshot(struct leader *l, int fd, struct zone_names **out)
 {
@@ -134,29 +190,58 @@ static int read_snapshot(struct leader *l, int fd, struct zone_names **out)
 	return err;
 }
 
-void leader_names_take(struct leader *l, const struct message *m)
+static void look_at_snapshot(struct leader *l)
 {
 	struct zone_names *before = l->names, *now;
-	bool changed;
-	int err;
+	int err = read_snapshot(l, l->snapshot, &now);
+	bool again = err == -ENOMEM;
 
-	if (l->policy == NULL || l->policy->n_hostnames == 0 || m->n_fds != 1)
-		return;
-	err = read_snapshot(l, m->fds[0], &now);
+	if (!again) {
+		close(l->snapshot);
+		l->snapshot = -1;
+	}
 	if (err != 0) {
 		log_event(LOG_CORE_ERROR, 0, NOSESSION, "Addresses of host names are of no use; what was known stays",
 			  F_TEXT("error", strerror(-err)));
+		if (again)
+			poller_timer_set(&l->poller, &l->names_again, RETRY_MS);
 		return;
 	}
 	log_conflicts(now, before, "An address is in two zones by their host names: it is in neither until that ends");
 	log_conflicts(before, now, "An address is no longer in two zones by their host names");
-	changed = !zone_names_equal(before, now);
 	l->names = now;
+	if (l->workers != NULL && !zone_names_equal(before, now)) {
+		l->members_owed = true;
+		plan_soon(l);
+	}
 	zone_names_free(&before);
-	if (!changed || l->workers == NULL)
+}
+
+static void look(void *arg)
+{
+	struct leader *l = arg;
+
+	if (l->snapshot >= 0)
+		look_at_snapshot(l);
+	if (l->members_owed)
+		tell_members(l);
+}
+
+/* The newest one counts, whatever came before it and was not looked at. */
+void leader_names_take(struct leader *l, struct message *m)
+{
+	if (l->policy == NULL || l->policy->n_hostnames == 0 || m->n_fds != 1)
 		return;
-	leader_workers_tell(l, m);
-	update_plan(l);
+	if (l->snapshot >= 0)
+		close(l->snapshot);
+	l->snapshot = m->fds[0];
+	m->n_fds = 0;
+	l->names_again.fn = look;
+	l->names_again.arg = l;
+	if (l->workers == NULL)
+		look(l);
+	else
+		poller_timer_set(&l->poller, &l->names_again, 0);
 }
 
 /* ---- at load ---- */
@@ -174,7 +259,7 @@ int leader_names_load(struct leader *l)
 		struct pollfd polled = { .fd = l->setup->supervisor, .events = POLLIN };
 
 		if (poll(&polled, 1, (int)left) == 1)
-			leader_hear_supervisor(l);
+			(void)leader_hear_supervisor(l);
 	}
 	if (err == 0 && l->names_pending > 0)
 		log_event(LOG_CORE_ERROR, 1, NOSESSION, "Host names of zones are not resolved yet; they have no addresses until they are",

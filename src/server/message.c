@@ -135,12 +135,10 @@ int message_file(struct slice content)
 	return fd;
 }
 
-int message_file_read(int fd, size_t max, uint8_t **out, size_t *len)
+static int sealed_size(int fd, size_t max, size_t *size)
 {
 	const int sealed = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 	struct stat st;
-	uint8_t *octets;
-	size_t at = 0;
 	int seals = fcntl(fd, F_GET_SEALS);
 
 	if (seals < 0 || (seals & sealed) != sealed)
@@ -149,11 +147,42 @@ int message_file_read(int fd, size_t max, uint8_t **out, size_t *len)
 		return -errno;
 	if (!S_ISREG(st.st_mode) || st.st_size < 0 || (uint64_t)st.st_size > max)
 		return -EFBIG;
-	octets = malloc((size_t)st.st_size + 1);
+	*size = (size_t)st.st_size;
+	return 0;
+}
+
+/* A private mapping: until Linux 6.7 a sealed file can't be mapped shared, not even for reading. The pages are the file's. */
+int message_file_map(int fd, size_t max, void **out, size_t *len)
+{
+	size_t size = 0;
+	void *mapped;
+	int err = sealed_size(fd, max, &size);
+
+	if (err != 0)
+		return err;
+	if (size == 0)
+		return -EBADMSG;
+	mapped = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (mapped == MAP_FAILED)
+		return -errno;
+	*out = mapped;
+	*len = size;
+	return 0;
+}
+
+int message_file_read(int fd, size_t max, uint8_t **out, size_t *len)
+{
+	uint8_t *octets;
+	size_t at = 0, size = 0;
+	int err = sealed_size(fd, max, &size);
+
+	if (err != 0)
+		return err;
+	octets = malloc(size + 1);
 	if (octets == NULL)
 		return -ENOMEM;
-	while (at < (size_t)st.st_size) {
-		ssize_t n = pread(fd, octets + at, (size_t)st.st_size - at, (off_t)at);
+	while (at < size) {
+		ssize_t n = pread(fd, octets + at, size - at, (off_t)at);
 
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -53,7 +53,8 @@ enum message_type {
 	/* Host names of zones (policy/names.h), between lookout, supervisor and leaders. */
 	MSG_NAMES,		/* leader, on to the lookout: fd: hosts that it wants, without addresses; number: generation */
 	MSG_NAMES_GONE,		/* to the lookout: number: a generation that wants none any more */
-	MSG_SNAPSHOT,		/* lookout, W, and to control and the next lookout: fd: what is known now */
+	MSG_SNAPSHOT,		/* lookout, to leaders, control and the next lookout: fd: what is known now */
+	MSG_MEMBERS,		/* leader to worker: fd: what zones have by that (zone_names_pack) */
 	MSG_PLAN_CHANGED,	/* leader: as MSG_PLAN, with other addresses */
 	/* Between the supervisor and the control process; number: the request. */
 	MSG_CONTROL_REQUEST,	/* body: struct control_request */
@@ -107,5 +108,7 @@ int message_file(struct slice content);
 /* Its content, up to max octets; malloc'ed. 0; -EBADMSG (no sealed memory file: reading another
  * one could take as long as whoever is behind it likes); -errno. */
 int message_file_read(int fd, size_t max, uint8_t **out, size_t *len) MUST_CHECK;
+/* The same, mapped read-only instead, until the caller unmaps it. */
+int message_file_map(int fd, size_t max, void **out, size_t *len) MUST_CHECK;
 
 #endif

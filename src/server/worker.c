@@ -50,7 +50,7 @@ struct worker {
 	struct worker_host *host;		/* NULL: the policy needs none */
 	struct worker_tls tls;
 	struct asker *asker;
-	struct zone_names *names;
+	struct worker_names names;
 	struct interfaces *interfaces;		/* NULL: no rule looks at interfaces */
 	struct loop_watch leader;
 	struct message_room room;
@@ -374,9 +374,8 @@ static void obey(struct worker *w, struct message *m)
 	case MSG_KEEPER_TRUST:
 		worker_tls_believe(&w->tls, m);
 		break;
-	case MSG_SNAPSHOT:
-		worker_names_take(w->setup->policy, m, &w->names);
-		w->env.names = w->names;
+	case MSG_MEMBERS:
+		worker_names_take(&w->names, m);
 		break;
 	case MSG_LOOKOUT:
 		connect_asker(w, m);
@@ -461,7 +460,6 @@ static int prepare(struct worker *w)
 	w->env = (struct session_env){
 		.loop = w->loop,
 		.policy = setup->policy,
-		.names = setup->names,
 		.tls = setup->tls,
 		.connector = &connector_kernel,
 		.slot = w->slot_name,
@@ -493,7 +491,7 @@ static int prepare(struct worker *w)
 	err = worker_tls_start(&w->tls);
 	if (err != 0)
 		return err;
-	w->names = setup->names;
+	worker_names_start(&w->names, w->loop, setup->policy, setup->names, &w->env.names);
 	w->sessions_max = sessions_limit(setup);
 	w->leader.fd = setup->leader;
 	w->leader.on_ready = on_leader;
@@ -515,7 +513,7 @@ static void release(struct worker *w)
 	worker_host_free(&w->host);
 	asker_free(&w->asker);
 	worker_tls_stop(&w->tls);
-	zone_names_free(&w->names);
+	worker_names_stop(&w->names);
 	session_records_release(&w->records);
 	interfaces_free(&w->interfaces);
 	loop_free(&w->loop);

@@ -4,31 +4,84 @@
 #include "base/log.h"
 
 #include <errno.h>
-#include <stdlib.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-#define SNAPSHOT_ARENA_MAX (64u << 20)
+#define AGAIN_MS 1000
+#define NOSESSION slice_cstr("nosession")
 
-void worker_names_take(const struct policy *policy, const struct message *m, struct zone_names **names)
+static void show(struct worker_names *n, struct zone_names *now)
 {
-	struct arena *arena = arena_create(SNAPSHOT_ARENA_MAX, 0);
-	struct names_snapshot snapshot;
-	struct zone_names *now = NULL;
-	uint8_t *octets = NULL;
-	size_t len;
-	int err = arena == NULL ? -ENOMEM : m->n_fds != 1 ? -EBADMSG :
-		  message_file_read(m->fds[0], SNAPSHOT_OCTETS_MAX, &octets, &len);
+	zone_names_free(&n->now);
+	n->now = now;
+	*n->shown = now;
+}
 
+static int map(struct worker_names *n)
+{
+	struct zone_names *now = NULL;
+	size_t octets;
+	void *mapped;
+	int err = message_file_map(n->file, MEMBERS_OCTETS_MAX, &mapped, &octets);
+
+	if (err != 0)
+		return err;
+	err = zone_names_map(n->policy, mapped, octets, &now);
 	if (err == 0)
-		err = names_unpack(slice_of(octets, len), arena, &snapshot);
-	if (err == 0)
-		err = zone_names_make(policy, &snapshot, &now);
-	if (err == 0) {
-		zone_names_free(names);
-		*names = now;
-	} else {
-		log_event(LOG_CORE_ERROR, 0, slice_cstr("nosession"), "Addresses of host names are of no use to a worker",
-			  F_TEXT("error", strerror(-err)));
-	}
-	free(octets);
-	arena_free(&arena);
+		show(n, now);
+	else
+		munmap(mapped, octets);
+	return err;
+}
+
+static void drop_file(struct worker_names *n)
+{
+	if (n->file >= 0)
+		close(n->file);
+	n->file = -1;
+}
+
+static void take(struct worker_names *n)
+{
+	int err = map(n);
+	bool again = err == -ENOMEM &&
+		     loop_timer_set(n->loop, &n->again, loop_now(n->loop) + AGAIN_MS) == 0;
+
+	if (err != 0)
+		log_event(LOG_CORE_ERROR, 0, NOSESSION, "Addresses of host names are of no use to a worker",
+			  F_TEXT("error", strerror(-err)), F_TEXT("then", again ? "it tries again" : "what it knew stays"));
+	if (!again)
+		drop_file(n);
+}
+
+static void on_again(struct loop_timer *timer)
+{
+	take((struct worker_names *)((char *)timer - offsetof(struct worker_names, again)));
+}
+
+void worker_names_take(struct worker_names *n, struct message *m)
+{
+	if (m->n_fds != 1)
+		return;
+	loop_timer_clear(n->loop, &n->again);
+	drop_file(n);
+	n->file = m->fds[0];
+	m->n_fds = 0;
+	take(n);
+}
+
+void worker_names_start(struct worker_names *n, struct loop *loop, const struct policy *policy, struct zone_names *inherited,
+			const struct zone_names **shown)
+{
+	*n = (struct worker_names){ .loop = loop, .policy = policy, .now = inherited, .shown = shown, .file = -1,
+				    .again.on_expire = on_again };
+	*shown = inherited;
+}
+
+void worker_names_stop(struct worker_names *n)
+{
+	loop_timer_clear(n->loop, &n->again);
+	drop_file(n);
+	show(n, NULL);
 }

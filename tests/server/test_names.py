@@ -166,6 +166,13 @@ class Names(ServerTest):
         self.assert_becomes("127.0.0.5", True)
         self.firewall.wait_logged("An address is no longer in two zones")
 
+    def test_many_addresses_of_two_zones_are_some_lines(self):
+        many = ["127.1.0.%d" % i for i in range(1, 31)]
+        self.dns.write(a_example=["127.0.0.5", *many], b_example=[], c_example=many)
+        self.firewall.wait_logged("And others of the same kind; kind='An address is in two zones by their host names: it is in neither "
+                                  "until that ends', addresses='10'")
+        self.assertEqual(self.firewall.log().count("in neither until that ends; address="), 20)
+
     def test_a_reload_asks_for_what_is_new(self):
         self.dns.write(a_example=["127.0.0.5"], b_example=["127.0.0.6"], c_example=[], d_example=["127.0.0.9"])
         self.write_policy(POLICY.replace("'b.example'", "'d.example'"))

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -216,6 +217,54 @@ static void an_address_of_two_zones_is_in_neither(void **state)
 	zone_names_free(&later);
 }
 
+/* As a worker has it: mapped; NULL: refused. */
+static struct zone_names *mapped(const struct policy *p, struct slice octets)
+{
+	size_t len = octets.len > 0 ? octets.len : 1;
+	void *there = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct zone_names *names = NULL;
+
+	assert_true(there != MAP_FAILED);
+	if (octets.len > 0)
+		memcpy(there, octets.ptr, octets.len);
+	if (zone_names_map(p, there, octets.len, &names) != 0)
+		munmap(there, len);
+	return names;
+}
+
+static void as_octets(void **state)
+{
+	const struct policy *p = build_policy(arena, ZONES, "[]"), *other = build_policy(arena, "[{\"name\":\"net\",\"addrs\":[]}]", "[]");
+	struct zone_names *made = names_of(p, "a.example 10.0.0.1 192.0.2.1 2001:db8::1\nc.example 10.0.0.2\n"), *names;
+	struct buffer out = BUFFER_INIT(MEMBERS_OCTETS_MAX);
+	struct slice octets;
+
+	zone_names_pack(made, &out);
+	assert_false(out.broken);
+	octets = buffer_slice(&out);
+	names = mapped(p, octets);
+	assert_non_null(names);
+	assert_true(zone_names_equal(names, made));
+	expect(p, names, "10.0.0.1", "one");
+	expect(p, names, "2001:db8::1", "one");
+	expect(p, names, "10.0.0.2", "two");
+	expect(p, names, "10.0.0.3", "net");
+	expect(p, names, "::", "none");
+	zone_names_free(&names);
+	assert_null(mapped(other, octets));
+	for (size_t n = 0; n < octets.len; n++)
+		assert_null(mapped(p, slice_of(octets.ptr, n)));
+	zone_names_free(&made);
+	made = names_of(p, "");
+	buffer_release(&out);
+	zone_names_pack(made, &out);
+	names = mapped(p, buffer_slice(&out));
+	expect(p, names, "10.0.0.1", "net");
+	zone_names_free(&names);
+	zone_names_free(&made);
+	buffer_release(&out);
+}
+
 static void decisions_take_them(void **state)
 {
 	const struct policy *p = build_policy(arena, ZONES, "[{\"id\":1,\"instance\":0,\"service\":0,\"src_zone\":[1]},"
@@ -278,6 +327,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(names_come_before_prefixes, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_listed_wins, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_address_of_two_zones_is_in_neither, setup, teardown),
+		cmocka_unit_test_setup_teardown(as_octets, setup, teardown),
 		cmocka_unit_test_setup_teardown(decisions_take_them, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_zones_may_list, setup, teardown),
 		cmocka_unit_test_setup_teardown(too_many_hosts, setup, teardown),

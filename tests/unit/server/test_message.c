@@ -20,11 +20,14 @@
 static void refuse_file(int fd)
 {
 	uint8_t *octets = NULL;
+	void *mapped = NULL;
 	size_t len;
 
 	assert_true(fd >= 0);
 	assert_int_equal(message_file_read(fd, 1000, &octets, &len), -EBADMSG);
 	assert_null(octets);
+	assert_int_equal(message_file_map(fd, 1000, &mapped, &len), -EBADMSG);
+	assert_null(mapped);
 	close(fd);
 }
 
@@ -39,6 +42,29 @@ static void test_only_sealed_files(void **state)
 	assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
 	refuse_file(pair[0]);
 	close(pair[1]);
+}
+
+static void test_files(void **state)
+{
+	int fd = message_file(slice_cstr("some octets"));
+	uint8_t *octets;
+	void *mapped;
+	size_t len;
+
+	assert_true(fd >= 0);
+	assert_int_equal(message_file_read(fd, 10, &octets, &len), -EFBIG);
+	assert_int_equal(message_file_map(fd, 10, &mapped, &len), -EFBIG);
+	assert_int_equal(message_file_read(fd, 11, &octets, &len), 0);
+	assert_string_equal((char *)octets, "some octets");
+	assert_int_equal(message_file_map(fd, 11, &mapped, &len), 0);
+	assert_int_equal(len, 11);
+	assert_memory_equal(mapped, octets, 11);
+	munmap(mapped, len);
+	free(octets);
+	close(fd);
+	fd = message_file(slice_of(NULL, 0));
+	assert_int_equal(message_file_map(fd, 11, &mapped, &len), -EBADMSG);
+	close(fd);
 }
 
 /* A pump that would block never gets to the end of this. */
@@ -257,6 +283,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_only_sealed_files),
+		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_log_that_is_made_to_block),
 		cmocka_unit_test(test_log_that_is_no_pipe),
 		cmocka_unit_test(test_hang_up_that_nobody_asked_for),
