@@ -122,11 +122,16 @@ class Service(AbstractService):
         self._check_nat("snat", snat_policy, snat or (default_snat if snat_policy is None else None))
         self._check_nat("dnat", dnat_policy, dnat or (default_dnat if dnat_policy is None else None))
         self._check_authentication(authentication_policy, auth, auth_policy, authorization_policy)
+        if auth_name is not None:
+            self._later("auth_name")
         self._check_other_policies(resolver_policy, encryption_policy, detector_config, detector_default_service_name)
         try:
             self.max_instances = _int_argument("max_instances", max_instances, 0, 2 ** 31 - 1)
             self.max_sessions = _int_argument("max_sessions", max_sessions, 0, 2 ** 31 - 1)
-            self.auth_name = name if auth_name is None else _name_argument("auth_name", auth_name)
+            if self.max_sessions > 0:
+                _problems.warn("service '%s': max_sessions is no limit: all sessions of a worker share its thread" % name,
+                               "max_instances limits the sessions of a service", self._place)
+            self.auth_name = self.name
             if keepalive is None:
                 keepalive = getattr(proxy_class, "keepalive", Z_KEEPALIVE_NONE)
             self.keepalive = _int_argument("keepalive", keepalive, 0, 3)

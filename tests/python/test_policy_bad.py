@@ -130,6 +130,7 @@ class Declarations(PolicyTest):
                 ("PFService('s', TransparentRouter(), dnat_policy='N')", "dnat_policy"),
                 ("PFService('s', TransparentRouter(), snat_policy='N')", "snat_policy"),
                 ("Service('s', SmtpProxy, auth=InbandAuthentication())", "auth"),
+                ("Service('s', SmtpProxy, auth_name='mail')", "auth_name"),
                 ("Service('s', SmtpProxy, detector_config=5)", "detector_config"),
                 ("Service('s', SmtpProxy, detector_default_service_name='x')", "detector_config"),
                 ("Service('s', HttpProxy)", "the http proxy"), ("Service('s', AnyPyProxy)", "the anypy proxy"),
@@ -389,6 +390,7 @@ class RequestIds(PolicyTest):
 
 class Warnings(PolicyTest):
     def test_warnings(self):
+        self.warned(instance("Service('s', SmtpProxy, max_sessions=3)"), (3, "max_sessions is no limit"))
         self.warned(instance("PFService('s')"), (3, "leave with this host's address"))
         self.warned(instance("PFService('s', TransparentRouter(forced_port=25))"), (3, "forced_port means nothing"))
         self.warned(instance("DenyService('s')\nRule(service='s', dst_port=[80, PortRange(1, 100)])"), (4, "overlap"))

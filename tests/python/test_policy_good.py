@@ -162,7 +162,7 @@ def default_instance():
         document = self.good(instance("""
             Service('a', SmtpProxy)
             Service(name='b', proxy_class=SmtpProxy, router=TransparentRouter(), chainer=ConnectChainer(timeout_connect=5000),
-                    max_instances=7, keepalive=Z_KEEPALIVE_BOTH, limit_target_zones_to='z', max_sessions=3, auth_name='mail')
+                    max_instances=7, keepalive=Z_KEEPALIVE_BOTH, limit_target_zones_to='z')
             DenyService('c')
             DenyService('d', FALSE, DenyIPv4.TCP_RESET, DenyIPv6.ICMP_NO_ROUTE)
             PFService('e', TransparentRouter(forge_addr=TRUE))
