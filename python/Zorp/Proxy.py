@@ -211,14 +211,7 @@ class Proxy(BuiltinProxy, metaclass=_ProxyMeta):
 
     def setServerAddress(self, host, port):
         """Choose the server, before the proxy connects; where the router is overrideable."""
-        engine = _engine.current()
-        if engine is None:
-            raise RuntimeError("setServerAddress() can only be called in a callback")
-        try:
-            return TRUE if engine.up("session.set_server_address", [host, port]) else FALSE
-        except _engine.EngineError:
-            log(None, CORE_ERROR, 3, "Not an IP address and a port; names are not resolved; host='%s', port='%s'", (host, port))
-            return FALSE
+        return self.session.setTargetAddressByHostname(host, port)
 
     def userAuthenticated(self, entity, auth_info=""):
         _problems.not_yet("userAuthenticated()")

@@ -5,10 +5,10 @@ import ipaddress as _ipaddress
 import re as _re
 import struct
 import types
-from socket import htonl, ntohl
+from socket import AF_INET as _AF_INET, htonl, ntohl
 from traceback import print_exc
 
-from sallyport import problems as _problems
+from sallyport import engine as _engine, problems as _problems
 from sallyport.declare import (Declaration as _Declaration, is_poisoned as _is_poisoned,
                                name_argument as _name_argument, sequence as _sequence)
 from sallyport.problems import Refused as _Refused
@@ -57,6 +57,7 @@ class Zone(BaseZone):
     _all = []           # every zone once, in the order of definition
     _owners = {}        # Subnet -> Zone
     _n_hosts = 0        # host names of all
+    _tables = (0, {})   # what _prefixes() made, and of how many subnets
 
     def __init__(self, name, addrs=(), hostnames=(), admin_parent=None, inbound_services=None,
                  outbound_services=None):
@@ -138,23 +139,54 @@ class Zone(BaseZone):
 
     @classmethod
     def lookup(cls, addr):
-        return cls.lookupByStaticAddress(addr)
+        """The zone of an address: in a callback the engine's answer where zones have host names, whose addresses only
+        the engine knows; else as lookupByStaticAddress()."""
+        engine = _engine.current() if cls._n_hosts > 0 and getattr(addr, "ip_s", None) is not None else None
+        if engine is None:
+            return cls.lookupByStaticAddress(addr)
+        return cls.zones.get(engine.up("policy.zone_of", [addr.ip_s]))
 
     @classmethod
     def lookupByStaticAddress(cls, addr):
         """The zone with the longest prefix that contains the address or subnet; or None."""
-        best = None
-        for subnet, zone in cls._owners.items():
-            if subnet.contains(addr) and (best is None or subnet.netmask_bits() > best[0]):
-                best = (subnet.netmask_bits(), zone)
-        return None if best is None else best[1]
+        whole, longest = cls._number_of(addr)
+        for length, zones in cls._prefixes(getattr(addr, "family", None)):
+            if length <= longest:
+                zone = zones.get(whole >> (longest - length))
+                if zone is not None:
+                    return zone
+        return None
 
     @classmethod
     def lookupByStaticAddressExactly(cls, addr):
-        for subnet, zone in cls._owners.items():
-            if subnet.netmask_bits() == subnet._bits and subnet.contains(addr):
-                return zone
+        whole, longest = cls._number_of(addr)
+        for length, zones in cls._prefixes(getattr(addr, "family", None))[:1]:
+            if length == longest == (32 if addr.family == _AF_INET else 128):
+                return zones.get(whole)
         return None
+
+    @staticmethod
+    def _number_of(addr):
+        """The bits that an address or a subnet gives, and how many."""
+        if isinstance(addr, Subnet):
+            length = addr.netmask_bits()
+            return addr.addr_int() >> (addr._bits - length), length
+        octets = addr.pack() or b""
+        return int.from_bytes(octets, "big"), 8 * len(octets)
+
+    @classmethod
+    def _prefixes(cls, family):
+        """Of a family, the longest first: (length, {the bits of the prefix: zone}). Made anew when there are more subnets."""
+        n, tables = cls._tables
+        if n != len(cls._owners):
+            n, tables = len(cls._owners), {}
+            for subnet, zone in list(cls._owners.items()):
+                length = subnet.netmask_bits()
+                by_length = tables.setdefault(subnet.family, {})
+                by_length.setdefault(length, {})[subnet.addr_int() >> (subnet._bits - length)] = zone
+            tables = {f: sorted(t.items(), reverse=True, key=lambda pair: pair[0]) for f, t in tables.items()}
+            cls._tables = n, tables
+        return tables.get(family, [])
 
     @classmethod
     def lookupByName(cls, name):

@@ -127,6 +127,10 @@ def log_packet(session_id, tag, level, message):
     return packet
 
 
+# What config() may tell the engine of its session.
+OF_SESSION = frozenset(("session.set_target", "session.set_server_address", "session.destroy"))
+
+
 class Conversation(engine.Engine):
     """One connection, its thread, and the call stack that is on it."""
 
@@ -139,6 +143,7 @@ class Conversation(engine.Engine):
         self._readable.register(sock, select.POLLIN)
         self._room = wire.room()
         self._states = []  # of the instances whose code runs, innermost last
+        self._at_config = False  # the call wants the configuration
 
     def run(self):
         try:
@@ -187,6 +192,7 @@ class Conversation(engine.Engine):
         op = packet["op"]
         if op not in ("call", "hook"):
             raise ConversationEnded("unexpected packet '%s'" % op)
+        self._at_config = op == "hook" and packet.get("name") == "config"
         made = self._server.instance(packet)
         state = self._server.compiled.state(made)
         self._states.append(state)
@@ -233,15 +239,17 @@ class Conversation(engine.Engine):
     # --- what policy code asks of the engine
 
     def up(self, function, args):
-        if not self._states:
+        state = self._states[-1] if self._states else None
+        if state is None and function in OF_SESSION and not self._at_config:
+            return 0    # config() runs anew, for another server: the engine knows since it ran first
+        if state is None and function not in OF_SESSION and function != "policy.zone_of":
             raise engine.EngineError("%s can't be called before the session runs" % function)
-        state = self._states[-1]
         try:
             args = [wire.value_to_wire(a) for a in args]
         except (TypeError, ValueError) as problem:
             raise engine.EngineError("%s was called with %s" % (function, problem)) from None
         try:
-            self._send({"op": "up", "function": function, "args": args, **changes_of(state)})
+            self._send({"op": "up", "function": function, "args": args, **(changes_of(state) if state else {})})
         except wire.TooLong as problem:
             raise engine.EngineError(str(problem)) from None
         while True:
@@ -249,12 +257,12 @@ class Conversation(engine.Engine):
             if packet["op"] in ("call", "hook"):
                 self._answer(packet)
                 continue
-            if packet["op"] == "error":
-                state.receive(packet.get("attributes") or {})
-                raise engine.EngineError(wire.value_from_wire(packet.get("message") or function))
-            if packet["op"] != "value":
+            if packet["op"] not in ("value", "error"):
                 raise ConversationEnded("unexpected packet '%s'" % packet["op"])
-            state.receive(packet.get("attributes") or {})
+            if state is not None:
+                state.receive(packet.get("attributes") or {})
+            if packet["op"] == "error":
+                raise engine.EngineError(wire.value_from_wire(packet.get("message") or function))
             return wire.value_from_wire(packet.get("result"))
 
     def log(self, session_id, tag, level, message):

@@ -15,7 +15,7 @@
 /* 0 and *plan, when the winner is a Service; -errno: what connect_plan says. */
 static int plan_route(const struct service *service, const struct flow *flow, struct connect_request *plan)
 {
-	const struct endpoint nothing = { .ip = { .family = AF_UNSPEC } };
+	const struct target_wish nothing = { .at = { .ip = { .family = AF_UNSPEC } } };
 
 	return connect_plan(service, &flow->src, &flow->dst, &nothing, true, 0, plan);
 }

@@ -410,7 +410,7 @@ const struct zone *policy_zone_of(const struct policy *policy, const struct zone
 {
 	const struct zone *zone = names == NULL ? NULL : zone_names_find(names, ip);
 
-	return zone != NULL ? zone : zone_tree_find(policy->zone_tree, ip);
+	return zone != NULL || policy->zone_tree == NULL ? zone : zone_tree_find(policy->zone_tree, ip);
 }
 
 const struct zone *policy_zone_named(const struct policy *policy, struct slice name)

@@ -305,7 +305,7 @@ static bool needs_info(const struct callback_session *cs, const struct callback_
 {
 	return cs->told_generation != s->generation || cs->told_zone != session->server_zone ||
 	       !endpoint_equal(&cs->told_client, &session->client) || !endpoint_equal(&cs->told_server, &session->server) ||
-	       !endpoint_equal(&cs->told_target, &session->target);
+	       !endpoint_equal(&cs->told_target, &session->target.at);
 }
 
 static bool needs_tls(const struct callback_session *cs, const struct callback_server *s, const struct session *session)
@@ -324,7 +324,7 @@ static void info_told(struct callback_session *cs, const struct callback_server 
 	cs->told_tls = session->secure.changes;
 	cs->told_client = session->client;
 	cs->told_server = session->server;
-	cs->told_target = session->target;
+	cs->told_target = session->target.at;
 }
 
 /*
@@ -416,6 +416,11 @@ static co_waits int port_call(struct policy_host *port, struct proxy *proxy, int
 		}
 	}
 	report(h, &request, err);
+	if (proxy->session->destroyed) {
+		proxy_end(proxy, FAULT_POLICY, "destroyed", 0);
+		session_stop(proxy->session, true);
+		return -ECANCELED;
+	}
 	return err;
 }
 

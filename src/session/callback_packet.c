@@ -57,16 +57,27 @@ static bool set(json_t *object, const char *key, json_t *value)
 	return json_object_set_new(object, key, value) == 0;
 }
 
+/* Where a connection to the server would go now; family AF_UNSPEC: nowhere yet. */
+static struct endpoint target_of(const struct session *s)
+{
+	struct connect_request plan = { .remote = { .ip = { .family = AF_UNSPEC } } };
+	int err = connect_plan(s->service, &s->client, &s->client_local, &s->target, s->env->can_forge, s->env->forged_mark, &plan);
+
+	return err == 0 || err == -EAFNOSUPPORT ? plan.remote : (struct endpoint){ .ip = { .family = AF_UNSPEC } };
+}
+
 static json_t *session_info(const struct proxy *proxy)
 {
 	const struct session *s = proxy->session;
 	const struct rule *rule = s->decision.rule;
 	const struct policy *policy = s->env->policy;
-	json_t *info = json_object(), *targets = json_array();
-	bool fine = info != NULL && targets != NULL;
+	json_t *info = json_object(), *targets = json_array(), *zones = json_array();
+	bool fine = info != NULL && targets != NULL && zones != NULL;
+	struct endpoint target = target_of(s);
 
-	if (fine && s->target.ip.family != AF_UNSPEC)
-		fine = json_array_append_new(targets, endpoint_to_json(&s->target)) == 0;
+	if (fine && target.ip.family != AF_UNSPEC)
+		fine = json_array_append_new(targets, endpoint_to_json(&target)) == 0 &&
+		       json_array_append_new(zones, zone_to_json(policy_zone_of(policy, s->env->names, &target.ip))) == 0;
 	fine = fine && set(info, "id", text(proxy->id)) &&
 	       set(info, "instance", text(slice_cstr(rule != NULL ? policy->instances[rule->instance] : ""))) &&
 	       set(info, "service", text(slice_cstr(s->service->name))) &&
@@ -79,8 +90,9 @@ static json_t *session_info(const struct proxy *proxy)
 	       set(info, "server_zone", zone_to_json(s->server_zone)) &&
 	       set(info, "server_address", endpoint_to_json(&s->server)) &&
 	       set(info, "server_local", endpoint_to_json(&s->server_local)) &&
-	       set(info, "target_address", json_incref(targets));
+	       set(info, "target_address", json_incref(targets)) && set(info, "target_zone", json_incref(zones));
 	json_decref(targets);
+	json_decref(zones);
 	if (!fine) {
 		json_decref(info);
 		return NULL;

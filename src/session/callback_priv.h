@@ -175,6 +175,11 @@ void server_wear_out(struct callback_server *server);
 int server_add_conversation(struct callback_server *server);
 void conversation_shut(struct conversation *c);
 
+/* --- callback_engine.c */
+
+/* What policy code may call besides the hooks of the proxy's type; NULL: no such function. */
+hook_native_fn callback_engine_function(struct slice name);
+
 /* --- callback_talk.c */
 
 /* One call, from sending it to its end. Errors as struct policy_host says; -EAGAIN: the server

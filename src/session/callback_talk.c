@@ -81,36 +81,9 @@ static void log_lines(const struct proxy *proxy, const struct callback_answer *a
 		log_write_name(SLICE("core.error"), 3, proxy->id, answer->lines[i]);
 }
 
-/* The engine's own functions, beside the hooks of the proxy's type. */
-
-static int set_server_address(struct proxy *proxy, const struct call_value *args, size_t n_args, struct call_value *result)
-{
-	struct endpoint target = { .port = 0 };
-
-	if (n_args != 2 || args[0].kind != CALL_OCTETS || args[1].kind != CALL_INT || args[1].number < 0 ||
-	    args[1].number > UINT16_MAX || ip_parse(args[0].octets, &target.ip) < 0)
-		return -EBADMSG;
-	target.port = (uint16_t)args[1].number;
-	proxy_set_target(proxy, &target);
-	*result = (struct call_value){ .kind = CALL_INT, .number = 1 };
-	return 0;
-}
-
-static const struct {
-	const char *name;
-	hook_native_fn fn;
-} engine_functions[] = {
-	{ "session.set_server_address", set_server_address },
-};
-
 static hook_native_fn find_function(const struct callback_answer *up)
 {
-	if (up->function != NULL)
-		return up->function->native;
-	for (size_t i = 0; i < ARRAY_LEN(engine_functions); i++)
-		if (slice_is(up->function_name, engine_functions[i].name))
-			return engine_functions[i].fn;
-	return NULL;
+	return up->function != NULL ? up->function->native : callback_engine_function(up->function_name);
 }
 
 /* Run what policy code asked for, and answer. */

@@ -75,7 +75,7 @@ co_waits int session_route_by_name(struct session *s, struct slice name)
 	const struct router_name *found;
 	int err;
 
-	if (router->kind != ROUTER_BY_NAME)
+	if (router->kind != ROUTER_BY_NAME || s->target.binding)
 		return 0;
 	err = find_name(router, name, &found);
 	if (err == 0 && found == NULL && router->n_targets == 0)
@@ -85,7 +85,7 @@ co_waits int session_route_by_name(struct session *s, struct slice name)
 			  F_OCTETS("server_name", name));
 		return err;
 	}
-	s->target = found != NULL ? found->target : (struct endpoint){ .ip = { .family = AF_UNSPEC } };
+	s->target.at = found != NULL ? found->target : (struct endpoint){ .ip = { .family = AF_UNSPEC } };
 	return 0;
 }
 

@@ -9,14 +9,19 @@
 #include "io/connector.h"
 #include "policy/policy.h"
 
+struct target_wish {
+	struct endpoint at;	/* by the protocol, or the client in its TLS handshake; family AF_UNSPEC: nothing */
+	bool binding;		/* policy code says so, whatever the router lets protocols choose */
+};
+
 /*
- * client_local is the original destination; from_proxy what the protocol named, or the client in its TLS
- * handshake (family AF_UNSPEC: nothing). Without can_forge the connection comes from this host's own address.
+ * client_local is the original destination; wish what was asked for besides the router. Without can_forge the
+ * connection comes from this host's own address.
  * 0; -EINVAL (forge_port out of range); -EDESTADDRREQ (no target); -EAFNOSUPPORT (the client's
  * address can't be forged in the target's family; out->remote is set).
  */
 int connect_plan(const struct service *service, const struct endpoint *client, const struct endpoint *client_local,
-		 const struct endpoint *from_proxy, bool can_forge, uint32_t forged_mark,
+		 const struct target_wish *wish, bool can_forge, uint32_t forged_mark,
 		 struct connect_request *out) MUST_CHECK;
 
 /*

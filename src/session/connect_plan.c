@@ -5,12 +5,12 @@
 #include <errno.h>
 
 static struct endpoint choose_target(const struct router *router, const struct endpoint *client_local,
-				     const struct endpoint *from_proxy)
+				     const struct target_wish *wish)
 {
 	struct endpoint target = *client_local;
 
-	if ((router->overrideable || router->kind == ROUTER_BY_NAME) && from_proxy->ip.family != AF_UNSPEC) {
-		target = *from_proxy;
+	if (wish->at.ip.family != AF_UNSPEC && (wish->binding || router->overrideable || router->kind == ROUTER_BY_NAME)) {
+		target = wish->at;
 	} else if (router->kind != ROUTER_TRANSPARENT) {
 		target = router->targets[0];	/* ConnectChainer knows only the first */
 	} else if (router->forced_port != 0) {
@@ -55,7 +55,7 @@ static void choose_source(const struct router *router, const struct endpoint *cl
 }
 
 int connect_plan(const struct service *service, const struct endpoint *client, const struct endpoint *client_local,
-		 const struct endpoint *from_proxy, bool can_forge, uint32_t forged_mark, struct connect_request *out)
+		 const struct target_wish *wish, bool can_forge, uint32_t forged_mark, struct connect_request *out)
 {
 	const struct router *router = &service->router;
 	bool forge = router->forge_addr && can_forge;
@@ -64,10 +64,10 @@ int connect_plan(const struct service *service, const struct endpoint *client, c
 	if (port == 0 || port > 65535 || port < FORGE_PORT_RANDOM)
 		return -EINVAL;
 	if (router->kind != ROUTER_TRANSPARENT && router->n_targets == 0 &&
-	    (router->kind == ROUTER_DIRECTED || from_proxy->ip.family == AF_UNSPEC))
+	    (router->kind == ROUTER_DIRECTED || wish->at.ip.family == AF_UNSPEC))
 		return -EDESTADDRREQ;
 	memset(out, 0, sizeof(*out));
-	out->remote = choose_target(router, client_local, from_proxy);
+	out->remote = choose_target(router, client_local, wish);
 	choose_source(router, client, forge, out);
 	out->mark = forge ? forged_mark : 0;
 	out->keepalive = service->keepalive_server;

@@ -101,8 +101,8 @@ void proxy_set_target(struct proxy *proxy, const struct endpoint *target)
 {
 	struct session *s = proxy->session;
 
-	if (s->service->router.overrideable)
-		s->target = *target;
+	if (s->service->router.overrideable && !s->target.binding)
+		s->target.at = *target;
 }
 
 co_waits int proxy_call(struct proxy *proxy, const struct policy_call *call, const struct call_value *args,

@@ -101,11 +101,12 @@ struct session {
 	struct proxy_state state;		/* configuration and tables, under what policy code changed */
 	struct proxy_config own_config;		/* of sessions with a configuration of their own; else zero */
 	struct session_secure secure;		/* TLS of both ends */
-	struct endpoint target;			/* set by the proxy (proxy_set_target) or the name that the client asked for; else AF_UNSPEC */
+	struct target_wish target;		/* of the proxy (proxy_set_target), the name that the client asked for, or policy code */
 	bool connect_tried;			/* a server connection was attempted */
 	int64_t start_ms, server_start_ms;	/* monotonic */
 	struct co *co;
 	bool stop;
+	bool destroyed;				/* by policy code: ends when the call returns */
 	void *slot;				/* the environment's: its record in the statistics */
 };
 

@@ -157,7 +157,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		quiet = log_open(open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_FORMAT_TEXT, 10, "", NULL) == 0;
 	now_ms = 1000;
 	open_world(&w);
-	w.co = co_spawn(w.loop, call_main, &w);
+	w.co = w.session.co = co_spawn(w.loop, call_main, &w);
 	FUZZ_CHECK(w.co != NULL);
 	turn(&w, 0);
 	for (int i = 0; i < PACKETS_MAX && rest.len > 0; i++) {

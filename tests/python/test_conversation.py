@@ -15,6 +15,7 @@ from Zorp.Matcher import *
 
 Zone("clients", ["192.0.2.0/24"])
 Zone("office", ["198.51.100.0/24"], admin_parent="clients")
+Zone("named", hostnames="mail.example")
 
 class DataMatcher(AbstractMatcher):
     def checkMatch(self, text):
@@ -70,6 +71,15 @@ class PerSession(SmtpProxy):
     def noop(self, command, param):
         return SMTP_REQ_ABORT
 
+class Setting(SmtpProxy):
+    def config(self):
+        SmtpProxy.config(self)
+        self.session.setServer(SockAddrInet("203.0.113.9", 25))
+        self.zone = Zone.lookup(self.session.client_address)
+
+    def startup(self):
+        log(None, "core.policy", 3, "going to %s from %s", (self.session.target_address[0], self.zone))
+
 class Failing(SmtpProxy):
     def config(self):
         SmtpProxy.config(self)
@@ -78,7 +88,7 @@ class Failing(SmtpProxy):
 
 def default_instance():
     router = DirectedRouter(dest_addr=SockAddrInet("203.0.113.1", 25))
-    for number, cls in enumerate((Override, PerSession, Failing)):
+    for number, cls in enumerate((Override, PerSession, Failing, Setting)):
         Service("mail%d" % number, cls, router=router)
         Rule(service="mail%d" % number, dst_port=25 + number)
 """
@@ -157,6 +167,26 @@ class Conversation(WorkerTest):
         answer = self.ask("hook", "Failing", name="config", session_info=info)
         self.assertEqual((answer["op"], answer["message"]), ("raised", "RuntimeError: no session for port 1"))
         self.assertTrue(any("policy.py" in line for line in answer["traceback"]))
+
+    def test_configuration_that_sets_the_target(self):
+        self.assertEqual(self.ask("hook", "Setting", name="config"),
+                         {"op": "up", "function": "session.set_target", "args": ["203.0.113.9", 25]})
+        self.assertEqual(self.send({"op": "value", "result": 1}),
+                         {"op": "up", "function": "policy.zone_of", "args": ["203.0.113.9"]})
+        self.assertEqual(self.send({"op": "value", "result": None})["function"], "policy.zone_of")
+        answer = self.send({"op": "value", "result": "named"})
+        self.assertEqual((answer["op"], answer["result"]), ("done", None))
+        startup = {"op": "hook", "session": 1, "class": self.configs["Setting"]["class_number"], "name": "startup"}
+        self.assertEqual(self.send(startup)["message"], "going to AF_INET(203.0.113.9:25) from Zone(named)")
+        self.assertEqual(wire.receive(self.talk), {"op": "done", "result": None})
+        # An instance that is made again, for another server, does not set it anew: a callback may have since.
+        self.session = 2
+        there = {**INFO, "target_address": [["203.0.113.8", 25]], "target_zone": [None]}
+        answer = self.ask("hook", "Setting", name="startup", session_info=there)
+        while answer.get("function") == "policy.zone_of":
+            answer = self.send({"op": "value", "result": "named"})
+        self.assertEqual(answer["message"], "going to AF_INET(203.0.113.8:25) from Zone(named)")
+        wire.receive(self.talk)
 
     def test_what_the_session_shows_is_kept_up_to_date(self):
         self.ask("hook", name="config")

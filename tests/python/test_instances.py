@@ -78,7 +78,7 @@ class InstanceTest(unittest.TestCase):
 
 INFO = {"id": "svc/i/mail:7/i/smtp", "instance": "i", "service": "mail", "number": 7, "rule_id": 1, "protocol": 1,
         "client_address": ["10.1.2.3", 1025], "client_local": ["::1", 25], "client_zone": "inside", "server_zone": None,
-        "target_address": [["172.16.20.254", 25]]}
+        "target_address": [["172.16.20.254", 25]], "target_zone": ["inside"]}
 CALLBACKS = """
 def config(self):
     SmtpProxy.config(self)
@@ -187,11 +187,42 @@ class Instances(InstanceTest):
                          (INFO["id"].rsplit("/", 2)[0], INFO["id"].rsplit("/", 2)[0], "svc"))
         self.assertEqual((session.instance_id, session.protocol, session.auth_groups, session.authorized, session.started),
                          (INFO["number"], 1, (), 0, 1))
-        from Zorp.Zone import Zone
-        self.assertEqual(session.target_zone, [Zone.lookup(session.target_address[0])])
+        self.assertEqual([str(zone) for zone in session.target_zone], ["Zone(inside)"])
         self.assertEqual((session.server_address, session.server_local), (None, None))
         self.assertFalse(hasattr(session, "nosuch"))
         self.assertEqual(getattr(session, "nosuch", 5), 5)
+
+    def test_session_methods(self):
+        from Zorp.SockAddr import SockAddrInet, SockAddrInet6
+        self.start()
+        session, fake = self.made.session, FakeEngine({"session.set_server_address": 1, "session.set_target": 1})
+        with engine.using(fake):
+            session.setTargetAddress(SockAddrInet("10.9.9.9", 25))
+            self.assertEqual((str(session.target_address[0]), session.target_zone[0].name), ("AF_INET(10.9.9.9:25)", "inside"))
+            session.setServer((SockAddrInet6("2001:db8::1", 25), SockAddrInet("10.9.9.9", 26)))
+            self.assertEqual(([str(a) for a in session.target_address], session.target_zone), (["AF_INET6(2001:db8::1:25)"], [None]))
+            self.assertEqual(session.setTargetAddressByHostname("10.9.9.8", 25), 1)
+            session.destroy()
+            session.getMasterSession().destroy()
+            for wrong in ("10.9.9.9", (), None, [SockAddrInet("10.9.9.9", 25), 5]):
+                with self.assertRaises(ValueError):
+                    session.setServer(wrong)
+        self.assertEqual(fake.calls, [("session.set_target", ["10.9.9.9", 25]), ("session.set_target", ["2001:db8::1", 25]),
+                                      ("session.set_server_address", ["10.9.9.8", 25]),
+                                      ("session.destroy", []), ("session.destroy", [])])
+        with self.assertRaises(RuntimeError):
+            session.destroy()
+
+    def test_what_sessions_do_not_have_yet(self):
+        self.start()
+        session = self.made.session
+        for call in (lambda: session.setServerAddress(None), lambda: session.getMasterSession().logVerdict(),
+                     lambda: setattr(session, "target_local", None), lambda: setattr(session.owner, "client_stream", None)):
+            with self.assertRaisesRegex(ValueError, "not yet part of Sallyport"):
+                call()
+        for name in ("client_stream", "server_stream", "client_listen", "target_local", "target_address_inband"):
+            with self.assertRaisesRegex(AttributeError, name + ".*not yet part of Sallyport"):
+                getattr(session, name)
 
     def test_permitted_servers(self):
         """The zone, or one above it; no zone is in no list."""

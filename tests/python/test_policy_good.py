@@ -603,6 +603,36 @@ def i():
             """, HEAD + "Zone('a', '0.0.0.0/0')\nZone('b', '10.0.0.0/8')\n"))
 
 
+    def test_zone_lookup(self):
+        """As a search through all subnets finds it."""
+        self.good(instance("""
+            import random
+            from Zorp.Subnet import Subnet
+            chance = random.Random(5)
+            def prefix(family, length):
+                text = SockAddrInet(chance.getrandbits(32) & 0x0f0f0f03, 0).ip_s
+                return '%s/%d' % (text, length) if family == 4 else '2001:db8::%x/%d' % (chance.getrandbits(12), length + 96)
+            subnets = {Subnet.create(prefix(family, chance.randrange(33))) for n in range(300) for family in (4, 6)}
+            for n, subnet in enumerate(sorted(subnets, key=str)):
+                Zone('z%d' % n, subnet)
+            def slow(addr):
+                found = [(s.netmask_bits(), z) for s, z in Zone._owners.items() if s.contains(addr)]
+                return max(found, key=lambda pair: pair[0])[1] if found else None
+            for n in range(2000):
+                addr = (SockAddrInet if n % 2 else SockAddrInet6)(prefix(4 if n % 2 else 6, 0).partition('/')[0], 1)
+                assert Zone.lookup(addr) is slow(addr), addr
+                subnet = Subnet.create(prefix(4 if n % 2 else 6, chance.randrange(33)))
+                assert Zone.lookup(subnet) is slow(subnet), subnet
+            Zone('late', '10.99.0.0/16')
+            assert Zone.lookup(SockAddrInet('10.99.1.1', 1)) is Zone.lookupByName('late')
+            Zone('host', '10.99.1.1')
+            assert Zone.lookupByStaticAddressExactly(SockAddrInet('10.99.1.1', 1)).name == 'host'
+            assert Zone.lookupByStaticAddressExactly(SockAddrInet('10.99.1.2', 1)) is None
+            assert Zone.lookup(SockAddrUnix('/x')) is None
+            DenyService('s')
+            """, HEAD))
+
+
 class Program(PolicyTest):
     def run_host(self, *argv, cwd="/", **more):
         return subprocess.run([sys.executable, "-B", "-s", "-m", "sallyport.host", *argv], cwd=cwd, timeout=30,

@@ -103,6 +103,20 @@ class Choosing(SmtpProxy):
             found = self.setServerAddress("127.0.0.1", %(port3)d), self.setServerAddress("no.name.example", 25)
             log(None, SMTP_POLICY, 3, "chosen: %%s", (found,))
 
+class Setting(SmtpProxy):
+    def config(self):
+        SmtpProxy.config(self)
+        self.request["NOOP"] = (SMTP_REQ_POLICY, self.noop)
+        if self.session.client_address.ip_s == "127.0.0.2":
+            self.session.setServer(SockAddrInet("127.0.0.1", %(port3)d))
+
+    def startup(self):
+        log(None, SMTP_POLICY, 3, "target: %%s of %%s", (self.session.target_address[0], self.session.target_zone[0]))
+
+    def noop(self, command, param):
+        self.session.destroy()
+        return SMTP_REQ_ACCEPT
+
 class PerSession(SmtpProxy):
     def config(self):
         SmtpProxy.config(self)
@@ -129,6 +143,8 @@ def default_instance():
     Rule(service="per_session", dst_port=%(port1)d, dst_subnet="127.0.0.1")
     Service("choosing", Choosing, router=DirectedRouter(dest_addr=SockAddrInet("127.0.0.1", %(sink)d), overrideable=TRUE))
     Rule(service="choosing", dst_port=%(port2)d, dst_subnet="127.0.0.1")
+    Service("setting", Setting, router=router)
+    Rule(service="setting", dst_port=%(port4)d, dst_subnet="127.0.0.1")
 """
 
 PLAIN = HEAD + """
@@ -146,7 +162,7 @@ def default_instance():
 class Deciding(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.firewall = Firewall(DECIDING, ports=4)
+        cls.firewall = Firewall(DECIDING, ports=5)
 
     @classmethod
     def tearDownClass(cls):
@@ -280,6 +296,22 @@ class Deciding(unittest.TestCase):
         self.assertTrue(any(b"second" in c for c in other.commands))
         self.logged("chosen: (1, 0)")
         self.logged("host='no.name.example'")
+
+    def test_policy_code_sets_the_target(self):
+        other = Sink(self.firewall.ports[3])
+        self.addCleanup(other.stop)
+        self.client(4).command("MAIL FROM:<third@client.example>")
+        self.client(4, source="127.0.0.2").command("MAIL FROM:<fourth@client.example>")
+        self.assertTrue(any(b"third" in c for c in self.firewall.sink.commands))
+        self.assertFalse(any(b"fourth" in c for c in self.firewall.sink.commands))
+        self.assertTrue(any(b"fourth" in c for c in other.commands))
+        for port in self.firewall.sink.port, self.firewall.ports[3]:
+            self.logged("target: AF_INET(127.0.0.1:%d) of Zone(local)" % port)
+
+    def test_policy_code_ends_the_session(self):
+        client = self.client(4)
+        self.assertEqual((client.command("NOOP")[0], client.reply()), (421, (None, "")))
+        self.logged("reason='destroyed'")
 
     def test_many_sessions(self):
         clients = [self.client() for _ in range(200)]

@@ -183,6 +183,19 @@ class Names(ServerTest):
         wait_for(lambda: len(self.firewall.ask("status")["generations"]) == 1, "the end of the old generation")
         wait_for(lambda: sorted(self.names()) == ["a.example", "c.example", "d.example"], "the old name to be gone")
 
+    def test_policy_code_sees_zones_by_host_name(self):
+        """Zone.lookup() in a callback is the engine's: of a name's address, by prefix, of none, and of a subnet."""
+        self.write_policy(POLICY.replace("def default_instance", """\
+    def startup(self):
+        found = [Zone.lookup(a) for a in (self.session.client_address, SockAddrInet('127.0.0.1', 1),
+                                          SockAddrInet('192.0.2.8', 1), InetSubnet('127.0.0.5/32'))]
+        log(None, 'core.policy', 3, 'zones: %%s', (' '.join(map(str, found)), ))
+
+def default_instance""", 1))
+        self.firewall.ctl("reload")
+        self.assertTrue(self.is_served("127.0.0.5"))
+        self.firewall.wait_logged("zones: Zone(named) Zone(localhost) None Zone(localhost)")
+
 
 class WithoutNames(ServerTest):
     def test_no_lookout(self):

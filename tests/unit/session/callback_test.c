@@ -137,7 +137,7 @@ struct caller *start(int i, int32_t callback, int64_t limit_ms)
 	c->done = false;
 	c->err = 1;
 	c->result = (struct call_value){ .kind = CALL_NONE };
-	c->co = co_spawn(w.loop, caller_main, c);
+	c->co = c->session.co = co_spawn(w.loop, caller_main, c);
 	assert_non_null(c->co);
 	turn(0);
 	return c;

@@ -207,6 +207,11 @@ static void test_up_that_is_refused_is_an_error_for_policy_code(void **state)
 		"{\"op\":\"up\",\"function\":\"toy.check\",\"args\":[1]}",
 		"{\"op\":\"up\",\"function\":\"session.set_server_address\",\"args\":[\"nowhere\",1]}",
 		"{\"op\":\"up\",\"function\":\"session.set_server_address\",\"args\":[\"192.0.2.1\",65536]}",
+		"{\"op\":\"up\",\"function\":\"session.set_target\",\"args\":[\"nowhere\",1]}",
+		"{\"op\":\"up\",\"function\":\"session.set_target\",\"args\":[\"192.0.2.1\"]}",
+		"{\"op\":\"up\",\"function\":\"session.destroy\",\"args\":[1]}",
+		"{\"op\":\"up\",\"function\":\"policy.zone_of\",\"args\":[]}",
+		"{\"op\":\"up\",\"function\":\"policy.zone_of\",\"args\":[\"nowhere\"]}",
 	};
 	struct caller *c = start(0, 1, 1000);
 	int fd = called();
@@ -217,6 +222,65 @@ static void test_up_that_is_refused_is_an_error_for_policy_code(void **state)
 	}
 	say(fd, "{\"op\":\"done\",\"result\":1}");
 	assert_int_equal(c->err, 0);
+}
+
+static void test_policy_code_sets_the_target(void **state)
+{
+	struct caller *c = start(0, 1, 1000);
+	struct endpoint wish = { .port = 25 };
+	int fd = called();
+
+	assert_int_equal(ip_parse(SLICE("192.0.2.7"), &wish.ip), 0);
+	/* As the protocol would: the router says no. */
+	say(fd, "{\"op\":\"up\",\"function\":\"session.set_server_address\",\"args\":[\"192.0.2.6\",25]}");
+	expect(fd, "value");
+	assert_int_equal(c->session.target.at.ip.family, AF_UNSPEC);
+	say(fd, "{\"op\":\"up\",\"function\":\"session.set_target\",\"args\":[\"192.0.2.7\",25]}");
+	expect(fd, "value");
+	assert_true(endpoint_equal(&c->session.target.at, &wish));
+	assert_true(c->session.target.binding);
+	/* And the protocol has no say any more, though the router would let it. */
+	w.service.router.overrideable = true;
+	say(fd, "{\"op\":\"up\",\"function\":\"session.set_server_address\",\"args\":[\"192.0.2.6\",25]}");
+	expect(fd, "value");
+	assert_true(endpoint_equal(&c->session.target.at, &wish));
+	say(fd, "{\"op\":\"done\",\"result\":1}");
+	assert_int_equal(c->err, 0);
+}
+
+static void test_an_address_in_no_zone(void **state)
+{
+	struct caller *c = start(0, 1, 1000);
+	int fd = called();
+	json_t *json;
+
+	say(fd, "{\"op\":\"up\",\"function\":\"policy.zone_of\",\"args\":[\"192.0.2.7\"]}");
+	json = hear(fd);
+	assert_true(json_is_null(json_object_get(json, "result")));
+	json_decref(json);
+	say(fd, "{\"op\":\"done\",\"result\":1}");
+	assert_int_equal(c->err, 0);
+}
+
+static void test_policy_code_ends_the_session(void **state)
+{
+	struct caller *c = start(0, 1, 1000);
+	int fd = called();
+
+	say(fd, "{\"op\":\"up\",\"function\":\"session.destroy\",\"args\":[]}");
+	expect(fd, "value");
+	assert_false(c->done);			/* the call itself goes on to its end */
+	say(fd, "{\"op\":\"up\",\"function\":\"toy.add_one\",\"args\":[1]}");
+	expect(fd, "value");
+	say(fd, "{\"op\":\"done\",\"result\":1}");
+	assert_true(c->done);
+	assert_int_equal(c->err, -ECANCELED);
+	assert_int_equal(c->session.proxy.fault, FAULT_POLICY);
+	assert_string_equal(c->session.proxy.reason, "destroyed");
+	start(1, 1, 1000);			/* the conversation serves others */
+	say(called(), "{\"op\":\"done\",\"result\":1}");
+	assert_int_equal(w.callers[1].err, 0);
+	assert_int_equal(w.renewals, 1);
 }
 
 static void test_nested_call_on_the_same_conversation(void **state)
@@ -305,6 +369,9 @@ int main(void)
 		CASE(test_raised_keeps_the_changes),
 		CASE(test_up_and_value),
 		CASE(test_up_that_is_refused_is_an_error_for_policy_code),
+		CASE(test_policy_code_sets_the_target),
+		CASE(test_an_address_in_no_zone),
+		CASE(test_policy_code_ends_the_session),
 		CASE(test_nested_call_on_the_same_conversation),
 		CASE(test_nested_call_that_raises),
 		CASE(test_nesting_is_bounded),

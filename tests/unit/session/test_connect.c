@@ -49,7 +49,8 @@ static const struct source_row source_rows[] = {
 static void source_forms(void **state)
 {
 	const struct endpoint client = at("172.16.40.7:40000"), original = at("172.16.40.1:25");
-	const struct endpoint target = at("172.16.20.254:25"), none = { .ip = { .family = AF_UNSPEC } };
+	const struct endpoint target = at("172.16.20.254:25");
+	const struct target_wish none = { .at = { .ip = { .family = AF_UNSPEC } } };
 
 	for (size_t i = 0; i < ARRAY_LEN(source_rows); i++) {
 		const struct source_row *row = &source_rows[i];
@@ -78,19 +79,25 @@ struct target_row {
 	uint16_t forced_port;
 	const char *directed, *from_proxy;	/* NULL: none */
 	const char *expected;
+	bool binding;
 };
 
 static const struct target_row target_rows[] = {
-	{ ROUTER_TRANSPARENT, false, 0, NULL, NULL, "172.16.40.1:2525" },
-	{ ROUTER_TRANSPARENT, false, 25, NULL, NULL, "172.16.40.1:25" },
-	{ ROUTER_DIRECTED, false, 0, "172.16.20.254:25", NULL, "172.16.20.254:25" },
-	{ ROUTER_DIRECTED, false, 0, "172.16.20.254", NULL, "172.16.20.254:2525" },	/* port 0: the client's */
-	{ ROUTER_DIRECTED, false, 0, "[2001:db8::1]:25", NULL, "[2001:db8::1]:25" },
+	{ ROUTER_TRANSPARENT, false, 0, NULL, NULL, "172.16.40.1:2525", false },
+	{ ROUTER_TRANSPARENT, false, 25, NULL, NULL, "172.16.40.1:25", false },
+	{ ROUTER_DIRECTED, false, 0, "172.16.20.254:25", NULL, "172.16.20.254:25", false },
+	{ ROUTER_DIRECTED, false, 0, "172.16.20.254", NULL, "172.16.20.254:2525", false },	/* port 0: the client's */
+	{ ROUTER_DIRECTED, false, 0, "[2001:db8::1]:25", NULL, "[2001:db8::1]:25", false },
 	/* what the proxy names counts only where the router lets it */
-	{ ROUTER_TRANSPARENT, false, 0, NULL, "10.0.0.1:80", "172.16.40.1:2525" },
-	{ ROUTER_TRANSPARENT, true, 25, NULL, "10.0.0.1:80", "10.0.0.1:80" },
-	{ ROUTER_DIRECTED, true, 0, "172.16.20.254:25", "10.0.0.1", "10.0.0.1:2525" },
-	{ ROUTER_DIRECTED, true, 0, "172.16.20.254:25", NULL, "172.16.20.254:25" },
+	{ ROUTER_TRANSPARENT, false, 0, NULL, "10.0.0.1:80", "172.16.40.1:2525", false },
+	{ ROUTER_TRANSPARENT, true, 25, NULL, "10.0.0.1:80", "10.0.0.1:80", false },
+	{ ROUTER_DIRECTED, true, 0, "172.16.20.254:25", "10.0.0.1", "10.0.0.1:2525", false },
+	{ ROUTER_DIRECTED, true, 0, "172.16.20.254:25", NULL, "172.16.20.254:25", false },
+	/* what policy code says counts always */
+	{ ROUTER_TRANSPARENT, false, 25, NULL, "10.0.0.1:80", "10.0.0.1:80", true },
+	{ ROUTER_DIRECTED, false, 0, "172.16.20.254:25", "10.0.0.1", "10.0.0.1:2525", true },
+	{ ROUTER_BY_NAME, false, 0, "172.16.20.254:25", "10.0.0.1:80", "10.0.0.1:80", true },
+	{ ROUTER_DIRECTED, false, 0, "172.16.20.254:25", NULL, "172.16.20.254:25", true },
 };
 
 static void targets(void **state)
@@ -100,7 +107,7 @@ static void targets(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(target_rows); i++) {
 		const struct target_row *row = &target_rows[i];
 		struct endpoint directed = row->directed != NULL ? at(row->directed) : original;
-		struct endpoint named = { .ip = { .family = AF_UNSPEC } };
+		struct target_wish named = { .at = { .ip = { .family = AF_UNSPEC } }, .binding = row->binding };
 		const struct service service = { .keepalive_server = true, .router = { .kind = row->kind,
 				.overrideable = row->overrideable, .forced_port = row->forced_port,
 				.forge_port = FORGE_PORT_ANY, .targets = &directed, .n_targets = 1 } };
@@ -108,7 +115,7 @@ static void targets(void **state)
 		struct connect_request r;
 
 		if (row->from_proxy != NULL)
-			named = at(row->from_proxy);
+			named.at = at(row->from_proxy);
 		assert_int_equal(connect_plan(&service, &client, &original, &named, false, 0, &r), 0);
 		assert_true(endpoint_equal(&r.remote, &expected));
 		assert_true(r.keepalive);
@@ -118,7 +125,8 @@ static void targets(void **state)
 static void families_do_not_mix(void **state)
 {
 	const struct endpoint client = at("[2001:db8::7]:40000"), original = at("[2001:db8::1]:25");
-	const struct endpoint target = at("172.16.20.254:25"), none = { .ip = { .family = AF_UNSPEC } };
+	const struct endpoint target = at("172.16.20.254:25");
+	const struct target_wish none = { .at = { .ip = { .family = AF_UNSPEC } } };
 	struct service service = { .router = { .kind = ROUTER_DIRECTED, .forge_addr = true,
 			.forge_port = FORGE_PORT_ANY, .targets = &target, .n_targets = 1 } };
 	struct connect_request r;
@@ -135,7 +143,8 @@ static void families_do_not_mix(void **state)
 static void identities(void **state)
 {
 	const struct endpoint client = at("172.16.40.7:40000"), other = at("172.16.40.8:40000");
-	const struct endpoint original = at("172.16.40.1:25"), none = { .ip = { .family = AF_UNSPEC } };
+	const struct endpoint original = at("172.16.40.1:25");
+	const struct target_wish none = { .at = { .ip = { .family = AF_UNSPEC } } };
 	static const struct router routers[] = {
 		{ .forge_port = FORGE_PORT_ANY }, { .forge_port = FORGE_PORT_EXACT },
 		{ .forge_port = FORGE_PORT_ANY, .forge_addr = true }, { .forge_port = FORGE_PORT_EXACT, .forge_addr = true },
