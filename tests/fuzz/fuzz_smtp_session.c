@@ -10,143 +10,192 @@
  * - it holds exactly the recipients that the client was told it holds;
  * - the client gets a positive reply to a message only if the origin gave one;
  * - where a connection to the origin serves several clients in a row, nothing of one of them is on
- *   it any more when the next one uses it, and no reply that was for one reaches another.
+ *   it any more when the next one uses it, and no reply that was for one reaches another;
+ * - STARTTLS happens only where it may, and where it must: what was said in plain text before it, by whomever,
+ *   is forgotten, what is said in plain text behind it is never heard (smtp_model_tls.c), and the
+ *   proxy says nothing in plain text any more (far_end.h).
  *
- * Input: one octet that chooses the configuration, with its highest bit connections that serve several clients;
- * then actions: a letter, and for C and S a length octet and so many octets. C, S: that side sends.
- * c, s: it closes. A: the server answers what it owes, as a good one would. w: time passes. N: the
- * next client comes, if the session is over.
+ * Input: one octet that chooses the configuration (smtp_session_config.c), with its highest bit connections
+ * that serve several clients; then actions: a letter, and for C, S, X and Y a length octet and so many octets.
+ *
+ *	C, S	the client, the server sends; through TLS, once it has it
+ *	A	the server answers what it owes, as a good one would
+ *	c, s	the client, the server closes
+ *	t, T	the client, the server begins its handshake, if it was told to, or said so, and did not yet;
+ *	U	the server does, with a certificate that nobody trusts
+ *	X, Y	the client, the server sends beneath its TLS what is none
+ *	z, Z	the client, the server says close_notify
+ *	w	time passes
+ *	N	the next client comes, if the session is over
  */
+#include "far_end.h"
 #include "fuzz.h"
-#include "harness.h"
-#include "proxy/smtp/smtp.h"
 #include "smtp_model.h"
+#include "smtp_session_config.h"
 
-#include <errno.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#define ACCEPT(...) "{\"key\":[" __VA_ARGS__ "],\"action\":1}"
-#define COMMON_RESPONSES \
-	ACCEPT("\"Null\",\"220\"") "," ACCEPT("\"Null\",\"554\"") "," ACCEPT("\"*\",\"421\"") "," ACCEPT("\"*\",\"500\"") "," \
-	ACCEPT("\"HELO\",\"250\"") "," ACCEPT("\"EHLO\",\"250\"") "," ACCEPT("\"MAIL\",\"250\"") "," ACCEPT("\"MAIL\",\"5\"") "," \
-	ACCEPT("\"RCPT\",\"25\"") "," ACCEPT("\"RCPT\",\"4\"") "," ACCEPT("\"RCPT\",\"55\"") "," ACCEPT("\"DATA\",\"354\"") "," \
-	ACCEPT("\"DATA\",\"250\"") "," ACCEPT("\"DATA\",\"5\"") "," ACCEPT("\"RSET\",\"250\"") "," ACCEPT("\"NOOP\",\"250\"") "," \
-	ACCEPT("\"QUIT\",\"221\"") "," ACCEPT("\"BDAT\",\"25\"") "," ACCEPT("\"BDAT\",\"4\"") "," ACCEPT("\"BDAT\",\"55\"") "," \
-	ACCEPT("\"AUTH\",\"235\"") "," ACCEPT("\"AUTH\",\"5\"")
-#define COMMON_REQUESTS \
-	ACCEPT("\"HELO\"") "," ACCEPT("\"EHLO\"") "," ACCEPT("\"DATA\"") "," ACCEPT("\"BDAT\"") "," ACCEPT("\"AUTH\"") "," ACCEPT("\"RSET\"") "," ACCEPT("\"NOOP\"") "," ACCEPT("\"QUIT\"")
-#define HEAD "{\"proxy\":\"smtp\",\"class\":\"Fuzz\",\"class_number\":0,\"per_session\":false,\"at\":[0,1],"
-#define NATIVE(verb, name) "{\"key\":[\"" verb "\"],\"action\":6,\"call\":{\"native\":\"smtp." name "\"}}"
-#define TABLES(requests, responses, extensions) \
-	"\"tables\":{\"request\":[" requests "],\"response\":[" responses "],\"extensions\":[" extensions "]}}"
-#define STANDARD_REQUESTS COMMON_REQUESTS "," NATIVE("MAIL", "check_sender") "," NATIVE("RCPT", "check_recipient")
-
-static const struct fuzz_config {
-	const char *json;
-	struct model_rules rules;
-} configs[] = {
-	/* The standard class with one domain to relay to. */
-	{ HEAD "\"attributes\":{\"relay_domains\":[\"d.example\"]}," TABLES(STANDARD_REQUESTS, COMMON_RESPONSES, ACCEPT("\"*\"")),
-	  { .strict_lines = true, .max_hops = 100, .only_domain = "d.example" } },
-	/* Everything that a policy can permit is permitted. */
-	{ HEAD "\"attributes\":{\"auth_requires_tls\":false,\"permit_unknown_command\":true,\"permit_long_responses\":true},"
-	  TABLES(ACCEPT("\"*\""), ACCEPT("\"*\",\"*\""), ACCEPT("\"*\"")),
-	  { .strict_lines = true, .max_hops = 100, .may_auth = true, .any_verb = true } },
-	/* Lines may end with LF. */
-	{ HEAD "\"attributes\":{\"require_crlf\":false,\"relay_check\":false}," TABLES(STANDARD_REQUESTS, COMMON_RESPONSES, ACCEPT("\"*\"")),
-	  { .strict_lines = false, .max_hops = 100 } },
-	/* The policy refuses what the server accepts. */
-	{ HEAD "\"attributes\":{\"auth_requires_tls\":false,\"relay_check\":false},"
-	  TABLES(STANDARD_REQUESTS, COMMON_RESPONSES ",{\"key\":[\"RCPT\",\"251\"],\"action\":3,\"args\":[\"550\",\"no\"]},"
-		 "{\"key\":[\"MAIL\",\"251\"],\"action\":3},{\"key\":[\"BDAT\",\"251\"],\"action\":3,\"args\":[\"450\",\"later\"]},{\"key\":[\"DATA\",\"25\"],\"action\":3,\"args\":[\"450\",\"later\"]}", ACCEPT("\"*\"")),
-	  { .strict_lines = true, .max_hops = 100, .may_auth = true } },
-	/* Limits of its own, and a face of its own. */
-	{ HEAD "\"attributes\":{\"relay_check\":false,\"max_message_size\":40,\"max_received_hops\":1,\"require_8bitmime\":true,\"permit_source_routes\":false,"
-	  "\"max_recipients\":2,\"banner\":\"mail.example hello\"}," TABLES(STANDARD_REQUESTS, COMMON_RESPONSES, ACCEPT("\"*\"")),
-	  { .strict_lines = true, .max_hops = 1, .max_octets = 40 } },
-};
 #define CLIENTS_MAX 4
-#define N_CONFIGS (sizeof(configs) / sizeof(configs[0]))
 
-/* A session like this; reuse: its connection to the server may serve the next one. */
-static struct harness *harness_of(size_t which, bool reuse)
-{
-	static struct harness harnesses[N_CONFIGS][2];
-	static bool made[N_CONFIGS][2];
-	struct harness *h = &harnesses[which][reuse];
-	json_error_t error;
-	json_t *config;
-
-	if (made[which][reuse])
-		return h;
-	made[which][reuse] = true;
-	config = json_loads(configs[which].json, 0, &error);
-	FUZZ_CHECK(config != NULL);
-	json_object_set_new(json_object_get(config, "attributes"), "reuse_server_sessions", json_boolean(reuse));
-	FUZZ_CHECK(harness_init(h, config, NULL, NULL, &smtp_type) == 0);
-	json_decref(config);
-	return h;
-}
+/* FORMER: the server of the connection before the last. */
+enum side { CLIENT, SERVER, FORMER, SIDES };
 
 struct run {
 	struct harness *h;
 	struct model *m;
 	unsigned connections;		/* that the model knows of */
 	unsigned clients;
+	struct far_end rooms[SIDES], *ends[SIDES];	/* they stay where they are, whatever side they become */
 };
 
-static void listen_to_server(struct run *r, bool former)
+static int descriptor_of(const struct run *r, enum side side)
 {
-	static uint8_t buf[16384];
-	int fd = former ? r->h->former : r->h->server;
-	ssize_t n;
+	const int descriptors[SIDES] = { [CLIENT] = r->h->client, [SERVER] = r->h->server, [FORMER] = r->h->former };
 
-	while (fd >= 0 && (n = read(fd, buf, sizeof(buf))) > 0)
-		model_origin_received(r->m, former, slice_of(buf, (size_t)n));
+	return descriptors[side];
 }
 
-static void listen_to_client(struct run *r)
+/* ---- listening ---- */
+
+/* TLS begins where the model says so. */
+static void follow_tls(struct run *r, enum side side)
+{
+	struct far_end *e = r->ends[side];
+
+	if (side == CLIENT ? model_client_expects_tls(r->m) : model_origin_expects_tls(r->m, side == FORMER))
+		far_end_expect_tls(e);
+	if (!far_end_becomes_secure(e))
+		return;
+	if (side == CLIENT)
+		model_client_secured(r->m);
+	else
+		model_origin_secured(r->m, side == FORMER, e->kind == FAR_END_SERVER);
+}
+
+static void listen_to(struct run *r, enum side side)
 {
 	static uint8_t buf[16384];
-	int fd = r->h->client;
-	ssize_t n;
+	size_t n;
 
-	while (fd >= 0 && (n = read(fd, buf, sizeof(buf))) > 0)
-		model_client_received(r->m, slice_of(buf, (size_t)n));
+	for (;;) {
+		follow_tls(r, side);
+		n = far_end_receive(r->ends[side], descriptor_of(r, side), buf, sizeof(buf));
+		if (n == 0)
+			return;
+		if (side == CLIENT)
+			model_client_received(r->m, slice_of(buf, n));
+		else
+			model_origin_received(r->m, side == FORMER, slice_of(buf, n));
+	}
+}
+
+static void notice_new_leg(struct run *r)
+{
+	struct far_end *former = r->ends[FORMER];
+
+	if (r->connections == r->h->n_connections)
+		return;
+	FUZZ_CHECK(r->connections + 1 == r->h->n_connections);
+	r->connections++;
+	far_end_release(former);
+	r->ends[FORMER] = r->ends[SERVER];
+	r->ends[SERVER] = former;
+	model_new_leg(r->m);
+}
+
+static uint64_t progress(const struct run *r)
+{
+	uint64_t sum = 0;
+
+	for (enum side side = CLIENT; side < SIDES; side++)
+		sum += far_end_progress(r->ends[side]);
+	return sum;
 }
 
 /* What the origin received counts before what the client heard of it, and what came on an older connection first. */
-static void listen_to_both(struct run *r)
+static void listen_to_all(struct run *r)
 {
 	harness_settle(r->h);
-	if (r->connections != r->h->n_connections) {
-		FUZZ_CHECK(r->connections + 1 == r->h->n_connections);
-		r->connections++;
-		model_new_leg(r->m);
-	}
-	listen_to_server(r, true);
-	listen_to_server(r, false);
-	listen_to_client(r);
+	notice_new_leg(r);
+	listen_to(r, FORMER);
+	listen_to(r, SERVER);
+	listen_to(r, CLIENT);
 }
 
 /* Let things happen. */
 static void watch(struct run *r)
 {
-	listen_to_both(r);
-	listen_to_both(r);
+	uint64_t before;
+
+	listen_to_all(r);
+	do {
+		before = progress(r);
+		listen_to_all(r);
+	} while (before != progress(r));
 	model_settled(r->m);
 }
 
-static void send_to(int fd, struct slice octets)
+/* ---- acting ---- */
+
+static void send_as(struct run *r, enum side side, struct slice octets)
 {
-	if (fd >= 0)
-		(void)!send(fd, octets.ptr, octets.len, MSG_NOSIGNAL);
+	struct far_end *e = r->ends[side];
+
+	/* What might be the start of a handshake is none that fails for sure. */
+	if (!far_end_can_speak(e) || (e->tls_is_next && e->tls == NULL && !far_end_is_no_tls(octets)))
+		return;
+	if (side == CLIENT)
+		model_client_sends(r->m, octets);
+	else
+		model_server_sends(r->m, side == FORMER, octets);
+	far_end_send(e, descriptor_of(r, side), octets);
+}
+
+static void answer(struct run *r, enum side side)
+{
+	char answers[3072];
+	size_t n;
+
+	if (!far_end_can_speak(r->ends[side]))
+		return;
+	n = model_server_answers(r->m, side == FORMER, answers, sizeof(answers));
+	far_end_send(r->ends[side], descriptor_of(r, side), slice_of(answers, n));
+}
+
+static void disturb(struct run *r, enum side side, struct slice octets)
+{
+	if (!far_end_disturb(r->ends[side], descriptor_of(r, side), octets))
+		return;
+	if (side == CLIENT)
+		model_client_breaks_tls(r->m);
+	else
+		model_server_breaks_tls(r->m, side == FORMER);
+}
+
+/* ---- connections ---- */
+
+static void close_client(struct run *r)
+{
+	model_client_closed(r->m);
+	far_end_release(r->ends[CLIENT]);
+	harness_close_client(r->h);
+}
+
+static void close_server(struct run *r, enum side side)
+{
+	if (side != SERVER)
+		return;
+	far_end_release(r->ends[SERVER]);
+	harness_close_server(r->h);
 }
 
 static void check_end(const struct harness *h)
 {
 	FUZZ_CHECK(h->ended && h->fault != FAULT_OWN && h->fault != FAULT_RESOURCE);
+}
+
+static void connect_client(struct run *r)
+{
+	far_end_release(r->ends[CLIENT]);
+	FUZZ_CHECK(harness_connect(r->h, "10.0.0.1") == 0);
 }
 
 /* Only behind the session before. */
@@ -157,45 +206,31 @@ static void connect_next(struct run *r)
 	check_end(r->h);
 	r->clients++;
 	model_next_client(r->m);
-	FUZZ_CHECK(harness_connect(r->h, "10.0.0.1") == 0);
+	connect_client(r);
 }
 
 static void act(struct run *r, uint8_t what, struct slice octets)
 {
-	struct harness *h = r->h;
-	bool former = harness_uses_former(h);
-	int server = former ? h->former : h->server;
-	char answer[3072];
+	enum side server = harness_uses_former(r->h) ? FORMER : SERVER;
 
 	switch (what) {
 	case 'C':
-		if (h->ended)
-			return;
-		model_client_sends(r->m, octets);
-		send_to(h->client, octets);
+		if (!r->h->ended)
+			send_as(r, CLIENT, octets);
 		break;
-	case 'S':
-		model_server_sends(r->m, former, octets);
-		send_to(server, octets);
-		break;
-	case 'A':
-		octets = slice_of(answer, model_server_answers(r->m, former, answer, sizeof(answer)));
-		send_to(server, octets);
-		break;
-	case 'c':
-		model_client_closed(r->m);
-		harness_close_client(h);
-		break;
-	case 's':
-		if (!former)
-			harness_close_server(h);
-		break;
-	case 'w':
-		h->now_ms += 200000;
-		break;
-	case 'N':
-		connect_next(r);
-		break;
+	case 'S': send_as(r, server, octets); break;
+	case 'A': answer(r, server); break;
+	case 'c': close_client(r); break;
+	case 's': close_server(r, server); break;
+	case 't': far_end_begin_tls(r->ends[CLIENT], r->h->client, FAR_END_CLIENT); break;
+	case 'T': far_end_begin_tls(r->ends[server], descriptor_of(r, server), FAR_END_SERVER); break;
+	case 'U': far_end_begin_tls(r->ends[server], descriptor_of(r, server), FAR_END_UNKNOWN_SERVER); break;
+	case 'X': disturb(r, CLIENT, octets); break;
+	case 'Y': disturb(r, server, octets); break;
+	case 'z': far_end_close_notify(r->ends[CLIENT]); break;
+	case 'Z': far_end_close_notify(r->ends[server]); break;
+	case 'w': r->h->now_ms += 200000; break;
+	case 'N': connect_next(r); break;
 	}
 	watch(r);
 }
@@ -207,7 +242,7 @@ static void play(struct run *r, struct slice rest)
 		size_t n = 0;
 
 		rest = slice_skip(rest, 1);
-		if ((what == 'C' || what == 'S') && rest.len > 0) {
+		if (what != 0 && strchr("CSXY", what) != NULL && rest.len > 0) {
 			n = rest.ptr[0];
 			rest = slice_skip(rest, 1);
 		}
@@ -216,27 +251,36 @@ static void play(struct run *r, struct slice rest)
 	}
 }
 
+static void run(struct harness *h, const struct model_rules *rules, struct slice actions)
+{
+	struct run r = { .h = h, .m = model_create(rules), .clients = 1, .connections = h->n_connections };
+
+	for (enum side side = CLIENT; side < SIDES; side++) {
+		r.ends[side] = &r.rooms[side];
+		far_end_open(r.ends[side]);
+	}
+	connect_client(&r);
+	watch(&r);
+	play(&r, actions);
+	close_client(&r);
+	watch(&r);
+	for (enum side side = CLIENT; side < SIDES; side++)
+		far_end_release(r.ends[side]);
+	harness_end(h);
+	check_end(h);
+	model_free(r.m);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static bool quiet;
-	size_t which = size > 0 ? (data[0] & 0x7fu) % N_CONFIGS : 0;
-	struct run r;
+	size_t which = size > 0 ? (data[0] & 0x7fu) % smtp_session_configs() : 0;
 
 	if (!quiet)
 		log_open(2, LOG_FORMAT_TEXT, 0, "*.*:-1", NULL);
 	quiet = true;
 	if (size == 0 || size > 16384)
 		return 0;
-	r = (struct run){ .h = harness_of(which, data[0] >= 0x80), .m = model_create(&configs[which].rules), .clients = 1 };
-	r.connections = r.h->n_connections;
-	FUZZ_CHECK(harness_connect(r.h, "10.0.0.1") == 0);
-	watch(&r);
-	play(&r, slice_of(data + 1, size - 1));
-	model_client_closed(r.m);
-	harness_close_client(r.h);
-	watch(&r);
-	harness_end(r.h);
-	check_end(r.h);
-	model_free(r.m);
+	run(smtp_session_harness(which, data[0] >= 0x80), smtp_session_rules(which), slice_of(data + 1, size - 1));
 	return 0;
 }

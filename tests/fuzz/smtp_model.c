@@ -51,6 +51,7 @@ struct model *model_create(const struct model_rules *rules)
 	m->leg = &m->legs[0];
 	leg_open(&m->legs[0], 0);
 	leg_open(&m->legs[1], 0);
+	m->up = m->down = empty;
 	m->proxy.octets = m->said = m->raw = m->client_body = m->chunk_octets = m->secret = empty;
 	model_next_client(m);
 	return m;
@@ -66,6 +67,8 @@ void model_free(struct model *m)
 	buffer_release(&m->client_body);
 	buffer_release(&m->secret);
 	buffer_release(&m->chunk_octets);
+	buffer_release(&m->up);
+	buffer_release(&m->down);
 	free(m);
 }
 
@@ -86,6 +89,13 @@ void model_next_client(struct model *m)
 		greeting = greeting || m->legs[i].fit;
 	}
 	m->client_number++;
+	m->epoch++;
+	m->client_secure = m->client_broke_tls = m->piped = false;
+	m->client_offered = 0;
+	memset(m->said_verbs, 0, sizeof(m->said_verbs));
+	memset(m->heard_verbs, 0, sizeof(m->heard_verbs));
+	buffer_clear(&m->up);
+	buffer_clear(&m->down);
 	memset(m->origin_took, 0, sizeof(m->origin_took));
 	memset(m->client_got, 0, sizeof(m->client_got));
 	m->origin_took[GREETING] = greeting;	/* it may be given again to those whom the same connection serves */
@@ -95,7 +105,7 @@ void model_next_client(struct model *m)
 	m->client_is_owed = (struct owed){ .n = 0 };
 	model_push(&m->client_is_owed, GREETING);
 	m->proxy.code = 0;
-	m->client_dead = m->blind = m->blind_body = m->client_gone = false;
+	m->client_dead = m->went_ahead = m->blind = m->blind_body = m->client_gone = false;
 	m->client_recipients = m->client_messages = m->client_chunks = 0;
 	m->n_sent = 0;
 	m->client_chunk_left = 0;

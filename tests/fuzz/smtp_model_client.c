@@ -90,9 +90,28 @@ bool model_client_skips_auth(struct model *m)
 	return true;
 }
 
+void model_client_goes_ahead(struct model *m)
+{
+	if (!m->rules->early_input || m->client != CLIENT_DATA)
+		return;
+	m->went_ahead = true;
+	m->client = CLIENT_BODY;
+	buffer_clear(&m->client_body);
+	take_client_octets(m);
+}
+
 void model_client_sends(struct model *m, struct slice octets)
 {
+	if (m->piped) {
+		buffer_append(&m->up, octets);
+		return;
+	}
+	if (m->client == CLIENT_STARTS_TLS) {
+		m->client_broke_tls = m->client_broke_tls || octets.len > 0;
+		return;
+	}
 	buffer_append(&m->said, octets);
+	model_count_said(m, octets.len);
 	if (m->blind)
 		return;
 	buffer_append(&m->raw, octets);
@@ -101,7 +120,10 @@ void model_client_sends(struct model *m, struct slice octets)
 
 static void client_told(struct model *m, enum verb verb, int code)
 {
-	if (verb == DATA) {
+	if (verb == DATA && m->went_ahead) {
+		FUZZ_CHECK(code == 354);
+		m->went_ahead = false;
+	} else if (verb == DATA) {
 		m->client = code == 354 ? CLIENT_BODY : CLIENT_COMMANDS;
 		buffer_clear(&m->client_body);
 		/* A go-ahead is not given to those who went ahead. */
@@ -130,6 +152,10 @@ static void client_told(struct model *m, enum verb verb, int code)
 		m->client_chunks += model_positive(code);
 	} else if ((verb == MAIL || verb == RSET || verb == HELLO) && model_positive(code)) {
 		m->client_recipients = 0;
+		m->client_offered = verb == HELLO ? m->proxy.keywords : m->client_offered;
+	} else if (verb == STARTTLS && code == 220) {
+		model_client_starts_tls(m);
+		return;
 	}
 	m->client_got[verb] += model_positive(code);
 	/* No yes that the origin did not say. */
@@ -138,12 +164,12 @@ static void client_told(struct model *m, enum verb verb, int code)
 	FUZZ_CHECK(m->client_messages <= m->origin_messages && m->client_chunks <= m->origin_chunks);
 }
 
-/* What the origin said to other clients is not for this one. */
+/* What the origin said to other clients is not for this one, nor what it said to this one before it had TLS. */
 static void check_marks(const struct model *m, struct slice octets)
 {
 	char own[32];
 
-	snprintf(own, sizeof(own), MODEL_MARK "%u\r\n", m->client_number);
+	snprintf(own, sizeof(own), MODEL_MARK "%u\r\n", m->epoch);
 	for (size_t i = 0; !m->unmarked && i < octets.len; i++) {
 		struct slice rest = slice_skip(octets, i);
 
@@ -155,8 +181,11 @@ void model_client_received(struct model *m, struct slice octets)
 {
 	int code;
 
+	if (m->piped) {
+		model_pipe_arrived(&m->down, octets);
+		return;
+	}
 	check_marks(m, octets);
-
 	buffer_append(&m->proxy.octets, octets);
 	while ((code = model_next_reply(&m->proxy, true)) != 0) {
 		FUZZ_CHECK(code >= 200 && code < 600);

@@ -15,7 +15,7 @@ static size_t longest_line(const struct model *m, enum verb verb)
 
 static void check_verb(const struct model *m, struct slice word)
 {
-	static const char *const never[] = { "STARTTLS", "TURN", "ATRN", "XCLIENT", "XFORWARD", "ADDR" };
+	static const char *const never[] = { "TURN", "ATRN", "XCLIENT", "XFORWARD", "ADDR" };
 
 	FUZZ_CHECK(word.len >= 1 && word.len <= 32 && ascii_is_alpha(word.ptr[0]));
 	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
@@ -100,7 +100,7 @@ static void origin_auth(struct model *m, struct slice line)
 {
 	struct slice initial = model_word_of(line, 2);
 
-	FUZZ_CHECK(m->rules->may_auth && m->leg->greeted && !m->leg->in_transaction && !m->leg->authenticated && m->leg->owes.n == 0);
+	FUZZ_CHECK((m->rules->may_auth || m->client_secure) && m->leg->greeted && !m->leg->in_transaction && !m->leg->authenticated && m->leg->owes.n == 0);
 	FUZZ_CHECK((m->leg->offered & HAS_AUTH) != 0);
 	FUZZ_CHECK(said_auth(m, line));
 	FUZZ_CHECK(model_word_of(line, 1).len > 0 && model_word_of(line, 3).len == 0);
@@ -138,7 +138,7 @@ static void check_group(const struct leg *leg)
 		enum verb owed = leg->owes.verbs[(leg->owes.first + i) % OWED_MAX];
 
 		FUZZ_CHECK(owed != GREETING && owed != HELLO && owed != DATA && owed != AUTH && owed != SASL && owed != QUIT &&
-			   owed != OTHER);
+			   owed != STARTTLS && owed != OTHER);
 	}
 }
 
@@ -165,6 +165,8 @@ void model_origin_command(struct model *m, struct slice line)
 	check_leg(m, verb);
 	check_group(m->leg);
 	FUZZ_CHECK(verb != OTHER || m->rules->any_verb || slice_is(word, "NOOP"));
+	model_check_security(m, verb, word);
+	model_count_heard(m, word);
 	switch (verb) {
 	case HELLO:
 		FUZZ_CHECK(m->leg->owes.n == 0 && line.len > 5);
@@ -199,6 +201,9 @@ void model_origin_command(struct model *m, struct slice line)
 		break;
 	case RSET:
 		forget_transaction(m);
+		break;
+	case STARTTLS:
+		model_origin_gets_starttls(m, line);
 		break;
 	case OTHER:
 		model_check_said(m, slice_trim_spaces(slice_skip(line, word.len)));

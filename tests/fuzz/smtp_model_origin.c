@@ -20,6 +20,10 @@ static void origin_replied(struct model *m, enum verb verb, int code)
 		m->leg->dead = true;
 	if (m->leg->dead)
 		return;
+	if (verb == STARTTLS && code == 220) {
+		model_origin_starts_tls(m);
+		return;
+	}
 	if (verb == END || verb == LAST || (model_positive(code) && (verb == MAIL || verb == RSET || verb == HELLO)))
 		m->leg->in_transaction = verb == MAIL;
 	m->origin_took[verb] += model_positive(code);
@@ -87,6 +91,10 @@ void model_server_sends(struct model *m, bool former, struct slice octets)
 	if (octets.len == 0)
 		return;
 	m->leg = &m->legs[former];
+	if (m->piped && m->leg->state == ORIGIN_STARTS_TLS) {
+		buffer_append(&m->down, octets);
+		return;
+	}
 	m->unmarked = m->unmarked || memmem(octets.ptr, octets.len, MODEL_MARK, strlen(MODEL_MARK)) != NULL;
 	server_said(m, octets);
 }
@@ -96,24 +104,33 @@ static size_t mark(const struct model *m, enum verb verb, char *out, size_t size
 {
 	if (verb == GREETING || verb == AUTH)
 		return (size_t)snprintf(out, size, "\r\n");
-	return (size_t)snprintf(out, size, MODEL_MARK "%u\r\n", m->client_number);
+	return (size_t)snprintf(out, size, MODEL_MARK "%u\r\n", m->epoch);
+}
+
+/* A good one offers TLS until it has it. */
+#define OFFERS \
+	"250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250-CHUNKING\r\n250-BINARYMIME\r\n" \
+	"250-AUTH PLAIN LOGIN\r\n250-SMTPUTF8\r\n250 HELP"
+
+static const char *answer_to(const struct leg *leg, enum verb verb)
+{
+	static const char *const answers[] = {
+		[GREETING] = "220 origin", [HELLO] = "250-origin\r\n250-STARTTLS\r\n" OFFERS, [MAIL] = "250 m", [RCPT] = "250 r",
+		[DATA] = "354 d", [END] = "250 queued as 1", [AUTH] = "334 AAAA", [SASL] = "235 a", [CHUNK] = "250 c",
+		[LAST] = "250 queued as 2", [RSET] = "250 x", [QUIT] = "221 q", [STARTTLS] = "220 t", [OTHER] = "250 o",
+	};
+
+	return verb == HELLO && leg->secure ? "250-origin\r\n" OFFERS : answers[verb];
 }
 
 size_t model_server_answers(struct model *m, bool former, char *out, size_t size)
 {
-	static const char *const answers[] = {
-		[GREETING] = "220 origin",
-		[HELLO] = ("250-origin\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n"
-			   "250-CHUNKING\r\n250-BINARYMIME\r\n250-AUTH PLAIN LOGIN\r\n250-SMTPUTF8\r\n250 HELP"),
-		[MAIL] = "250 m", [RCPT] = "250 r", [DATA] = "354 d", [END] = "250 queued as 1", [AUTH] = "334 AAAA", [SASL] = "235 a",
-		[CHUNK] = "250 c", [LAST] = "250 queued as 2", [RSET] = "250 x", [QUIT] = "221 q", [OTHER] = "250 o",
-	};
 	const struct leg *leg = m->leg = &m->legs[former];
 	size_t len = 0;
 
 	for (size_t i = 0; i < leg->owes.n; i++) {
 		enum verb verb = leg->owes.verbs[(leg->owes.first + i) % OWED_MAX];
-		const char *answer = leg->owes.n == 1 && leg->cancelled ? "501 c" : answers[verb];
+		const char *answer = leg->owes.n == 1 && leg->cancelled ? "501 c" : answer_to(leg, verb);
 
 		if (len + strlen(answer) + 64 > size || (i + 1 == leg->owes.n && leg->state == ORIGIN_CHUNK))
 			break;
@@ -177,6 +194,7 @@ static void origin_body(struct model *m, struct slice octets, size_t *used)
 	size_t before = m->leg->body.len, end;
 	bool bad;
 
+	model_client_goes_ahead(m);
 	buffer_append(&m->leg->body, octets);
 	end = model_body_end(buffer_slice(&m->leg->body), &bad);
 	FUZZ_CHECK(!bad);
@@ -190,7 +208,7 @@ static void origin_body(struct model *m, struct slice octets, size_t *used)
 		return;
 	FUZZ_CHECK(m->rules->max_octets == 0 || model_message_octets(slice_take(buffer_slice(&m->leg->body), end)) <= m->rules->max_octets);
 	check_hops(m, slice_take(buffer_slice(&m->leg->body), end), true);
-	FUZZ_CHECK(m->blind || m->leg->recipients == m->client_recipients);
+	FUZZ_CHECK(m->blind || m->went_ahead || m->leg->recipients == m->client_recipients);
 	m->leg->state = ORIGIN_COMMANDS;
 	m->leg->mail = m->leg->rcpt = false;
 	model_push(&m->leg->owes, END);
@@ -201,13 +219,17 @@ void model_origin_received(struct model *m, bool former, struct slice octets)
 	if (octets.len == 0)
 		return;
 	m->leg = &m->legs[former];
+	if (m->piped && m->leg->state == ORIGIN_STARTS_TLS) {
+		model_pipe_arrived(&m->up, octets);
+		return;
+	}
 	FUZZ_CHECK(!m->leg->dead);
 	while (octets.len > 0) {
 		struct slice line;
 		size_t used = octets.len;
 		bool bad;
 
-		FUZZ_CHECK(m->leg->state != ORIGIN_DATA);
+		FUZZ_CHECK(m->leg->state != ORIGIN_DATA && m->leg->state != ORIGIN_STARTS_TLS);
 		FUZZ_CHECK(m->leg->state == ORIGIN_COMMANDS || m->leg->client == m->client_number);
 		if (m->leg->state == ORIGIN_BODY) {
 			origin_body(m, octets, &used);

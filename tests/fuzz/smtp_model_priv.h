@@ -14,7 +14,7 @@
 #define CHUNKS_MAX 4096
 
 /* CHUNK is a BDAT, LAST one that ends the message; SASL a line of an AUTH exchange. */
-enum verb { GREETING, HELLO, MAIL, RCPT, DATA, END, CHUNK, LAST, AUTH, SASL, RSET, QUIT, OTHER };
+enum verb { GREETING, HELLO, MAIL, RCPT, DATA, END, CHUNK, LAST, AUTH, SASL, RSET, QUIT, STARTTLS, OTHER };
 
 /* Commands whose reply has not come, oldest first. */
 struct owed {
@@ -34,6 +34,7 @@ struct owed {
 #define HAS_CHUNKING 256u
 #define HAS_BINARYMIME 512u
 #define HAS_AUTH 1024u
+#define HAS_STARTTLS 2048u
 
 /* The replies of one direction, as lines come in. */
 struct replies {
@@ -51,10 +52,11 @@ struct chunk {
 
 /* A connection to the origin, as that sees it. It may serve several clients, one after the other. */
 struct leg {
-	enum { ORIGIN_COMMANDS, ORIGIN_DATA, ORIGIN_BODY, ORIGIN_CHUNK, ORIGIN_SASL } state;
+	enum { ORIGIN_COMMANDS, ORIGIN_DATA, ORIGIN_BODY, ORIGIN_CHUNK, ORIGIN_SASL, ORIGIN_STARTS_TLS } state;
 	struct owed owes;
 	struct replies server;
 	struct buffer command, body;
+	bool secure;			/* it has TLS */
 	bool dead;			/* it said what it may not, or goodbye: it must receive nothing more */
 	bool greeted, mail, rcpt;	/* as its replies and the commands before it make it */
 	bool mail_before, rcpt_before;	/* a RSET or HELO that may yet be refused */
@@ -75,12 +77,15 @@ struct leg {
 	bool fit;			/* for another client than the one that it served */
 };
 
+#define MODEL_COUNTED 5		/* verbs, see smtp_model_tls.c */
+
 struct model {
 	const struct model_rules *rules;
 	struct leg legs[2], *leg;	/* the last connection and the one before; the one that something happened on last */
 	unsigned client_number;		/* from 1 */
+	unsigned epoch;			/* one more with each client, and with the TLS of each */
 
-	/* Since the present client came. */
+	/* Since the present client came, or was told to begin TLS. */
 	unsigned origin_took[OTHER + 1], client_got[OTHER + 1];	/* positive replies, by verb */
 	unsigned origin_messages, origin_chunks;
 	unsigned origin_successes, origin_challenges;
@@ -88,13 +93,21 @@ struct model {
 	bool ended;			/* it has a whole message in chunks since the last model_settled */
 	unsigned ended_recipients;
 
+	unsigned said_verbs[MODEL_COUNTED], heard_verbs[MODEL_COUNTED];	/* that the client said, at most; that the origin got of it */
+
 	/* Of the present client. */
-	enum { CLIENT_COMMANDS, CLIENT_DATA, CLIENT_BODY, CLIENT_CHUNK, CLIENT_AUTH, CLIENT_SASL } client;
+	enum { CLIENT_COMMANDS, CLIENT_DATA, CLIENT_BODY, CLIENT_CHUNK, CLIENT_AUTH, CLIENT_SASL, CLIENT_STARTS_TLS } client;
+	bool client_secure;
+	bool client_broke_tls;		/* said in plain text what is no handshake */
+	unsigned client_offered;	/* HAS_* of the last EHLO reply that it got */
+	bool piped;			/* a STARTTLS that was forwarded, with passthrough */
+	struct buffer up, down;		/* piped: what was sent and has not arrived */
 	struct owed client_is_owed;
 	struct replies proxy;
-	struct buffer said;		/* all that it sent */
+	struct buffer said;		/* all that it sent, since it has TLS if it has */
 	struct buffer raw, client_body;	/* raw: sent, not yet taken for commands */
 	bool client_dead;		/* sent what ends a session */
+	bool went_ahead;		/* and its 354 has not come */
 	bool blind, blind_body;		/* what the client sent can't be told apart any more */
 	unsigned client_recipients, client_messages, client_chunks;
 	struct chunk sent[CHUNKS_MAX];
@@ -108,7 +121,7 @@ struct model {
 	bool unmarked;			/* the origin said MODEL_MARK by chance */
 };
 
-#define MODEL_MARK " for client "	/* in replies, and the number behind it */
+#define MODEL_MARK " for client "	/* in replies, and the epoch behind it */
 
 /* smtp_model.c */
 /* This client sent these octets, somewhere. */
@@ -118,6 +131,20 @@ enum verb model_pop(struct owed *o);
 
 /* smtp_model_client.c: the origin has what the client sent behind an AUTH. Then that was refused. false: there is none. */
 bool model_client_skips_auth(struct model *m);
+/* The origin has a message that the client sent before its go-ahead, as it may with early_input: it will get that. */
+void model_client_goes_ahead(struct model *m);
+
+/* smtp_model_tls.c */
+void model_origin_gets_starttls(struct model *m, struct slice line);
+void model_origin_starts_tls(struct model *m);
+void model_client_starts_tls(struct model *m);
+/* A command of this kind may go to the origin as the two connections are. */
+void model_check_security(const struct model *m, enum verb verb, struct slice word);
+/* The client sent octets; said has them already. The origin got a command. */
+void model_count_said(struct model *m, size_t octets);
+void model_count_heard(struct model *m, struct slice word);
+/* Behind passthrough. */
+void model_pipe_arrived(struct buffer *pipe, struct slice octets);
 
 /* smtp_model_text.c: pure functions on octets. */
 enum verb model_verb_of(struct slice line);

@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "smtp_model_priv.h"
 
-#include <strings.h>
-
 enum verb model_verb_of(struct slice line)
 {
 	static const struct { const char *name; enum verb verb; } names[] = {
 		{ "HELO", HELLO }, { "EHLO", HELLO }, { "MAIL", MAIL }, { "RCPT", RCPT }, { "DATA", DATA }, { "RSET", RSET },
-		{ "QUIT", QUIT }, { "BDAT", CHUNK }, { "AUTH", AUTH },
+		{ "QUIT", QUIT }, { "BDAT", CHUNK }, { "AUTH", AUTH }, { "STARTTLS", STARTTLS },
 	};
 	struct slice word = slice_take(line, slice_index(line, ' '));
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (word.len == 4 && strncasecmp((const char *)word.ptr, names[i].name, 4) == 0)
+		if (slice_equal_nocase(word, slice_cstr(names[i].name)))
 			return names[i].verb;
 	return OTHER;
 }
@@ -157,7 +155,7 @@ static unsigned keyword_of(struct slice text)
 		{ "SIZE", HAS_SIZE }, { "8BITMIME", HAS_8BITMIME }, { "DSN", HAS_DSN }, { "SMTPUTF8", HAS_SMTPUTF8 },
 		{ "DELIVERBY", HAS_DELIVERBY }, { "FUTURERELEASE", HAS_FUTURERELEASE }, { "MT-PRIORITY", HAS_MT_PRIORITY },
 		{ "MTRK", HAS_MTRK }, { "CHUNKING", HAS_CHUNKING }, { "BINARYMIME", HAS_BINARYMIME },
-		{ "AUTH", HAS_AUTH },
+		{ "AUTH", HAS_AUTH }, { "STARTTLS", HAS_STARTTLS },
 	};
 	size_t n = 0;
 

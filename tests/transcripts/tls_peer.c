@@ -15,8 +15,9 @@ struct tls_peer {
 	BIO *in, *out;			/* the SSL's */
 	bool eof;
 	uint64_t moved;			/* octets */
-	SSL_CTX *context;
 	SSL *ssl;
+	void (*on_octets)(void *arg, struct slice octets);
+	void *arg;
 	enum tls_peer_state state;
 	char error[256];
 };
@@ -31,27 +32,49 @@ static int any_certificate(int preverified, X509_STORE_CTX *context)
 	return 1;
 }
 
+static SSL_CTX *make_context(bool server, const char *certificate, int version_max)
+{
+	SSL_CTX *context = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
+	char path[256];
+
+	if (version_max != 0)
+		SSL_CTX_set_max_proto_version(context, version_max);
+	if (certificate != NULL) {
+		file_of(path, sizeof(path), certificate, ".pem");
+		SSL_CTX_use_certificate_chain_file(context, path);
+		file_of(path, sizeof(path), certificate, ".key");
+		SSL_CTX_use_PrivateKey_file(context, path, SSL_FILETYPE_PEM);
+	}
+	/* Judging is the proxy's business; a server asks for a certificate, to see whether one comes. */
+	SSL_CTX_set_verify(context, server ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, any_certificate);
+	SSL_CTX_set_session_id_context(context, (const unsigned char *)"test", 4);
+	return context;
+}
+
+struct ssl_ctx_st *tls_peer_context(bool server, const char *certificate)
+{
+	SSL_CTX *context = make_context(server, certificate, 0);
+
+	SSL_CTX_set_num_tickets(context, 0);
+	SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+	return context;
+}
+
 struct tls_peer *tls_peer_create(const struct tls_peer_setup *setup)
 {
 	struct tls_peer *p = calloc(1, sizeof(*p));
-	char path[256];
+	SSL_CTX *own = NULL;
 
 	if (p == NULL)
 		return NULL;
-	p->context = SSL_CTX_new(setup->server ? TLS_server_method() : TLS_client_method());
-	if (setup->version_max != 0)
-		SSL_CTX_set_max_proto_version(p->context, setup->version_max);
-	if (setup->certificate != NULL) {
-		file_of(path, sizeof(path), setup->certificate, ".pem");
-		SSL_CTX_use_certificate_chain_file(p->context, path);
-		file_of(path, sizeof(path), setup->certificate, ".key");
-		SSL_CTX_use_PrivateKey_file(p->context, path, SSL_FILETYPE_PEM);
-	}
-	/* Judging is the proxy's business; a server asks for a certificate, to see whether one comes. */
-	SSL_CTX_set_verify(p->context, setup->server ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, any_certificate);
-	SSL_CTX_set_session_id_context(p->context, (const unsigned char *)"test", 4);
-	p->ssl = SSL_new(p->context);
+	if (setup->context == NULL)
+		own = make_context(setup->server, setup->certificate, setup->version_max);
+	p->ssl = SSL_new(own != NULL ? own : setup->context);
+	SSL_CTX_free(own);		/* the SSL keeps it */
 	p->fd = setup->fd;
+	p->on_octets = setup->on_octets;
+	p->arg = setup->arg;
 	p->in = BIO_new(BIO_s_mem());
 	p->out = BIO_new(BIO_s_mem());
 	BIO_set_mem_eof_return(p->in, -1);
@@ -74,7 +97,6 @@ void tls_peer_free(struct tls_peer **pp)
 		return;
 	*pp = NULL;
 	SSL_free(p->ssl);
-	SSL_CTX_free(p->context);
 	free(p);
 }
 
@@ -102,6 +124,8 @@ static void pull(struct tls_peer *p)
 
 	while ((n = recv(p->fd, buf, sizeof(buf), 0)) > 0) {
 		p->moved += (uint64_t)n;
+		if (p->on_octets != NULL)
+			p->on_octets(p->arg, slice_of(buf, (size_t)n));
 		BIO_write(p->in, buf, (int)n);
 	}
 	if (n == 0 || errno != EAGAIN) {

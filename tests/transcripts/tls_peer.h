@@ -21,8 +21,13 @@ struct tls_peer_setup {
 	const char *certificate;	/* a name of pki.h; NULL: none */
 	const char *server_name;	/* client: SNI; NULL: none */
 	int version_max;		/* TLS1_2_VERSION; 0: any */
+	struct ssl_ctx_st *context;	/* borrowed; certificate and version_max are its own then. NULL: one for this peer alone */
+	void (*on_octets)(void *arg, struct slice octets);	/* what came from fd, before TLS sees it; NULL: nobody looks */
+	void *arg;
 };
 
+/* For many peers in a row, none of which knows anything of those before: without resumption. The caller frees it. */
+struct ssl_ctx_st *tls_peer_context(bool server, const char *certificate);
 struct tls_peer *tls_peer_create(const struct tls_peer_setup *setup);
 void tls_peer_free(struct tls_peer **p);
 
