@@ -145,7 +145,7 @@ int cli_names_finish(struct cli_names *n, const struct policy *policy)
 	if (n->n_hosts > 0)
 		qsort(n->hosts, n->n_hosts, sizeof(*n->hosts), by_name);
 	snapshot = (struct names_snapshot){ n->hosts, n->n_hosts };
-	return zone_names_make(policy, &snapshot, &n->zones);
+	return zone_names_make(policy, &snapshot, NULL, &n->zones);
 }
 
 bool cli_names_has(const struct cli_names *n, const char *host)

@@ -69,9 +69,11 @@ struct zone_names;
 
 /*
  * The members that zones have by their host names. Where a zone has the very address in its static list that
- * one counts, and where two zones' names have an address none does. 0; -ENOMEM.
+ * one counts, and where two zones' names have an address none does. before: those of the same policy until now, or
+ * NULL: of a host that is pending or not in the snapshot, which nobody has asked yet, what they had stays. 0; -ENOMEM.
  */
-int zone_names_make(const struct policy *policy, const struct names_snapshot *snapshot, struct zone_names **out) MUST_CHECK;
+int zone_names_make(const struct policy *policy, const struct names_snapshot *snapshot, const struct zone_names *before,
+		    struct zone_names **out) MUST_CHECK;
 void zone_names_free(struct zone_names **zp);		/* accepts NULL in it */
 
 /* As octets, for processes that were forked from this one and have the same policy. The buffer's ceiling should be

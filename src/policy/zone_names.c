@@ -14,6 +14,11 @@
 #define ZONE_NAMES_ARENA_MAX (512u << 20)
 #define MAPPED_ARENA_MAX 4096u
 
+struct family_known {
+	const struct ip_addr *addrs;
+	size_t n;
+};
+
 struct zone_names {
 	struct arena *arena;
 	const struct zone *zones;
@@ -22,6 +27,8 @@ struct zone_names {
 	size_t n_members;
 	struct zone_conflict *conflicts;	/* ascending */
 	size_t n_conflicts;
+	struct family_known *known;		/* IPv4 and IPv6 of each host name, in the order of zones; NULL: mapped */
+	size_t n_known;				/* addresses of all */
 	void *mapped;				/* where the members are; NULL: on the arena */
 	size_t mapped_octets;
 };
@@ -44,19 +51,71 @@ static int by_address(const void *a, const void *b)
 	return order != 0 ? order : (x->zone > y->zone) - (x->zone < y->zone);
 }
 
-static size_t collect(const struct policy *policy, const struct names_snapshot *snapshot, struct zone_member *out)
+/* What a snapshot says of the addresses of one family. */
+static size_t copy_family(const struct host_record *h, int family, struct ip_addr *out)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < policy->n_zones; i++)
-		for (size_t k = 0; k < policy->zones[i].n_hostnames; k++) {
-			const struct host_record *h = names_find(snapshot, slice_cstr(policy->zones[i].hostnames[k]));
-
-			for (size_t a = 0; h != NULL && a < h->n_addrs; a++, n++)
-				if (out != NULL)
-					out[n] = (struct zone_member){ h->addrs[a], (uint32_t)i };
+	for (size_t i = 0; h != NULL && i < h->n_addrs; i++)
+		if (h->addrs[i].family == family) {
+			if (out != NULL)
+				out[n] = h->addrs[i];
+			n++;
 		}
 	return n;
+}
+
+/* Of a host that the snapshot does not know (yet) what was known of each family stays. */
+static int learn_family(struct zone_names *names, size_t at, const struct host_record *h, int family, const struct zone_names *before)
+{
+	struct family_known *k = &names->known[at];
+	size_t n = copy_family(h, family, NULL);
+	struct ip_addr *addrs;
+
+	if (n == 0 && (h == NULL || h->state == HOST_PENDING) && before != NULL && before->known != NULL) {
+		*k = before->known[at];
+		n = k->n;
+	}
+	addrs = arena_array(names->arena, n, sizeof(*addrs));
+	if (addrs == NULL)
+		return -ENOMEM;
+	if (k->n > 0)
+		memcpy(addrs, k->addrs, n * sizeof(*addrs));
+	else
+		copy_family(h, family, addrs);
+	*k = (struct family_known){ addrs, n };
+	names->n_known += n;
+	return 0;
+}
+
+static int learn(struct zone_names *names, const struct policy *policy, const struct names_snapshot *snapshot,
+		 const struct zone_names *before)
+{
+	size_t at = 0;
+	int err = 0;
+
+	names->known = arena_array(names->arena, 2 * policy->n_hostnames, sizeof(*names->known));
+	if (names->known == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < policy->n_zones; i++)
+		for (size_t k = 0; err == 0 && k < policy->zones[i].n_hostnames; k++) {
+			const struct host_record *h = names_find(snapshot, slice_cstr(policy->zones[i].hostnames[k]));
+
+			err = learn_family(names, at++, h, AF_INET, before);
+			if (err == 0)
+				err = learn_family(names, at++, h, AF_INET6, before);
+		}
+	return err;
+}
+
+static void collect(const struct zone_names *names, const struct policy *policy, struct zone_member *out)
+{
+	size_t at = 0, n = 0;
+
+	for (size_t i = 0; i < policy->n_zones; i++)
+		for (size_t k = 0; k < 2 * policy->zones[i].n_hostnames; k++, at++)
+			for (size_t a = 0; a < names->known[at].n; a++)
+				out[n++] = (struct zone_member){ names->known[at].addrs[a], (uint32_t)i };
 }
 
 /* From all that names have to what counts; all is sorted, and members may be the same array. */
@@ -78,25 +137,41 @@ static void sort_out(struct zone_names *names, const struct policy *policy, stru
 	}
 }
 
-int zone_names_make(const struct policy *policy, const struct names_snapshot *snapshot, struct zone_names **out)
+static int make(struct zone_names *names, const struct policy *policy, const struct names_snapshot *snapshot,
+		const struct zone_names *before)
 {
-	size_t n = collect(policy, snapshot, NULL);
+	struct zone_member *members;
+	int err = learn(names, policy, snapshot, before);
+
+	if (err != 0)
+		return err;
+	members = arena_array(names->arena, names->n_known, sizeof(*members));
+	names->conflicts = arena_array(names->arena, names->n_known, sizeof(*names->conflicts));
+	if (members == NULL || names->conflicts == NULL)
+		return -ENOMEM;
+	names->members = members;
+	collect(names, policy, members);
+	qsort(members, names->n_known, sizeof(*members), by_address);
+	sort_out(names, policy, members, members, names->n_known);
+	return 0;
+}
+
+int zone_names_make(const struct policy *policy, const struct names_snapshot *snapshot, const struct zone_names *before,
+		    struct zone_names **out)
+{
 	struct arena *arena = arena_create(ZONE_NAMES_ARENA_MAX, 0);
 	struct zone_names *names = arena != NULL ? ARENA_NEW(arena, struct zone_names) : NULL;
-	struct zone_member *members = arena != NULL ? arena_array(arena, n, sizeof(*members)) : NULL;
+	int err = -ENOMEM;
 
-	if (names != NULL)
-		*names = (struct zone_names){ .arena = arena, .zones = policy->zones, .n_zones = policy->n_zones, .members = members,
-					      .conflicts = arena_array(arena, n, sizeof(*names->conflicts)) };
-	if (names == NULL || members == NULL || names->conflicts == NULL) {
-		arena_free(&arena);
-		return -ENOMEM;
+	if (names != NULL) {
+		*names = (struct zone_names){ .arena = arena, .zones = policy->zones, .n_zones = policy->n_zones };
+		err = make(names, policy, snapshot, before);
 	}
-	collect(policy, snapshot, members);
-	qsort(members, n, sizeof(*members), by_address);
-	sort_out(names, policy, members, members, n);
-	*out = names;
-	return 0;
+	if (err == 0)
+		*out = names;
+	else
+		arena_free(&arena);
+	return err;
 }
 
 /* ---- to another process ---- */

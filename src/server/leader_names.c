@@ -182,7 +182,7 @@ static int read_snapshot(struct leader *l, int fd, struct zone_names **out)
 	if (err == 0)
 		err = names_unpack(slice_of(octets, len), arena, &snapshot);
 	if (err == 0)
-		err = zone_names_make(l->policy, &snapshot, out);
+		err = zone_names_make(l->policy, &snapshot, l->names, out);
 	if (err == 0)
 		l->names_pending = count_pending(l->policy, &snapshot);
 	free(octets);

@@ -55,7 +55,7 @@ static struct kernel_plan plan_of(const char *a, const char *b, const char *c)
 			assert_int_equal(ip_parse(slice_cstr(word), &addrs[hosts[i].n_addrs++]), 0);
 		hosts[i].addrs = addrs;
 	}
-	assert_int_equal(zone_names_make(policy, &s, &names), 0);
+	assert_int_equal(zone_names_make(policy, &s, NULL, &names), 0);
 	assert_int_equal(kernel_plan_make(policy, names, arena, &plan), 0);
 	assert_int_equal(kernel_plan_check(&plan), 0);
 	zone_names_free(&names);

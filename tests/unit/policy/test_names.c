@@ -148,7 +148,7 @@ static struct zone_names *names_of(const struct policy *p, const char *text)
 	struct names_snapshot s = snapshot_of(text);
 	struct zone_names *names = NULL;
 
-	assert_int_equal(zone_names_make(p, &s, &names), 0);
+	assert_int_equal(zone_names_make(p, &s, NULL, &names), 0);
 	return names;
 }
 
@@ -215,6 +215,35 @@ static void an_address_of_two_zones_is_in_neither(void **state)
 	zone_names_free(&names);
 	zone_names_free(&later);
 	zone_names_free(&later);
+}
+
+/* A lookout that has lost what it knew empties no zone. */
+static void what_nobody_asked_yet_stays(void **state)
+{
+	static const char *const pending = "a.example 10.0.0.3\nb.example\n";
+	const struct policy *p = build_policy(arena, ZONES, "[]");
+	struct zone_names *first = names_of(p, "a.example 10.0.0.1 2001:db8::1\nb.example 192.0.2.1\nc.example 10.0.0.2\n"), *next = NULL, *last = NULL;
+	struct names_snapshot s = snapshot_of(pending);
+	struct host_record *hosts = (struct host_record *)(uintptr_t)s.hosts;
+
+	hosts[0].state = hosts[1].state = HOST_PENDING;
+	assert_int_equal(zone_names_make(p, &s, first, &next), 0);
+	zone_names_free(&first);
+	expect(p, next, "10.0.0.1", "net");		/* IPv4 was answered: another address */
+	expect(p, next, "10.0.0.3", "one");
+	expect(p, next, "2001:db8::1", "one");		/* IPv6 was not */
+	expect(p, next, "192.0.2.1", "one");
+	expect(p, next, "10.0.0.2", "two");		/* nothing said of it at all */
+	s = snapshot_of("a.example\nb.example\nc.example\n");
+	hosts = (struct host_record *)(uintptr_t)s.hosts;
+	hosts[1].state = HOST_PENDING;
+	hosts[2].state = HOST_STALE;
+	assert_int_equal(zone_names_make(p, &s, next, &last), 0);
+	zone_names_free(&next);
+	expect(p, last, "10.0.0.3", "net");		/* known to have none, or to have had none */
+	expect(p, last, "10.0.0.2", "net");
+	expect(p, last, "192.0.2.1", "one");
+	zone_names_free(&last);
 }
 
 /* As a worker has it: mapped; NULL: refused. */
@@ -327,6 +356,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(names_come_before_prefixes, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_listed_wins, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_address_of_two_zones_is_in_neither, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_nobody_asked_yet_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(as_octets, setup, teardown),
 		cmocka_unit_test_setup_teardown(decisions_take_them, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_zones_may_list, setup, teardown),
