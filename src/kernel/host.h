@@ -11,9 +11,25 @@
 #include "base/slice.h"
 #include "policy/problems.h"
 
+#include <sys/types.h>
+
 /* Load a rendered rule set atomically. 0; -ENOENT (no nft program); -EPERM; -EINVAL (nft said
  * no); -ETIMEDOUT; -errno. *why (at most size octets, NUL-terminated) gets the reason in words. */
 int kernel_load(struct slice rules, char *why, size_t size) MUST_CHECK;
+/*
+ * The same without waiting, in a child of the caller. kernel_load_begin: 0; -ENOENT; -errno. From then on the caller watches
+ * words_fd, calls kernel_load_hear when there is something to read, limits the time, reaps pid, and then calls kernel_load_end
+ * with what waitpid said, which returns as kernel_load does. hear never waits; false: it has said all.
+ */
+struct kernel_loading {
+	pid_t pid;			/* 0: none */
+	int words_fd;
+	char words[1024];		/* what it said */
+	size_t used;
+};
+int kernel_load_begin(struct slice rules, struct kernel_loading *out) MUST_CHECK;
+bool kernel_load_hear(struct kernel_loading *l);
+int kernel_load_end(struct kernel_loading *l, int status, char *why, size_t size) MUST_CHECK;
 /* Like kernel_load, but the kernel only checks whether it would do. */
 int kernel_try(struct slice rules, char *why, size_t size) MUST_CHECK;
 /* The mark's rule and route, both families (IPv6 only where the host has it); idempotent.

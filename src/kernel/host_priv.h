@@ -8,8 +8,6 @@
 #include <stdarg.h>
 
 const char *nft_path(void);	/* NULL: not installed */
-/* Run nft; words (size > 0) gets what it printed. Its exit status, or -errno. */
-int nft_run(const char *const *options, struct slice input, char *words, size_t size) MUST_CHECK;
 void say_why(char *why, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int route_remove(char *why, size_t size) MUST_CHECK;
 

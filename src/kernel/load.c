@@ -79,35 +79,68 @@ static void be_nft(const char *path, const char *const *options, int in, int out
 	_exit(127);
 }
 
-/* Collect what it says (as much as fits, the rest is read and dropped) until it closes. */
-static int read_words(int fd, char *words, size_t size)
+/* options end with NULL. */
+static int begin(const char *const *options, struct slice input, struct kernel_loading *l)
+{
+	const char *path = nft_path();
+	int in, channel[2], err = 0;
+
+	if (path == NULL)
+		return -ENOENT;
+	in = input_file(input);
+	if (in < 0)
+		return in;
+	if (pipe2(channel, O_CLOEXEC) < 0) {
+		err = -errno;
+		close(in);
+		return err;
+	}
+	*l = (struct kernel_loading){ .words_fd = channel[0] };
+	l->pid = fork();
+	if (l->pid == 0)
+		be_nft(path, options, in, channel[1]);
+	if (l->pid < 0) {
+		err = -errno;
+		l->pid = 0;
+		close(channel[0]);
+	}
+	close(in);
+	close(channel[1]);
+	return err;
+}
+
+/* One piece: as much of it as fits, the rest is dropped. 1; 0: there is nothing more to come; -errno. */
+static int hear(struct kernel_loading *l)
+{
+	char piece[512];
+	size_t room = sizeof(l->words) - 1 - l->used;
+	ssize_t n = read(l->words_fd, piece, sizeof(piece));
+
+	if (n < 0)
+		return -errno;
+	if (room > (size_t)n)
+		room = (size_t)n;
+	memcpy(l->words + l->used, piece, room);
+	l->used += room;
+	l->words[l->used] = '\0';
+	return n > 0;
+}
+
+/* Until it closes. */
+static int hear_all(struct kernel_loading *l)
 {
 	int64_t end = clock_system.monotonic_ms(&clock_system) + NFT_TIMEOUT_MS;
-	size_t used = 0;
 
 	for (;;) {
 		int64_t left = end - clock_system.monotonic_ms(&clock_system);
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-		char piece[512];
+		struct pollfd p = { .fd = l->words_fd, .events = POLLIN };
 		int ready = left <= 0 ? 0 : poll(&p, 1, (int)left);
-		ssize_t n;
 
 		if (ready == 0)
 			return -ETIMEDOUT;
-		if (ready < 0)
-			continue;
-		n = read(fd, piece, sizeof(piece));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;
-		if ((size_t)n > size - 1 - used)
-			n = (ssize_t)(size - 1 - used);
-		memcpy(words + used, piece, (size_t)n);
-		used += (size_t)n;
+		if (ready > 0 && hear(l) == 0)
+			return 0;
 	}
-	words[used] = '\0';
-	return 0;
 }
 
 static int end_of(pid_t pid)
@@ -120,45 +153,24 @@ static int end_of(pid_t pid)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
-int nft_run(const char *const *options, struct slice input, char *words, size_t size)
+/* Its exit status, or -errno. */
+static int run(const char *const *options, struct slice input, struct kernel_loading *l)
 {
-	const char *path = nft_path();
-	int in, channel[2], err, status;
-	pid_t pid;
+	int err = begin(options, input, l), status;
 
-	if (path == NULL)
-		return -ENOENT;
-	in = input_file(input);
-	if (in < 0)
-		return in;
-	if (pipe2(channel, O_CLOEXEC) < 0) {
-		err = -errno;
-		close(in);
+	if (err != 0)
 		return err;
-	}
-	pid = fork();
-	if (pid == 0)
-		be_nft(path, options, in, channel[1]);
-	err = pid < 0 ? -errno : 0;
-	close(in);
-	close(channel[1]);
-	if (err == 0)
-		err = read_words(channel[0], words, size);
-	close(channel[0]);
-	if (pid > 0) {
-		if (err < 0)
-			kill(pid, SIGKILL);
-		status = end_of(pid);
-		err = err < 0 ? err : status;
-	}
-	return err;
+	err = hear_all(l);
+	close(l->words_fd);
+	if (err < 0)
+		kill(l->pid, SIGKILL);
+	status = end_of(l->pid);
+	return err < 0 ? err : status;
 }
 
-static int load(const char *const *options, struct slice rules, char *why, size_t size)
+/* From its exit status or an error number to what is returned, with the reason. */
+static int judge(int err, const char *words, char *why, size_t size)
 {
-	char words[1024] = "";
-	int err = nft_run(options, rules, words, sizeof(words));
-
 	if (err == 0)
 		return 0;
 	if (err == -ENOENT)
@@ -172,11 +184,48 @@ static int load(const char *const *options, struct slice rules, char *why, size_
 	return err;
 }
 
+static const char *const load_options[] = { "-f", "-", NULL };
+
+static int load(const char *const *options, struct slice rules, char *why, size_t size)
+{
+	struct kernel_loading l = { 0 };
+	int err = run(options, rules, &l);
+
+	return judge(err, l.words, why, size);
+}
+
 int kernel_load(struct slice rules, char *why, size_t size)
 {
-	static const char *const options[] = { "-f", "-", NULL };
+	return load(load_options, rules, why, size);
+}
 
-	return load(options, rules, why, size);
+int kernel_load_begin(struct slice rules, struct kernel_loading *out)
+{
+	int err = begin(load_options, rules, out);
+
+	if (err == 0)
+		(void)fcntl(out->words_fd, F_SETFL, O_NONBLOCK);
+	return err;
+}
+
+bool kernel_load_hear(struct kernel_loading *l)
+{
+	int n;
+
+	while ((n = hear(l)) > 0)
+		continue;
+	return n == -EAGAIN || n == -EINTR;
+}
+
+int kernel_load_end(struct kernel_loading *l, int status, char *why, size_t size)
+{
+	int err = WIFEXITED(status) ? WEXITSTATUS(status) : -ETIMEDOUT;
+
+	(void)kernel_load_hear(l);
+	close(l->words_fd);
+	l->words_fd = -1;
+	l->pid = 0;
+	return judge(err, l->words, why, size);
 }
 
 int kernel_try(struct slice rules, char *why, size_t size)
@@ -189,14 +238,14 @@ int kernel_try(struct slice rules, char *why, size_t size)
 int kernel_is_loaded(void)
 {
 	static const char *const options[] = { "-t", "list", "table", "inet", KERNEL_TABLE, NULL };
-	char words[1024] = "";
-	int err = nft_run(options, slice_of(NULL, 0), words, sizeof(words));
+	struct kernel_loading l = { 0 };
+	int err = run(options, slice_of(NULL, 0), &l);
 
 	if (err == 0)
 		return 1;
 	if (err < 0)
 		return err;
-	return strstr(words, "No such file or directory") != NULL ? 0 : -EPERM;
+	return strstr(l.words, "No such file or directory") != NULL ? 0 : -EPERM;
 }
 
 int kernel_clear(char *why, size_t size)

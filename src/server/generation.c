@@ -61,6 +61,7 @@ static void generation_free(struct generation *g)
 		close(g->sock);
 	if (g->certificates >= 0)
 		close(g->certificates);
+	rules_change_forget(s, g);
 	poller_timer_clear(&s->poller, &g->plan_again);
 	if (g->plan_changed >= 0)
 		close(g->plan_changed);

@@ -15,8 +15,6 @@
 #define PLAN_FILE_MAX (64u << 20)
 #define PLAN_ARENA_MAX (512u << 20)
 #define RULES_MAX (256u << 20)
-#define CHANGES_PAUSE_MS 500		/* from one change of addresses to the next */
-#define RETRY_MS 5000			/* until a change that the kernel did not take is tried again */
 #define PROBLEMS_OCTETS 16384u
 #define NOSESSION slice_cstr("nosession")
 
@@ -48,6 +46,7 @@ int generation_load_rules(struct supervisor *s, const struct kernel_plan *plan, 
 	struct buffer rules = BUFFER_INIT(RULES_MAX);
 	int err;
 
+	rules_change_stop(s);
 	kernel_plan_render(plan, s->port4, s->port6, &rules);
 	err = rules.broken ? -ENOMEM : kernel_load(buffer_slice(&rules), why, size);
 	buffer_release(&rules);
@@ -70,63 +69,51 @@ void generation_check_forwarding(const struct generation *g)
 	arena_free(&arena);
 }
 
-/* Elements of sets where that is all, and the kernel surely has the others; else the whole table. Either way in one transaction. */
-static int follow(struct supervisor *s, const struct kernel_plan *from, const struct kernel_plan *to, char *why, size_t size)
-{
-	struct buffer changes = BUFFER_INIT(RULES_MAX);
-	int err = s->rules_doubtful ? -ENOTSUP : kernel_plan_render_update(from, to, &changes);
-	bool whole = err != 0 || changes.broken;
+/* ---- following host names ---- */
 
-	if (!whole && changes.len > 0)
-		whole = kernel_load(buffer_slice(&changes), why, size) != 0;
-	buffer_release(&changes);
-	return whole ? generation_load_rules(s, to, why, size) : 0;
+void generation_adopt_plan(struct generation *g, struct arena **arena, const struct kernel_plan *plan)
+{
+	arena_free(&g->arena);
+	g->arena = *arena;
+	*arena = NULL;
+	g->plan = *plan;
 }
 
-static void take_changed(void *arg);
+static void take_changed(void *arg)
+{
+	struct generation *g = arg;
+	struct supervisor *s = g->supervisor;
+	struct arena *arena = NULL;
+	struct kernel_plan plan;
+	struct plan_head head;
+	int file = g->plan_changed, err;
 
-static void look_later(struct generation *g, int64_t wait_ms)
+	if (file < 0 || (s->ruling == g && rules_change_runs(s)))
+		return;			/* it is looked at when that has ended */
+	g->plan_changed = -1;
+	err = generation_read_plan(file, &arena, &plan, &head);
+	if (err == 0 && s->ruling == g) {
+		rules_change_begin(s, g, file, arena, &plan);
+		return;
+	}
+	close(file);
+	if (err == 0)
+		generation_adopt_plan(g, &arena, &plan);
+	else
+		log_event(LOG_CORE_ERROR, 0, NOSESSION, "The kernel rules stay behind the addresses of host names",
+			  F_TEXT("error", "the leader's plan is not usable"), F_INT("generation", g->number));
+}
+
+void generation_look_at_plan(struct generation *g, int64_t wait_ms)
 {
 	g->plan_again.fn = take_changed;
 	g->plan_again.arg = g;
 	poller_timer_set(&g->supervisor->poller, &g->plan_again, wait_ms);
 }
 
-static void take_changed(void *arg)
-{
-	struct generation *g = arg;
-	struct arena *arena = NULL;
-	struct kernel_plan plan;
-	struct plan_head head;
-	char why[512] = "it is of no use";
-	int err = generation_read_plan(g->plan_changed, &arena, &plan, &head);
-	bool readable = err == 0;
-
-	if (err == 0 && g->supervisor->ruling == g)
-		err = follow(g->supervisor, &g->plan, &plan, why, sizeof(why));
-	g->plan_changed_ms = poller_now();
-	if (err != 0 && readable) {
-		look_later(g, RETRY_MS);
-	} else {
-		close(g->plan_changed);
-		g->plan_changed = -1;
-	}
-	if (err != 0) {
-		log_event(LOG_CORE_ERROR, 0, NOSESSION, "The kernel rules stay behind the addresses of host names",
-			  F_TEXT("error", why), F_INT("generation", g->number));
-		arena_free(&arena);
-		return;
-	}
-	arena_free(&g->arena);
-	g->arena = arena;
-	g->plan = plan;
-	log_event(LOG_CORE_INFO, 3, NOSESSION, "The kernel rules follow the addresses of host names", F_INT("generation", g->number));
-}
-
 void generation_plan_changed(struct generation *g, struct message *m)
 {
 	struct supervisor *s = g->supervisor;
-	int64_t wait_ms = g->plan_changed_ms + CHANGES_PAUSE_MS - poller_now();
 
 	if (m->n_fds != 1 || !s->kernel || g->state < GENERATION_STARTING || g->state > GENERATION_CURRENT)
 		return;
@@ -134,7 +121,6 @@ void generation_plan_changed(struct generation *g, struct message *m)
 		close(g->plan_changed);
 	g->plan_changed = m->fds[0];
 	m->n_fds = 0;
-	if (g->plan_again.at_ms != 0)
-		return;
-	look_later(g, g->plan_changed_ms == 0 || wait_ms < 0 ? 0 : wait_ms);
+	if (g->plan_again.at_ms == 0)
+		generation_look_at_plan(g, s->ruling == g ? pace_wait(&s->change.pace, poller_now()) : 0);
 }

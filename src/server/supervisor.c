@@ -164,6 +164,10 @@ static void reap(struct supervisor *s)
 			control_link_ended(s);
 			continue;
 		}
+		if (pid == s->change.run.pid) {
+			rules_change_ended(s, status);
+			continue;
+		}
 		if (pid == s->lookout.pid) {
 			lookout_link_ended(s);
 			continue;
@@ -390,7 +394,7 @@ int supervisor_run(const struct run_options *options)
 	if (s == NULL)
 		return EXIT_REFUSED;
 	s->options = options;
-	s->lock = s->control_listener = s->control_sock = s->signals = s->lookout.sock = s->lookout.snapshot = -1;
+	s->lock = s->control_listener = s->control_sock = s->signals = s->lookout.sock = s->lookout.snapshot = s->change.file = -1;
 	s->next_generation = 1;
 	s->pid = getpid();
 	s->verbosity = options->verbosity;
@@ -400,6 +404,7 @@ int supervisor_run(const struct run_options *options)
 	status = start(s);
 	while (status == 0 && !s->over)
 		poller_turn(&s->poller);
+	rules_change_stop(s);
 	if (status == 0) {
 		leave_kernel(s);
 		status = s->exit_status;

@@ -2,9 +2,11 @@
 #ifndef SALLYPORT_SERVER_SUPERVISOR_PRIV_H
 #define SALLYPORT_SERVER_SUPERVISOR_PRIV_H
 
+#include "kernel/host.h"
 #include "kernel/plan.h"
 #include "server/control.h"
 #include "server/log_pump.h"
+#include "server/pace.h"
 #include "server/poller.h"
 #include "server/run_options.h"
 #include "server/supervisor.h"
@@ -37,7 +39,6 @@ struct generation {
 	int names;			/* hosts that its zones want; -1 = none */
 	bool snapshot_owed;		/* it has not got the last one yet */
 	int plan_changed;		/* the last MSG_PLAN_CHANGED, not looked at yet; -1 = none */
-	int64_t plan_changed_ms;	/* when one was looked at */
 	struct poller_timer plan_again;
 	int *stats_fds;			/* one a worker, -1 = none yet */
 	bool *seen;			/* worker k was started before */
@@ -55,6 +56,18 @@ struct lookout_link {
 	int snapshot;			/* what is known of host names: the last one published; -1 = none */
 	int64_t told_ms;		/* when leaders were told of one */
 	struct poller_timer again;
+};
+
+/* The kernel's rules on their way to those of other addresses (rules_change.c). */
+struct rules_change {
+	struct kernel_loading run;	/* pid 0: nothing is on its way */
+	struct generation *generation;	/* whose; NULL: gone meanwhile */
+	int file;			/* its MSG_PLAN_CHANGED; -1 = none */
+	struct arena *arena;		/* of the plan in it */
+	struct kernel_plan plan;
+	bool whole;			/* the table, not elements of sets */
+	struct poller_timer limit;
+	struct pace pace;
 };
 
 struct supervisor {
@@ -77,7 +90,8 @@ struct supervisor {
 	uint16_t port4, port6;		/* transparent listeners; 0 = none */
 	struct generation *generations;	/* newest first */
 	struct generation *ruling;	/* whose plan the kernel has; NULL: nobody's, or one's that is gone */
-	bool rules_doubtful;		/* a load failed somewhere: the kernel may have that plan, another, or half of it */
+	struct rules_change change;
+	bool rules_doubtful;		/* a load is under way, or failed somewhere: the kernel may have that plan, another, or half of it */
 	struct generation *current, *upcoming;	/* one that serves, one that is to replace it */
 	uint32_t next_generation;
 	bool ready_said;
@@ -118,10 +132,21 @@ void generation_kill(struct generation *g);
 void generation_drain(struct generation *g, int64_t limit_ms, bool ask_to_end);
 unsigned generations_live(const struct supervisor *s);
 
+/* rules_change.c */
+#define RULES_RETRY_MS 5000		/* until a change that the kernel did not take is tried again */
+/* To that plan of the generation that rules; takes file and arena. Nothing may be under way. */
+void rules_change_begin(struct supervisor *s, struct generation *g, int file, struct arena *arena, const struct kernel_plan *plan);
+bool rules_change_runs(const struct supervisor *s);
+void rules_change_ended(struct supervisor *s, int status);	/* its process was reaped */
+void rules_change_stop(struct supervisor *s);			/* whoever calls loads the whole table, or wants nothing changed any more */
+void rules_change_forget(struct supervisor *s, const struct generation *g);
+
 /* generation_plan.c */
 void generation_plan_changed(struct generation *g, struct message *m);	/* MSG_PLAN_CHANGED; takes the descriptor */
 /* Nothing of it is believed; arena is made, and owns it. 0; -EINVAL; -errno. */
 int generation_read_plan(int fd, struct arena **arena, struct kernel_plan *plan, struct plan_head *head) MUST_CHECK;
+void generation_look_at_plan(struct generation *g, int64_t wait_ms);	/* at what MSG_PLAN_CHANGED brought */
+void generation_adopt_plan(struct generation *g, struct arena **arena, const struct kernel_plan *plan);
 void generation_check_forwarding(const struct generation *g);	/* warns of a host that does not */
 int generation_load_rules(struct supervisor *s, const struct kernel_plan *plan, char *why, size_t size) MUST_CHECK;
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Zones by host name: what changes in DNS changes zones and the kernel's sets while sessions run."""
 import os
+import shutil
 import signal
 import time
 
 import pytest
 
-from lab import client, policies
+from lab import client, policies, process
 from lab.names import NameServer
 
 SERVER = '172.16.20.254'
@@ -97,6 +98,76 @@ def test_elements_alone_change(net, sink, firewall, names):
     names.write({'mail.example': [DMZ, CLIENTS, ELSEWHERE6], 'other.example': [ELSEWHERE]})
     becomes(fw, net.clients, 'served')
     assert chains() == before
+
+
+# In place of nft: what changes elements of sets waits, or fails, while there is a file that says so.
+NFT = """\
+#!/bin/sh
+input=%(folder)s/input.$$
+cat > $input
+if grep -q '^[a-z]* element ' $input; then
+    if test -e %(folder)s/hang; then
+        touch %(folder)s/hangs
+        while test -e %(folder)s/hang; do sleep 0.1; done
+    fi
+    test -e %(folder)s/fail && touch %(folder)s/failed && echo no such luck && exit 1
+fi
+exec %(folder)s/nft "$@" < $input
+"""
+
+
+class Nft:
+    def __init__(self, folder):
+        self.folder = folder
+        shutil.copy('/usr/sbin/nft', folder / 'nft')
+        (folder / 'fake').write_text(NFT % {'folder': folder})
+        (folder / 'fake').chmod(0o755)
+        self.within = ('sh', '-c', 'mount --bind "$0" /usr/sbin/nft && exec "$@"', str(folder / 'fake'))
+
+    def will(self, word, yes=True):
+        (self.folder / word).touch() if yes else (self.folder / word).unlink()
+
+    def wait(self, word):
+        process.wait_until((self.folder / word).exists, PATIENCE, f'nft {word}')
+
+
+def test_nobody_waits_for_a_change_of_addresses(net, sink, firewall, names, tmp_path):
+    nft = Nft(tmp_path)
+    fw = firewall(POLICY, '--resolver', SERVER, within=nft.within)
+    nft.will('hang')
+    names.write({'mail.example': [DMZ, CLIENTS, ELSEWHERE6], 'other.example': [ELSEWHERE]})
+    nft.wait('hangs')
+    # The supervisor goes on; a reload ends the change, and loads what it would have led to.
+    assert len(fw.ctl_json('status')['generations']) == 1
+    assert fate(net.dmz) == 'served'
+    fw.ctl('reload')
+    assert fate(net.clients) == 'served'
+    nft.will('hang', False)
+    names.write({'mail.example': [DMZ, ELSEWHERE6], 'other.example': [ELSEWHERE]})
+    becomes(fw, net.clients, 'refused')
+
+
+def test_a_change_that_waits_is_no_hindrance_to_the_end(net, firewall, names, tmp_path):
+    nft = Nft(tmp_path)
+    fw = firewall(POLICY, '--resolver', SERVER, within=nft.within)
+    nft.will('hang')
+    names.write({'mail.example': [DMZ, CLIENTS, ELSEWHERE6], 'other.example': [ELSEWHERE]})
+    nft.wait('hangs')
+    assert fw.stop() == 0
+    assert 'addresses_' in net.firewall.run('nft', 'list', 'table', 'inet', 'sallyport').stdout
+
+
+def test_where_elements_do_not_do_the_table_does(net, sink, firewall, names, tmp_path):
+    nft = Nft(tmp_path)
+    fw = firewall(POLICY, '--resolver', SERVER, within=nft.within)
+    nft.will('fail')
+    names.write({'mail.example': [DMZ, CLIENTS, ELSEWHERE6], 'other.example': [ELSEWHERE]})
+    nft.wait('failed')
+    becomes(fw, net.clients, 'served')
+    assert 'The kernel rules stay behind' not in fw.log
+    nft.will('fail', False)
+    names.write({'mail.example': [DMZ, ELSEWHERE6], 'other.example': [ELSEWHERE]})
+    becomes(fw, net.clients, 'refused')
 
 
 def test_without_the_name_server_all_stays(net, sink, firewall, names):

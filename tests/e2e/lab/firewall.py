@@ -27,9 +27,9 @@ SANITIZED = _is_sanitized()
 
 
 class Firewall:
-    """One running supervisor. policy is the text of a policy, or the path of one."""
+    """One running supervisor. policy is the text of a policy, or the path of one; within is a command that becomes the program."""
 
-    def __init__(self, network, policy, *options, ready=True, workers=2):
+    def __init__(self, network, policy, *options, ready=True, workers=2, within=()):
         self.network = network
         self.folder = shared_folder('sp-fw-')
         self.policy = os.path.join(self.folder, 'policy.py')
@@ -38,7 +38,7 @@ class Firewall:
             with open(policy) as f:
                 policy = f.read()
         self.write_policy(policy)
-        self.program = process.Program([PROGRAM, 'run', self.policy, '--control', self.control,
+        self.program = process.Program([*within, PROGRAM, 'run', self.policy, '--control', self.control,
                                         '--workers', str(workers), '--verbose', '4', *options], network.firewall)
         if ready:
             try:

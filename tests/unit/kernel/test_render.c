@@ -8,9 +8,11 @@
 #include "kernel_test.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct arena *arena;
@@ -99,6 +101,41 @@ static void test_kernel_takes_them(void **state)
 static void run(const char *command, int status)
 {
 	assert_int_equal(system(command), status);
+}
+
+static int load_beside(const char *text, char *why, size_t size)
+{
+	struct kernel_loading l = { 0 };
+	int status;
+
+	assert_int_equal(kernel_load_begin(slice_cstr(text), &l), 0);
+	do {
+		struct pollfd p = { .fd = l.words_fd, .events = POLLIN };
+
+		assert_int_equal(poll(&p, 1, -1), 1);
+	} while (kernel_load_hear(&l));
+	assert_int_equal(waitpid(l.pid, &status, 0), l.pid);
+	status = kernel_load_end(&l, status, why, size);
+	assert_int_equal(l.pid, 0);
+	return status;
+}
+
+/* More words than there is room for are read all the same, or nft would wait. */
+static void test_load_without_waiting(void **state)
+{
+	struct buffer wrong = BUFFER_INIT(1u << 20);
+	char why[1024] = "";
+
+	assert_int_equal(load_beside("table inet sallyport { }\n", why, sizeof(why)), 0);
+	assert_int_equal(kernel_is_loaded(), 1);
+	for (unsigned i = 0; i < 2000; i++)
+		buffer_printf(&wrong, "add rule inet sallyport nowhere%u accept\n", i);
+	buffer_append_octet(&wrong, 0);
+	assert_int_equal(load_beside((const char *)wrong.data, why, sizeof(why)), -EINVAL);
+	assert_non_null(strstr(why, "nft: "));
+	assert_int_equal(load_beside("delete table inet sallyport\n", why, sizeof(why)), 0);
+	assert_int_equal(kernel_is_loaded(), 0);
+	buffer_release(&wrong);
 }
 
 static void test_load_and_clear(void **state)
@@ -279,11 +316,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_pack, set_up, tear_down),
 		/* From here on with a network of our own. */
 		cmocka_unit_test_setup_teardown(test_kernel_takes_them, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_load_without_waiting, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_load_and_clear, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_conflicts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_host_settings, set_up, tear_down),
 	};
-	enum { N_NETWORK_TESTS = 4 };
+	enum { N_NETWORK_TESTS = 5 };
 
 	own_network = geteuid() == 0 && access("/usr/sbin/nft", X_OK) == 0 && unshare(CLONE_NEWNET) == 0 &&
 		      system("ip link set lo up") == 0;
