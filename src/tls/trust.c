@@ -6,6 +6,7 @@
  */
 #include "tls/trust.h"
 
+#include "tls/crl.h"
 #include "tls/keys_priv.h"
 
 #include <errno.h>
@@ -101,17 +102,28 @@ static int read_cas(struct builder *b, const struct tls_file *file, BIO *bio, un
 	return err;
 }
 
+/* Of all lists of a CA the newest alone counts for OpenSSL, and it takes one that has only changes for a whole one. */
+static bool is_delta(const X509_CRL *crl)
+{
+	return X509_CRL_get_ext_by_NID(crl, NID_delta_crl, -1) >= 0;
+}
+
 static int read_crls(struct builder *b, const struct tls_file *file, BIO *bio, unsigned long hash)
 {
 	size_t found = 0, fit = 0;
-	int err = 0;
+	int n, err = 0;
 	X509_CRL *crl;
 
-	while (err == 0 && (crl = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL)) != NULL) {
+	while (err == 0 && (n = tls_crl_read(bio, &crl)) != 0) {
+		if (n < 0)
+			return n;
 		found++;
 		if (has_hash(X509_CRL_get_issuer(crl), hash)) {
 			fit++;
-			err = add_crl(b, crl);
+			if (is_delta(crl))
+				warn(b, file, "it has only changes to another list (delta CRL)");
+			else
+				err = add_crl(b, crl);
 		}
 		X509_CRL_free(crl);
 	}

@@ -174,6 +174,38 @@ static void revocation(void **state)
 	}
 }
 
+/* A newer list that has only what changed, and so does not name who was revoked before. */
+static void delta(void **state)
+{
+	X509_CRL *whole = make_crl(w.ca, w.ca_key, 20 + REVOKED), *changes = make_crl(w.ca, w.ca_key, 0);
+	ASN1_INTEGER *number = ASN1_INTEGER_new();
+	ASN1_TIME *now = X509_gmtime_adj(NULL, -10);
+	unsigned long hash = X509_subject_name_hash(w.ca);
+	const char *directory = folder_path("delta");
+	struct pair p;
+
+	ASN1_INTEGER_set(number, 1);
+	X509_CRL_set1_lastUpdate(changes, now);
+	assert_int_equal(X509_CRL_add1_ext_i2d(changes, NID_delta_crl, number, 1, 0), 1);
+	assert_true(X509_CRL_sign(changes, w.ca_key, EVP_sha256()) > 0);
+	folder_make(directory);
+	put_hashed_crl(directory, whole);
+	assert_int_equal(rename(folder_path("delta/%08lx.r0", hash), folder_path("delta/%08lx.r1", hash)), 0);
+	put_hashed_crl(directory, changes);
+	client_end()->own.fallback = show(REVOKED);
+	server_end()->verifier.crl_directory = directory;
+	world_build();
+	assert_true(has_problem(&w.toward_server, "it has only changes to another list (delta CRL); it is skipped"));
+	world_shake(&p);
+	assert_int_equal(p.server.result, -EACCES);
+	assert_int_equal(p.server.h.facts.verify_error, X509_V_ERR_CERT_REVOKED);
+	pair_close(&p);
+	ASN1_INTEGER_free(number);
+	ASN1_TIME_free(now);
+	X509_CRL_free(whole);
+	X509_CRL_free(changes);
+}
+
 /* A chain: leaf, sub, CA; the leaf at depth 0. */
 static void depths(void **state)
 {
@@ -513,7 +545,7 @@ int main(void)
 		cmocka_unit_test(depths),
 		cmocka_unit_test_setup_teardown(same_hash, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(misnamed, world_setup, world_teardown),
-		cmocka_unit_test(pins),
+		cmocka_unit_test_setup_teardown(delta, world_setup, world_teardown), cmocka_unit_test(pins),
 		cmocka_unit_test_setup_teardown(pinned_client, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(shared, world_setup, world_teardown),
 		cmocka_unit_test(clients),
