@@ -52,22 +52,32 @@ const char *router_flaw(const struct router *router, const struct encryption *e)
 	return NULL;
 }
 
-/* TLSA records are those of a name. */
+static bool asks_zone(const struct encryption *e)
+{
+	return e != NULL && e->sides[TLS_SERVER].security != TLS_OFF && e->sides[TLS_SERVER].verifier.dane != TLS_DANE_OFF;
+}
+
+const char *dane_flaw(const struct proxy_type *type, const struct encryption *e)
+{
+	if (!asks_zone(e))
+		return NULL;
+	if (type->server_name == NULL)
+		return "it asks the server's zone (dane), but the protocol knows no server by its name";
+	if (e->sides[TLS_SERVER].own.bridge != NULL && e->sides[TLS_CLIENT].security == TLS_ACCEPT_STARTTLS)
+		return "it asks the server's zone (dane), so that its handshake may come before the client's, from whose certificate its own "
+		       "is to be made";
+	return NULL;
+}
+
+/* TLSA records are those of a name. Where sessions are configured each for itself it is missed when a server is wanted. */
 static void check_dane(const struct service *s, const struct encryption *e, struct policy_problems *problems)
 {
 	const struct proxy_type *type = s->proxy->type;
+	const char *flaw = dane_flaw(type, e);
 
-	if (e == NULL || e->sides[TLS_SERVER].security == TLS_OFF || e->sides[TLS_SERVER].verifier.dane == TLS_DANE_OFF)
-		return;
-	if (type->server_name == NULL)
-		problems_add(problems, PROBLEM_ERROR, s->place, "DANE_OFF",
-			     "service '%s': encryption '%s' asks the server's zone (dane), but %s knows no server by its name", s->name,
-			     e->name, type->name);
-	if (e->sides[TLS_SERVER].own.bridge != NULL && e->sides[TLS_CLIENT].security == TLS_ACCEPT_STARTTLS)
-		problems_add(problems, PROBLEM_ERROR, s->place, "DANE_OFF",
-			     "service '%s': encryption '%s' asks the server's zone (dane), so that its handshake may come before the client's, "
-			     "from whose certificate its own is to be made", s->name, e->name);
-	if (type->server_name != NULL && !s->proxy->per_session && type->server_name(s->proxy->block).len == 0)
+	if (flaw != NULL)
+		problems_add(problems, PROBLEM_ERROR, s->place, "DANE_OFF", "service '%s': encryption '%s': %s", s->name, e->name, flaw);
+	else if (asks_zone(e) && !s->proxy->per_session && type->server_name(s->proxy->block).len == 0)
 		problems_add(problems, PROBLEM_ERROR, s->place, "self.server_name = \"mail.example.com\" in config()",
 			     "service '%s': encryption '%s' asks the server's zone (dane), but the server has no name", s->name,
 			     e->name);

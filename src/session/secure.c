@@ -38,6 +38,8 @@ int secure_configure(struct session *s)
 
 	if (e != NULL && !s->proxy.type->starttls && encryption_needs_starttls(e))
 		return -EPROTONOSUPPORT;
+	if (flaw == NULL)
+		flaw = dane_flaw(s->proxy.type, e);
 	if (flaw == NULL && s->proxy.type->encryption_flaw != NULL)
 		flaw = s->proxy.type->encryption_flaw(s->proxy.config, e);
 	if (flaw != NULL) {

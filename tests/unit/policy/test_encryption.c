@@ -441,14 +441,49 @@ static void dane_needs_a_server_that_has_a_name(void **state)
 	assert_int_equal(p->encryptions[0].sides[TLS_SERVER].verifier.dane, TLS_DANE_OPPORTUNISTIC);
 	policy_check_runnable(p, &problems);
 	for (const struct policy_problem *problem = problems.first; problem != NULL; problem = problem->next)
-		found = found || strstr(problem->message, "but sample knows no server by its name") != NULL;
+		found = found || strstr(problem->message, "but the protocol knows no server by its name") != NULL;
 	assert_true(found);
+}
+
+static struct slice some_name(const void *config)
+{
+	return SLICE("mail.example");
+}
+
+/* Said when the policy is loaded, and of a session that chooses its encryption itself. */
+static void dane_before_a_bridged_client(void **state)
+{
+	static const struct tls_bridge bridge;
+	static const struct { enum tls_security client, server; enum tls_dane dane; bool bridged; const char *says; } table[] = {
+		{ TLS_ACCEPT_STARTTLS, TLS_FORCE, TLS_DANE_REQUIRED, true, "from whose certificate its own is to be made" },
+		{ TLS_ACCEPT_STARTTLS, TLS_FORWARD_STARTTLS, TLS_DANE_OPPORTUNISTIC, true, "from whose certificate its own is to be made" },
+		{ TLS_ACCEPT_STARTTLS, TLS_FORCE, TLS_DANE_REQUIRED, false, NULL }, { TLS_FORCE, TLS_FORCE, TLS_DANE_REQUIRED, true, NULL },
+		{ TLS_ACCEPT_STARTTLS, TLS_FORCE, TLS_DANE_OFF, true, NULL }, { TLS_FORCE, TLS_OFF, TLS_DANE_REQUIRED, false, NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		const struct encryption e = { .sides = {
+			{ .security = table[i].client },
+			{ .security = table[i].server, .verifier = { .dane = table[i].dane },
+			  .own = { .bridge = table[i].bridged ? &bridge : NULL } },
+		} };
+		const struct proxy_type named = { .server_name = some_name }, nameless = { .server_name = NULL };
+		const bool asks = table[i].server != TLS_OFF && table[i].dane != TLS_DANE_OFF;
+		const char *flaw = dane_flaw(&named, &e);
+
+		if ((flaw == NULL) != (table[i].says == NULL) || (flaw != NULL && strstr(flaw, table[i].says) == NULL))
+			fail_msg("%zu: %s", i, flaw != NULL ? flaw : "fine");
+		assert_int_equal(dane_flaw(&nameless, &e) != NULL, asks);
+	}
+	assert_null(dane_flaw(&(struct proxy_type){ .name = "x" }, NULL));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(keys_and_certificates_are_read, setup, teardown),
+		cmocka_unit_test(dane_before_a_bridged_client),
 		cmocka_unit_test_setup_teardown(the_client_side_is_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_missing_has_safe_defaults, setup, teardown),
 		cmocka_unit_test_setup_teardown(bridges_are_read, setup, teardown),

@@ -82,9 +82,25 @@ struct scene {
 
 static struct scene scenes[ARRAY_LEN(specs)];
 
-static EVP_PKEY *key_of(const char *kind)
+enum role { ROOT, SUB, OTHER, LEAF, ROLES };
+
+/* Made once for each kind: those of RSA take their time. */
+static struct {
+	const char *kind;
+	EVP_PKEY *keys[ROLES];
+} kept[] = { { "EC", { NULL } }, { "RSA", { NULL } }, { "ED25519", { NULL } } };
+
+static EVP_PKEY *key_of(const char *kind, enum role role)
 {
-	return make_key(strcmp(kind, "PSS") == 0 ? "RSA" : kind);
+	for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+		if (strcmp(kept[i].kind, strcmp(kind, "PSS") == 0 ? "RSA" : kind) != 0)
+			continue;
+		if (kept[i].keys[role] == NULL)
+			kept[i].keys[role] = make_key(kept[i].kind);
+		return kept[i].keys[role];
+	}
+	fail();
+	return NULL;
 }
 
 static void add_entry(X509_CRL *crl, const struct entry_spec *e, const ASN1_TIME *when)
@@ -202,10 +218,10 @@ static void prepare_scene(struct scene *c, const struct spec *s)
 	const struct spec plain = { .key = s->key };
 	struct cert_spec spec = { .cn = "root", .is_ca = true, .serial = ROOT_SERIAL };
 
-	c->root_key = key_of(s->key);
-	c->sub_key = key_of(s->key);
-	c->other_key = key_of(s->key);
-	c->leaf_key = make_key("EC");
+	c->root_key = key_of(s->key, ROOT);
+	c->sub_key = key_of(s->key, SUB);
+	c->other_key = key_of(s->key, OTHER);
+	c->leaf_key = key_of("EC", LEAF);
 	c->root = make_cert(&spec, c->root_key);
 	spec = (struct cert_spec){ .cn = "sub", .is_ca = true, .serial = SUB_SERIAL, .issuer = c->root, .issuer_key = c->root_key };
 	c->sub = make_cert(&spec, c->sub_key);
@@ -217,10 +233,6 @@ static void prepare_scene(struct scene *c, const struct spec *s)
 
 static void clear_scene(struct scene *c)
 {
-	EVP_PKEY_free(c->root_key);
-	EVP_PKEY_free(c->sub_key);
-	EVP_PKEY_free(c->other_key);
-	EVP_PKEY_free(c->leaf_key);
 	X509_free(c->root);
 	X509_free(c->sub);
 	X509_free(c->leaf);
@@ -290,6 +302,9 @@ static int finish(void **state)
 {
 	for (size_t i = 0; i < ARRAY_LEN(specs); i++)
 		clear_scene(&scenes[i]);
+	for (size_t i = 0; i < ARRAY_LEN(kept); i++)
+		for (int role = ROOT; role < ROLES; role++)
+			EVP_PKEY_free(kept[i].keys[role]);
 	return 0;
 }
 
