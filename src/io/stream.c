@@ -314,21 +314,27 @@ size_t stream_unsent(const struct stream *s)
 	return buffered(&s->out);
 }
 
-/* Queue all of octets, or nothing: -ENOSPC when there is no room. */
-static int queue(struct stream *s, struct slice octets)
+/* Queue all of the pieces, or nothing: -ENOSPC when there is no room. */
+static int queue(struct stream *s, const struct slice *parts, size_t n)
 {
 	struct stream_buffer *b = &s->out;
+	size_t all = 0;
 
-	if (octets.len > STREAM_CHUNK - buffered(b))
+	for (size_t i = 0; i < n; i++)
+		all += parts[i].len;
+	if (all > STREAM_CHUNK - buffered(b))
 		return -ENOSPC;
-	if (octets.len == 0)
+	if (all == 0)
 		return 0;
 	if (b->chunk == NULL && borrow(s, b, false) < 0)
 		return -ENOMEM;
-	if (octets.len > STREAM_CHUNK - b->end)
+	if (all > STREAM_CHUNK - b->end)
 		move_to_front(b);
-	memcpy(b->chunk + b->end, octets.ptr, octets.len);
-	b->end += (unsigned)octets.len;
+	for (size_t i = 0; i < n; i++) {
+		if (parts[i].len > 0)	/* an empty slice may have no pointer, which memcpy must not see */
+			memcpy(b->chunk + b->end, parts[i].ptr, parts[i].len);
+		b->end += (unsigned)parts[i].len;
+	}
 	link_unsent(s);
 	return 0;
 }
@@ -405,7 +411,7 @@ static co_waits int write_rest(struct stream *s, struct slice octets, bool throu
 	for (;;) {
 		struct slice rest = slice_skip(octets, went);
 		ssize_t n;
-		int err = through || rest.len > STREAM_CHUNK - buffered(&s->out) ? -ENOSPC : queue(s, rest);
+		int err = through || rest.len > STREAM_CHUNK - buffered(&s->out) ? -ENOSPC : queue(s, &rest, 1);
 
 		if (err == -ENOSPC) {
 			n = stream_send_some(s, rest);
@@ -437,9 +443,21 @@ int stream_write(struct stream *s, struct slice octets, deadline_t deadline)
 	if (s->write_error != 0)
 		return s->write_error;
 	if (octets.len <= STREAM_CHUNK - buffered(&s->out))
-		return queue(s, octets);
+		return queue(s, &octets, 1);
 	err = co_breathe();
 	return err < 0 ? err : write_rest(s, octets, false, deadline);
+}
+
+int stream_write_parts(struct stream *s, const struct slice *parts, size_t n, deadline_t deadline)
+{
+	int err = s->write_error != 0 ? s->write_error : queue(s, parts, n);
+
+	if (err != -ENOSPC || s->write_error != 0)
+		return err;
+	err = 0;
+	for (size_t i = 0; i < n && err == 0; i++)
+		err = stream_write(s, parts[i], deadline);
+	return err;
 }
 
 int stream_write_through(struct stream *s, struct slice octets, deadline_t deadline)

@@ -90,6 +90,8 @@ bool stream_at_eof(const struct stream *s);		/* end of file seen, buffer may sti
 
 /* Queue octets; they are copied. WAITS only when a chunk is full. 0 or -errno as above. */
 co_waits int stream_write(struct stream *s, struct slice octets, deadline_t deadline) MUST_CHECK;
+/* The same of several pieces, one behind the other. */
+co_waits int stream_write_parts(struct stream *s, const struct slice *parts, size_t n, deadline_t deadline) MUST_CHECK;
 /* Send queued octets, then these, without copying them; returns when all are with the kernel. */
 co_waits int stream_write_through(struct stream *s, struct slice octets, deadline_t deadline) MUST_CHECK;
 co_waits int stream_flush(struct stream *s, deadline_t deadline) MUST_CHECK;

@@ -109,21 +109,13 @@ static unsigned state_after(unsigned state, const struct smtp_verb *verb, const 
 
 co_waits int smtp_write_command(struct smtp *s, const struct smtp_pending *p, const struct smtp_argument *argument)
 {
-	const struct slice words[] = { p->param, argument->secret };
-	struct stream *server = s->proxy->server;
-	int err = stream_write(server, p->name, smtp_due(s));
+	const struct slice space = SLICE(" "), none = { NULL, 0 };
+	const struct slice parts[] = {
+		p->name, p->param.len > 0 ? space : none, p->param, argument->secret.len > 0 ? space : none, argument->secret,
+		SLICE("\r\n"), argument->chunk_start,
+	};
 
-	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-		if (err == 0 && words[i].len > 0)
-			err = stream_write(server, SLICE(" "), smtp_due(s));
-		if (err == 0 && words[i].len > 0)
-			err = stream_write(server, words[i], smtp_due(s));
-	}
-	if (err == 0)
-		err = stream_write(server, SLICE("\r\n"), smtp_due(s));
-	if (err == 0 && argument->chunk_start.len > 0)
-		err = stream_write(server, argument->chunk_start, smtp_due(s));
-	return err;
+	return stream_write_parts(s->proxy->server, parts, ARRAY_LEN(parts), smtp_due(s));
 }
 
 static co_waits int forward(struct smtp *s, const struct smtp_verb *verb, struct slice name,

@@ -29,9 +29,9 @@ struct smtp_reply_limits smtp_reply_limits_of(const struct smtp *s)
 	return limits;
 }
 
-static co_waits int client_write(struct smtp *s, struct slice octets)
+static co_waits int client_write(struct smtp *s, const struct slice *parts, size_t n)
 {
-	int err = stream_write(s->proxy->client, octets, smtp_due(s));
+	int err = stream_write_parts(s->proxy->client, parts, n, smtp_due(s));
 
 	if (err < 0 && err != -ECANCELED) {
 		s->client_gone = true;
@@ -42,15 +42,13 @@ static co_waits int client_write(struct smtp *s, struct slice octets)
 
 static co_waits int write_line(struct smtp *s, unsigned code, char separator, struct slice text)
 {
-	char digits[4], start[4];
-	int err;
+	char start[4];
+	struct slice parts[] = { smtp_code_text(code, start), text, SLICE("\r\n") };
 
-	memcpy(start, smtp_code_text(code, digits).ptr, 3);
 	start[3] = separator;
-	err = client_write(s, slice_of(start, text.len == 0 && separator == ' ' ? 3 : 4));
-	if (err == 0 && text.len > 0)
-		err = client_write(s, text);
-	return err == 0 ? client_write(s, SLICE("\r\n")) : err;
+	if (text.len > 0 || separator != ' ')
+		parts[0].len = sizeof(start);
+	return client_write(s, parts, ARRAY_LEN(parts));
 }
 
 co_waits int smtp_write_reply(struct smtp *s, unsigned code, struct slice text)
@@ -265,7 +263,7 @@ static co_waits int relay_reply(struct smtp *s, struct smtp_pending *p, const st
 	if (p->verb == &smtp_verbs[SMTP_GREETING] && s->config->banner.len > 0)
 		err = smtp_write_reply(s, code, text);	/* no further lines of the server's */
 	else if (reply->canonical && !filter && code == reply->code && slice_equal(text, reply->text))
-		err = client_write(s, reply->raw);
+		err = client_write(s, &reply->raw, 1);
 	else
 		err = write_lines(s, reply, code, text, filter);
 	if (err < 0)

@@ -355,6 +355,36 @@ static void writing(void **state)
 	assert_true(done);
 }
 
+/* Also where some of the pieces do not fit. */
+static void write_pieces(void *arg)
+{
+	static char text[STREAM_CHUNK + 100], large[STREAM_CHUNK - 2];
+	const struct slice few[] = { SLICE("one"), { NULL, 0 }, SLICE(" two") };
+	const struct slice many[] = { SLICE("<"), SLICE("="), slice_of(large, sizeof(large)), { NULL, 0 }, SLICE(">") };
+
+	assert_int_equal(stream_write_parts(near, few, ARRAY_LEN(few), DEADLINE_NEVER), 0);
+	assert_int_equal(stream_unsent(near), 7);
+	assert_int_equal(stream_write_parts(near, few, 0, DEADLINE_NEVER), 0);
+	assert_int_equal(stream_flush(near, DEADLINE_NEVER), 0);
+	far_reads(text, sizeof(text));
+	assert_string_equal(text, "one two");
+	memset(large, 'x', sizeof(large));
+	assert_int_equal(stream_write_parts(near, many, ARRAY_LEN(many), DEADLINE_NEVER), 0);
+	assert_int_equal(stream_flush(near, DEADLINE_NEVER), 0);
+	assert_int_equal(far_reads(text, sizeof(text)), sizeof(large) + 3);
+	assert_memory_equal(text, "<=xxx", 5);
+	assert_string_equal(text + sizeof(large), "xx>");
+	*(bool *)arg = true;
+}
+
+static void writing_pieces(void **state)
+{
+	bool done = false;
+
+	run(write_pieces, &done);
+	assert_true(done);
+}
+
 /* What is queued leaves before we wait for an answer, on this stream or on another. */
 static void ask(void *arg)
 {
@@ -829,6 +859,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(fill_now, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_busy_peer_does_not_keep_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(writing, setup, teardown),
+		cmocka_unit_test_setup_teardown(writing_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(queued_octets_leave_before_a_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(back_pressure, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_deaf_peer_times_out, setup, teardown),
