@@ -253,7 +253,8 @@ struct arena *arena_child(struct arena *parent, size_t ceiling, unsigned flags)
 	return child;
 }
 
-void *arena_alloc(struct arena *arena, size_t n)
+/* What is in it does not matter. */
+static void *alloc_piece(struct arena *arena, size_t n)
 {
 	size_t rounded;
 	void *piece;
@@ -270,7 +271,14 @@ void *arena_alloc(struct arena *arena, size_t n)
 		return NULL;
 	}
 	arena->own += rounded;
-	return memset(piece, 0, n);
+	return piece;
+}
+
+void *arena_alloc(struct arena *arena, size_t n)
+{
+	void *piece = alloc_piece(arena, n);
+
+	return piece != NULL ? memset(piece, 0, n) : NULL;
 }
 
 void *arena_array(struct arena *arena, size_t count, size_t size)
@@ -286,7 +294,7 @@ void *arena_array(struct arena *arena, size_t count, size_t size)
 
 struct slice arena_copy(struct arena *arena, struct slice s)
 {
-	uint8_t *copy = arena_alloc(arena, s.len);
+	uint8_t *copy = alloc_piece(arena, s.len);
 
 	if (copy == NULL)
 		return (struct slice){ NULL, 0 };

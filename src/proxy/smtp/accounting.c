@@ -32,7 +32,7 @@ static struct slice word_behind(struct slice text, struct slice key)
 		struct slice word = slice_skip(text, i + key.len);
 		size_t n = 0;
 
-		if (!slice_starts_with_nocase(slice_skip(text, i), key))
+		if (ascii_lower(text.ptr[i]) != key.ptr[0] || !slice_starts_with_nocase(slice_skip(text, i), key))
 			continue;
 		while (n < word.len && n < 64 && is_id_octet(word.ptr[n]))
 			n++;

@@ -11,6 +11,7 @@
 
 #include "base/addr.h"
 #include "base/utf8.h"
+#include "proxy/smtp/line.h"
 
 const char *const smtp_address_flaw_texts[SMTP_ADDRESS_FLAW_COUNT] = {
 	[SMTP_ADDRESS_OK] = "fine",
@@ -26,16 +27,27 @@ const char *const smtp_address_flaw_texts[SMTP_ADDRESS_FLAW_COUNT] = {
 	[SMTP_ADDRESS_NO_MEMORY] = "No memory for the address",
 };
 
-/* atext of RFC 5322 (RFC 5321, 4.1.2: Atom = 1*atext). */
+/* What an octet may be a part of. */
+enum {
+	IN_ATOM = 1,	/* atext of RFC 5322 (RFC 5321, 4.1.2: Atom = 1*atext) */
+	IN_LABEL = 2,	/* the underscore is no letter of host names but is common in HELO arguments */
+	IN_BOTH = 3,
+};
+
+static const uint8_t octet_class[256] = {
+	['0' ... '9'] = IN_BOTH, ['A' ... 'Z'] = IN_BOTH, ['a' ... 'z'] = IN_BOTH, ['-'] = IN_BOTH, ['_'] = IN_BOTH,
+	['!'] = IN_ATOM, ['#' ... '\''] = IN_ATOM, ['*' ... '+'] = IN_ATOM, ['/'] = IN_ATOM, ['='] = IN_ATOM, ['?'] = IN_ATOM,
+	['^'] = IN_ATOM, ['`'] = IN_ATOM, ['{' ... '~'] = IN_ATOM,
+};
+
 static bool is_atext(uint8_t c)
 {
-	return ascii_is_alpha(c) || ascii_is_digit(c) || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
+	return (octet_class[c] & IN_ATOM) != 0;
 }
 
 static bool is_label_octet(uint8_t c)
 {
-	/* The underscore is no letter of host names but is common in HELO arguments. */
-	return ascii_is_alpha(c) || ascii_is_digit(c) || c == '-' || c == '_';
+	return (octet_class[c] & IN_LABEL) != 0;
 }
 
 /*
@@ -333,14 +345,6 @@ static enum smtp_address_flaw parse_mailbox(struct slice *s, unsigned flags, str
 	return out->local.ptr[0] == '"' ? join(out->local, out->domain, utf8, arena, out) : SMTP_ADDRESS_OK;
 }
 
-static bool is_ascii(struct slice s)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if (s.ptr[i] >= 0x80)
-			return false;
-	return true;
-}
-
 enum smtp_address_flaw smtp_path_parse(struct slice text, unsigned flags, struct slice append_domain,
 				       struct arena *arena, struct smtp_path *out)
 {
@@ -384,7 +388,7 @@ enum smtp_address_flaw smtp_path_parse(struct slice text, unsigned flags, struct
 	if ((size_t)(s.ptr - start.ptr) > SMTP_PATH_MAX || path.mailbox.len + 2 > SMTP_PATH_MAX)
 		return SMTP_ADDRESS_TOO_LONG;
 	path.rest = s;
-	path.utf8 = !is_ascii(path.mailbox);
+	path.utf8 = smtp_has_8bit(path.mailbox);
 	*out = path;
 	return SMTP_ADDRESS_OK;
 }

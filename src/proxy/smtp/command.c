@@ -17,27 +17,28 @@
  * legal before HELO, but RSET leaves that state as it is.
  */
 const struct smtp_verb smtp_verbs[SMTP_VERB_COUNT] = {
-	[SMTP_GREETING] = { .name = "Null", .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_NORMAL, .internal = true },
+	[SMTP_GREETING] = { .name = "Null", .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_NORMAL, .usual = 220,
+			    .internal = true },
 	[SMTP_HELO] = { .name = "HELO", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_NORMAL,
-			.built_in = true, .idle = true, .parse = smtp_parse_helo, .on_reply = smtp_on_hello },
+			.usual = 250, .built_in = true, .idle = true, .parse = smtp_parse_helo, .on_reply = smtp_on_hello },
 	[SMTP_EHLO] = { .name = "EHLO", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_NORMAL,
-			.built_in = true, .idle = true, .parse = smtp_parse_helo, .on_reply = smtp_on_hello },
+			.usual = 250, .built_in = true, .idle = true, .parse = smtp_parse_helo, .on_reply = smtp_on_hello },
 	[SMTP_MAIL] = { .name = "MAIL", .states = SMTP_STATE_EHLO, .group = SMTP_GROUP_ANY, .replies = SMTP_REPLIES_NORMAL,
-			.built_in = true, .parse = smtp_parse_mail, .on_reply = smtp_on_mail,
+			.usual = 250, .built_in = true, .parse = smtp_parse_mail, .on_reply = smtp_on_mail,
 			.utf8 = true },
 	[SMTP_RCPT] = { .name = "RCPT", .states = SMTP_STATE_MAIL | SMTP_STATE_RCPT, .group = SMTP_GROUP_ANY,
-			.replies = SMTP_REPLIES_NORMAL, .built_in = true, .parse = smtp_parse_rcpt, .on_reply = smtp_on_rcpt,
+			.replies = SMTP_REPLIES_NORMAL, .usual = 250, .built_in = true, .parse = smtp_parse_rcpt, .on_reply = smtp_on_rcpt,
 			.utf8 = true },
 	[SMTP_DATA] = { .name = "DATA", .states = SMTP_STATE_RCPT, .group = SMTP_GROUP_LAST, .replies = DATA_REPLIES,
-			.built_in = true, .parse = smtp_parse_data, .on_reply = smtp_on_data },
-	[SMTP_BODY] = { .name = "DATA", .group = SMTP_GROUP_ANY, .replies = SMTP_REPLIES_NORMAL, .internal = true,
+			.usual = 354, .built_in = true, .parse = smtp_parse_data, .on_reply = smtp_on_data },
+	[SMTP_BODY] = { .name = "DATA", .group = SMTP_GROUP_ANY, .replies = SMTP_REPLIES_NORMAL, .usual = 250, .internal = true,
 			.on_reply = smtp_on_body },
 	[SMTP_RSET] = { .name = "RSET", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_ANY, .replies = SMTP_REPLIES_NORMAL,
-			.built_in = true, .idle = true, .parse = smtp_parse_none, .on_reply = smtp_on_rset },
+			.usual = 250, .built_in = true, .idle = true, .parse = smtp_parse_none, .on_reply = smtp_on_rset },
 	[SMTP_NOOP] = { .name = "NOOP", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL,
 			.idle = true },
 	[SMTP_QUIT] = { .name = "QUIT", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL,
-			.built_in = true, .parse = smtp_parse_none, .on_reply = smtp_on_quit },
+			.usual = 221, .built_in = true, .parse = smtp_parse_none, .on_reply = smtp_on_quit },
 	[SMTP_ETRN] = { .name = "ETRN", .states = SMTP_STATE_EHLO, .group = SMTP_GROUP_ALONE, .replies = SMTP_REPLIES_NORMAL,
 			.built_in = true, .idle = true, .parse = smtp_parse_etrn },
 	[SMTP_VRFY] = { .name = "VRFY", .states = SMTP_STATE_ANY, .group = SMTP_GROUP_LAST, .replies = SMTP_REPLIES_NORMAL,
@@ -70,8 +71,8 @@ const struct smtp_verb smtp_unknown_verb = {
 
 const struct smtp_verb *smtp_verb_named(struct slice name)
 {
-	for (size_t i = 0; i < SMTP_VERB_COUNT; i++)
-		if (!smtp_verbs[i].internal && slice_is(name, smtp_verbs[i].name))
+	for (size_t i = 0; i < SMTP_VERB_COUNT && name.len > 0; i++)
+		if (smtp_verbs[i].name[0] == name.ptr[0] && !smtp_verbs[i].internal && slice_is(name, smtp_verbs[i].name))
 			return &smtp_verbs[i];
 	return &smtp_unknown_verb;
 }
@@ -91,16 +92,24 @@ bool smtp_verb_takes(const struct smtp_verb *verb, unsigned code)
 	return code >= 400 && (verb->replies & SMTP_REPLIES_45) != 0;
 }
 
-int smtp_command_parse(struct slice line, struct smtp_command *out)
+/* TAB is no separator here; RFC 5321 knows only the space. */
+static int check_octets(struct slice line, bool *utf8)
 {
-	struct smtp_command c = { 0 };
-	size_t n = 0;
-
-	/* TAB is no separator here; RFC 5321 knows only the space. */
+	*utf8 = false;
+	if (smtp_is_printable(line))
+		return 0;
 	if (smtp_has_control(line) || slice_index(line, '\t') < line.len)
 		return -EBADMSG;
-	c.utf8 = smtp_has_8bit(line);
-	if (c.utf8 && !smtp_is_address_text(line))
+	*utf8 = smtp_has_8bit(line);
+	return *utf8 && !smtp_is_address_text(line) ? -EBADMSG : 0;
+}
+
+int smtp_command_parse(struct slice line, struct smtp_command *out)
+{
+	struct smtp_command c;
+	size_t n = 0;
+
+	if (check_octets(line, &c.utf8) < 0)
 		return -EBADMSG;
 	while (n < line.len && line.ptr[n] != ' ') {
 		uint8_t octet = line.ptr[n];

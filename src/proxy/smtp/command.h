@@ -92,6 +92,7 @@ struct smtp_verb {
 	unsigned states;		/* SMTP_STATE_* where it is legal */
 	enum smtp_group group;
 	unsigned replies;
+	unsigned usual;			/* the reply that it mostly gets; 0: not to be expected often */
 	bool built_in;			/* of the original's own: others are "unknown" to permit_unknown_command */
 	bool refused;			/* not spoken: 502, whatever the tables say */
 	bool internal;			/* not a verb of the protocol */

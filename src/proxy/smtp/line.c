@@ -4,6 +4,10 @@
 #include "base/attributes.h"
 #include "base/word.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 const char *const smtp_line_names[SMTP_LINE_COUNT] = {
 	[SMTP_LINE_OK] = "ok",
 	[SMTP_LINE_MORE] = "more",
@@ -19,8 +23,11 @@ const char *const smtp_line_names[SMTP_LINE_COUNT] = {
  */
 static enum smtp_line judge(struct slice s)
 {
-	size_t cr = slice_index(s, '\r');
+	size_t cr;
 
+	if (smtp_is_printable(s))	/* almost all are */
+		return SMTP_LINE_OK;
+	cr = slice_index(s, '\r');
 	if (slice_index(s, '\0') < cr)
 		return SMTP_LINE_NUL;
 	return cr < s.len ? SMTP_LINE_BARE_CR : SMTP_LINE_OK;
@@ -59,6 +66,52 @@ static bool has_control(const uint8_t *p, size_t n)
 		if ((p[i] < 0x20 && p[i] != '\t') || p[i] == 0x7f)
 			return true;
 	return false;
+}
+
+static inline bool is_printable_word(uint64_t word)
+{
+	return !word_has_8bit(word) && !word_has_below(word, ' ') && !word_has(word, 0x7f);
+}
+
+#ifdef __SSE2__
+
+/* As signed numbers, octets of 0x80 and more are below the space, too. */
+static inline __m128i unprintable(const uint8_t *p)
+{
+	__m128i octets = _mm_loadu_si128((const void *)p);
+
+	return _mm_or_si128(_mm_cmplt_epi8(octets, _mm_set1_epi8(' ')), _mm_cmpeq_epi8(octets, _mm_set1_epi8(0x7f)));
+}
+
+/* At least a vector; the last one overlaps the one before. */
+static bool is_printable_run(const uint8_t *p, size_t n)
+{
+	const uint8_t *last = p + n - sizeof(__m128i);
+	__m128i found = unprintable(last);
+
+	for (; p < last; p += sizeof(__m128i))
+		found = _mm_or_si128(found, unprintable(p));
+	return _mm_movemask_epi8(found) == 0;
+}
+
+#endif
+
+bool smtp_is_printable(struct slice s)
+{
+	const uint8_t *p = s.ptr;
+	size_t n = s.len;
+
+#ifdef __SSE2__
+	if (n >= sizeof(__m128i))
+		return is_printable_run(p, n);
+#endif
+	for (; n >= WORD_OCTETS; p += WORD_OCTETS, n -= WORD_OCTETS)
+		if (!is_printable_word(word_load(p)))
+			return false;
+	for (; n > 0; p++, n--)
+		if (*p < ' ' || *p >= 0x7f)
+			return false;
+	return true;
 }
 
 bool smtp_has_control(struct slice s)

@@ -28,6 +28,8 @@ extern const char *const smtp_line_names[SMTP_LINE_COUNT];	/* "bare-cr": reasons
 enum smtp_line smtp_line_take(struct slice octets, bool require_crlf, size_t max, struct slice *line,
 			      size_t *used);
 
+/* Nothing but the space and ASCII that can be seen: what almost all lines are, and quickly known to be. */
+bool smtp_is_printable(struct slice s);
 /* A control octet other than TAB, or DEL. */
 bool smtp_has_control(struct slice s);
 bool smtp_has_8bit(struct slice s);

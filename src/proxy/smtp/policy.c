@@ -240,10 +240,31 @@ static int answer_unlisted(struct smtp *s, const struct smtp_verb *verb)
 	return 0;
 }
 
+/* What prepare derived holds for the service's tables only, not for what policy code of this
+ * session made of them. */
+static const struct table_entry *request_entry(const struct smtp *s, const struct smtp_verb *verb, struct slice name)
+{
+	const struct compiled_table *table = proxy_table(s->proxy, &smtp_tables[0]);
+
+	if (table == s->config->request && verb != &smtp_unknown_verb)
+		return s->config->verb_entries[verb - smtp_verbs];
+	return table_find(table, name, SLICE(""));
+}
+
+static const struct table_entry *response_entry(const struct smtp *s, const struct smtp_pending *p, unsigned code)
+{
+	const struct compiled_table *table = proxy_table(s->proxy, &smtp_tables[1]);
+
+	/* Policy code may have given the command another name. */
+	if (table == s->config->response && code == p->verb->usual && (const char *)p->name.ptr == p->verb->name)
+		return s->config->usual_entries[p->verb - smtp_verbs];
+	return table_find(table, p->name, s->response_code);
+}
+
 co_waits int smtp_decide_request(struct smtp *s, const struct smtp_verb *verb, struct slice *name,
 				 struct smtp_argument *argument, enum smtp_decision *decision)
 {
-	const struct table_entry *entry = table_find(proxy_table(s->proxy, &smtp_tables[0]), *name, SLICE(""));
+	const struct table_entry *entry = request_entry(s, verb, *name);
 	int err = 0;
 
 	reset_error(s);
@@ -315,7 +336,7 @@ co_waits int smtp_decide_response(struct smtp *s, const struct smtp_pending *p, 
 				  enum smtp_decision *decision)
 {
 	struct slice digits = s->response_code;
-	const struct table_entry *entry = table_find(proxy_table(s->proxy, &smtp_tables[1]), p->name, digits);
+	const struct table_entry *entry = response_entry(s, p, *code);
 	int err = 0;
 
 	reset_error(s);
@@ -349,8 +370,6 @@ bool smtp_extension_permitted(struct smtp *s, struct slice keyword)
 	return entry != NULL && entry->action == SMTP_EXT_ACCEPT;
 }
 
-/* What prepare derived holds for the service's tables only, not for what policy code of this
- * session made of them. */
 bool smtp_is_batchable(const struct smtp *s, const struct smtp_verb *verb)
 {
 	if (verb < smtp_verbs || verb >= smtp_verbs + SMTP_VERB_COUNT || verb->group == SMTP_GROUP_ALONE)

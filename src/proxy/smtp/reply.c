@@ -44,7 +44,7 @@ static enum smtp_reply_result add_line(struct smtp_reply *reply, struct slice li
 {
 	unsigned code;
 
-	if (smtp_has_control(line))
+	if (!smtp_is_printable(line) && smtp_has_control(line))
 		return SMTP_REPLY_CONTROL;
 	if (line.len < 3)
 		return SMTP_REPLY_SHORT;

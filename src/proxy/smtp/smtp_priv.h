@@ -65,6 +65,8 @@ struct smtp_config {
 	/* Derived by prepare. */
 	bool permits_requests;			/* the request table is not empty */
 	uint32_t batchable;			/* bit: smtp_verb_id whose commands need not wait for earlier replies */
+	/* What the tables say of each verb, and of the usual reply to it; NULL: nothing. */
+	const struct table_entry *verb_entries[SMTP_VERB_COUNT], *usual_entries[SMTP_VERB_COUNT];
 	struct slice own_name;			/* the "by" of the trace header */
 	struct string_list relay_domains_ascii;	/* relay_domains, as idna.h has them */
 };

@@ -294,10 +294,8 @@ static bool note_entry(void *arg, struct slice key1, struct slice key2, const st
  * Is a request of this verb decided without waiting for policy code? Then it can be forwarded
  * behind commands whose replies are not there yet.
  */
-static bool request_waits(const struct smtp_config *c, const struct smtp_verb *verb)
+static bool request_waits(const struct table_entry *entry, const struct smtp_config *c)
 {
-	const struct table_entry *entry = table_find(c->request, slice_cstr(verb->name), SLICE(""));
-
 	if (entry == NULL || entry->action != SMTP_REQ_POLICY)
 		return false;
 	if (entry->call.native == smtp_check_sender)
@@ -406,9 +404,15 @@ static int smtp_prepare(void *block, const struct policy *policy, struct arena *
 	table_each(c->request, note_entry, &c->permits_requests);
 	derive_timeouts(c);
 	c->batchable = 0;
-	for (unsigned i = 0; i < SMTP_VERB_COUNT; i++)
-		if (!request_waits(c, &smtp_verbs[i]) && !acceptance_is_open(c, &smtp_verbs[i]))
+	for (unsigned i = 0; i < SMTP_VERB_COUNT; i++) {
+		const struct smtp_verb *verb = &smtp_verbs[i];
+		char code[4];
+
+		c->verb_entries[i] = table_find(c->request, slice_cstr(verb->name), SLICE(""));
+		c->usual_entries[i] = table_find(c->response, slice_cstr(verb->name), smtp_code_text(verb->usual, code));
+		if (!request_waits(c->verb_entries[i], c) && !acceptance_is_open(c, verb))
 			c->batchable |= 1u << i;
+	}
 	if (make_ascii(c, arena, problems) < 0)
 		return -ENOMEM;
 	return c->add_received_header ? smtp_find_own_name(c, arena, &c->own_name) : 0;

@@ -224,10 +224,10 @@ static void test_lines(void **state)
 	}
 }
 
-/* Each octet at each place of texts of all lengths up to three words. */
+/* Each octet at each place of texts of all lengths up to three vectors. */
 static void test_controls(void **state)
 {
-	uint8_t text[24];
+	uint8_t text[48];
 
 	for (size_t len = 1; len <= sizeof(text); len++)
 		for (size_t place = 0; place < len; place++)
@@ -237,9 +237,13 @@ static void test_controls(void **state)
 				memset(text, place % 2 == 0 ? 'a' : '\t', sizeof(text));
 				text[place] = (uint8_t)octet;
 				assert_int_equal(smtp_has_control(s), (octet < 0x20 && octet != '\t') || octet == 0x7f);
+				memset(text, 'a', sizeof(text));
+				text[place] = (uint8_t)octet;
+				assert_int_equal(smtp_is_printable(s), octet >= 0x20 && octet < 0x7f);
 				assert_int_equal(smtp_has_8bit(s), octet >= 0x80);
 			}
 	assert_false(smtp_has_control(slice_of(NULL, 0)));
+	assert_true(smtp_is_printable(slice_of(NULL, 0)));
 	assert_false(smtp_has_8bit(slice_of(NULL, 0)));
 }
 
