@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The supervisor's side of the lookout: its process, started when it is first needed, and what goes to and fro. */
+#include "server/confine.h"
 #include "server/lookout.h"
 #include "server/supervisor_priv.h"
 
@@ -15,18 +16,33 @@
 #define SNAPSHOTS_PAUSE_MS 500		/* between those that leaders get, however many there are */
 #define NOSESSION slice_cstr("nosession")
 
+/* It reads what anybody may write to it, so keys that the others' user can read are not for it. */
+static int drop_privileges(struct supervisor *s)
+{
+	struct unprivileged apart;
+	int err = privileges_user_apart("lookout", &s->user, &apart);
+
+	if (err == 0)
+		err = privileges_drop(&apart, 0, s->pid);
+	return err;
+}
+
 static int be_lookout(struct supervisor *s, int sock, int log)
 {
 	const struct lookout_setup setup = { .options = s->options, .supervisor = sock };
+	int confined;
 
 	explicit_bzero(&s->ratchet, sizeof(s->ratchet));
 	(void)dup2(log, STDERR_FILENO);
 	(void)dup2(STDERR_FILENO, STDOUT_FILENO);
 	privileges_close_others(&sock, 1);
 	(void)setsid();
-	if (privileges_drop(&s->user, 0, s->pid) != 0 ||
-	    log_open(STDERR_FILENO, s->options->log_format, s->verbosity, s->logspec, NULL) != 0)
+	if (drop_privileges(s) != 0 || log_open(STDERR_FILENO, s->options->log_format, s->verbosity, s->logspec, NULL) != 0)
 		return EXIT_REFUSED;
+	confined = confine_to_reading();
+	if (confined != 0 && s->lookout.started_ms == 0)
+		log_event(LOG_CORE_INFO, 1, NOSESSION, "The lookout is not confined to reading: this kernel has no Landlock",
+			  F_TEXT("error", strerror(-confined)));
 	return lookout_run(&setup);
 }
 

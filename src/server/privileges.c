@@ -15,6 +15,17 @@
 #define USUAL_USER "sallyport"
 #define FALLBACK_USER "nobody"
 
+static int take_user(const struct passwd *pw, struct unprivileged *out)
+{
+	if (pw->pw_uid == 0)
+		return -EINVAL;
+	out->change = true;
+	out->uid = pw->pw_uid;
+	out->gid = pw->pw_gid;
+	snprintf(out->name, sizeof(out->name), "%s", pw->pw_name);
+	return 0;
+}
+
 int privileges_user(const char *name, struct unprivileged *out)
 {
 	const struct passwd *pw;
@@ -27,15 +38,22 @@ int privileges_user(const char *name, struct unprivileged *out)
 	pw = getpwnam(name != NULL ? name : USUAL_USER);
 	if (pw == NULL && name == NULL)
 		pw = getpwnam(FALLBACK_USER);
+	return pw == NULL ? -ENOENT : take_user(pw, out);
+}
+
+int privileges_user_apart(const char *name, const struct unprivileged *other, struct unprivileged *out)
+{
+	char wanted[sizeof(out->name)];
+	const struct passwd *pw;
+
+	*out = *other;
+	if (!other->change)
+		return 0;
+	snprintf(wanted, sizeof(wanted), USUAL_USER "-%s", name);
+	pw = getpwnam(wanted);
 	if (pw == NULL)
-		return -ENOENT;
-	if (pw->pw_uid == 0)
-		return -EINVAL;
-	out->change = true;
-	out->uid = pw->pw_uid;
-	out->gid = pw->pw_gid;
-	snprintf(out->name, sizeof(out->name), "%s", pw->pw_name);
-	return 0;
+		pw = getpwnam(FALLBACK_USER);
+	return pw == NULL || pw->pw_uid == other->uid ? 0 : take_user(pw, out);
 }
 
 static bool have(unsigned capability)

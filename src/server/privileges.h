@@ -24,6 +24,10 @@ struct unprivileged {
  * root can change); -EINVAL (root itself). */
 int privileges_user(const char *name, struct unprivileged *out) MUST_CHECK;
 
+/* Another user for a process that the others must not read files of, nor be read by: "sallyport-NAME" if there is such
+ * a user, else "nobody". Not as root, or where that is the same user: a copy of other. -EINVAL: root. */
+int privileges_user_apart(const char *name, const struct unprivileged *other, struct unprivileged *out) MUST_CHECK;
+
 bool privileges_have_net_admin(void);
 bool privileges_have_net_raw(void);
 

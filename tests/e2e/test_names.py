@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Zones by host name: what changes in DNS changes zones and the kernel's sets while sessions run."""
 import os
+import pwd
 import shutil
 import signal
 import time
@@ -83,6 +84,24 @@ def test_names_move_zones_and_kernel_sets(net, sink, firewall, names):
         session.send_octets(b'one\r\n')
     assert [m['peer'][0] for m in sink.messages()] == [DMZ]
     assert 'The kernel rules stay behind' not in fw.log
+
+
+def users_of(pid):
+    with open(f'/proc/{pid}/status') as f:
+        return next(line for line in f if line.startswith('Uid:')).split()[1:]
+
+
+def test_the_lookout_is_another_user(net, sink, firewall, names):
+    """What the workers can read, such as keys of their user, is not for whom anybody may send answers."""
+    fw = firewall(POLICY, '--resolver', SERVER, '--user', 'daemon')
+    lookout = lookout_pid(fw)
+    assert users_of(lookout) == [str(pwd.getpwnam('nobody').pw_uid)] * 4
+    others = [pid for pid in fw.pids() if pid not in (lookout, fw.program.pid)]
+    assert others and all(users_of(pid) == [str(pwd.getpwnam('daemon').pw_uid)] * 4 for pid in others)
+    # It goes on asking.
+    names.write({'mail.example': [CLIENTS, ELSEWHERE6], 'other.example': [ELSEWHERE]})
+    becomes(fw, net.clients, 'served')
+    assert 'not confined' not in fw.log or not os.path.exists('/sys/kernel/security/landlock')
 
 
 def test_elements_alone_change(net, sink, firewall, names):

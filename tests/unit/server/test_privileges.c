@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is left of capabilities in children that need not change their user. */
+#include "server/confine.h"
 #include "server/privileges.h"
 
 #include <setjmp.h>
@@ -9,8 +10,12 @@
 #include <cmocka.h>
 
 #include <cap-ng.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -74,6 +79,53 @@ static bool has_nothing_to_drop(pid_t parent)
 	return drop(KEEP_NET_RAW, parent) && !privileges_have_net_raw();
 }
 
+static bool fails(int result, int want)
+{
+	return result < 0 && errno == want;
+}
+
+/* What it was for goes on: reading, sockets, threads. */
+static bool only_reads(pid_t parent)
+{
+	char *const argv[] = { (char[]){ "true" }, NULL };
+	int file = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), err = -1;
+
+	if (file < 0 || (geteuid() == 0 && setuid(NOBODY) != 0) || !drop(0, parent))
+		return false;
+	err = confine_to_reading();
+	if (err == -EOPNOTSUPP) {
+		print_message("no Landlock here: not tested\n");
+		return true;
+	}
+	return err == 0 && open("/etc/passwd", O_RDONLY | O_CLOEXEC) >= 0 && write(file, "x", 1) == 1 &&
+	       socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) >= 0 &&
+	       fails(open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), EACCES) &&
+	       fails(open("/dev/null", O_WRONLY | O_CLOEXEC), EACCES) &&
+	       fails(mkdir("/tmp/sallyport-test-confined", 0700), EACCES) && fails(execv("/bin/true", argv), EACCES);
+}
+
+static void the_lookouts_user(void **state)
+{
+	const struct unprivileged mail = { .change = true, .uid = 12345, .gid = 12345, .name = "mail" }, nobody = { true, NOBODY, NOBODY, "nobody" },
+				  same = { .uid = 12345, .gid = 12345 };
+	struct unprivileged out;
+
+	assert_int_equal(privileges_user_apart("no-such-user", &mail, &out), 0);
+	assert_string_equal(out.name, "nobody");
+	assert_int_equal(out.uid, NOBODY);
+	assert_true(out.change);
+	assert_int_equal(privileges_user_apart("no-such-user", &nobody, &out), 0);
+	assert_int_equal(out.uid, NOBODY);
+	assert_int_equal(privileges_user_apart("no-such-user", &same, &out), 0);
+	assert_int_equal(out.uid, 12345);
+	assert_false(out.change);
+}
+
+static void writes_nothing(void **state)
+{
+	in_child(only_reads);
+}
+
 /* The signal comes when the thread that forked ends: a command of ours is not its caller's child
  * in that sense. */
 static bool dies_only_with_a_parent(pid_t parent)
@@ -112,10 +164,11 @@ int main(void)
 	const struct CMUnitTest as_root[] = {
 		cmocka_unit_test(test_capable_user_keeps_only_raw),
 		cmocka_unit_test(test_capable_user_keeps_nothing),
-		cmocka_unit_test(test_plain_user), cmocka_unit_test(test_death_of_the_parent),
+		cmocka_unit_test(test_plain_user), cmocka_unit_test(test_death_of_the_parent), cmocka_unit_test(writes_nothing),
+		cmocka_unit_test(the_lookouts_user),
 	};
 	const struct CMUnitTest as_anybody[] = { cmocka_unit_test(test_plain_user),
-						cmocka_unit_test(test_death_of_the_parent) };
+						cmocka_unit_test(test_death_of_the_parent), cmocka_unit_test(writes_nothing) };
 
 	return geteuid() == 0 ? cmocka_run_group_tests(as_root, NULL, NULL) :
 				cmocka_run_group_tests(as_anybody, NULL, NULL);
