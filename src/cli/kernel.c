@@ -53,8 +53,8 @@ static int print_rules(const struct policy *policy, const struct zone_names *nam
 	int err = kernel_plan_make(policy, names, arena, &plan), status = CLI_OK;
 
 	if (err == -E2BIG) {
-		fprintf(stderr, "sallyport kernel: the policy needs more kernel rules than the ceiling of %u: join "
-			"rules of PFServices that differ in one condition only\n", (unsigned)KERNEL_INTERCEPTS_MAX);
+		fprintf(stderr, "sallyport kernel: error: " KERNEL_EXCESS_FORMAT "\n    %s\n", plan.excess.max, plan.excess.what,
+			plan.excess.remedy);
 		return CLI_NO;
 	}
 	if (err == 0)

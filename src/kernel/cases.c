@@ -376,15 +376,15 @@ static int add_addresses(struct case_maker *m, const struct rule *r, bool destin
 
 enum { PART_INCOMING, PART_PROTOCOL, PART_SRC_PORT, PART_DST_PORT, PART_SRC, PART_DST, PARTS };
 
-static int add_case(struct rule_cases *to, struct arena *keep, const struct rule_case *one)
+static int add_case(struct rule_cases *to, struct case_maker *m, const struct rule_case *one)
 {
 	if (to->n == to->size) {
 		size_t size = to->size == 0 ? 256 : to->size * 2;
 		struct rule_case *v;
 
 		if (size > CASES_MAX)
-			return -E2BIG;
-		v = arena_array(keep, size, sizeof(*v));
+			return pools_excess(m->pools, CASES_MAX, "combinations of conditions of rules", "fewer alternatives in each rule");
+		v = arena_array(m->keep, size, sizeof(*v));
 		if (v == NULL)
 			return -ENOMEM;
 		if (to->n > 0)
@@ -403,7 +403,7 @@ static int combine(struct case_maker *m, const struct options parts[PARTS], int 
 	int err = 0;
 
 	if (part == PARTS)
-		return add_case(to, m->keep, base);
+		return add_case(to, m, base);
 	for (size_t i = 0; err == 0 && i < parts[part].n; i++) {
 		struct rule_case more = *base;
 

@@ -4,8 +4,6 @@
 
 #include <errno.h>
 
-#define FATES_MAX 4096
-
 int fates_init(struct fates *f, struct arena *scratch)
 {
 	f->n = 0;

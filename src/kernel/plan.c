@@ -13,9 +13,10 @@
 #include "kernel/plan_priv.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-#define EXACT_MAX 1024		/* conditions of one family and transport; beyond, denials are simplified */
+#define EXACT_MAX KERNEL_SERVES_MAX	/* conditions of one family and transport; beyond, denials are simplified */
 
 /* How exact denials are, from the best to the simplest. */
 enum precision {
@@ -32,7 +33,8 @@ struct maker {
 	struct fates fates;
 	struct case_maker cases;
 	struct intercept *out;
-	size_t n_out;
+	size_t n_out, size_out, n_spans;
+	size_t first_out;		/* of this family and transport */
 };
 
 static int by_level(const void *a, const void *b)
@@ -40,6 +42,22 @@ static int by_level(const void *a, const void *b)
 	const struct rule_case *x = a, *y = b;
 
 	return (x->level > y->level) - (x->level < y->level);
+}
+
+static int too_many_targets(struct maker *m)
+{
+	return pools_excess(&m->pools, KERNEL_TARGETS_MAX, "addresses that PFServices forward to", "fewer DirectedRouters of PFServices");
+}
+
+static int too_many_conditions(struct maker *m)
+{
+	static const char *const protocols[] = { "TCP", "UDP", "other protocols" };
+	char what[80];
+
+	snprintf(what, sizeof(what), "conditions for %s over %s", protocols[m->cases.transport],
+		 m->cases.family == AF_INET ? "IPv4" : "IPv6");
+	return pools_excess(&m->pools, KERNEL_CHAIN_MAX, what,
+			    "rules of PFServices that differ in one condition only, which are joined, or wider ones (zones, subnets)");
 }
 
 static int find_target(struct maker *m, struct kernel_plan *plan, const struct endpoint *target)
@@ -57,9 +75,25 @@ static int find_target(struct maker *m, struct kernel_plan *plan, const struct e
 		if (endpoint_equal(&all[i], target))
 			return (int)i;
 	if (plan->n_targets == KERNEL_TARGETS_MAX)
-		return -E2BIG;
+		return too_many_targets(m);
 	all[plan->n_targets] = *target;
 	return (int)plan->n_targets++;
+}
+
+static struct intercept *next_out(struct maker *m)
+{
+	if (m->n_out == m->size_out) {
+		size_t size = m->size_out == 0 ? 256 : m->size_out * 2;
+		struct intercept *bigger = arena_array(m->pools.scratch, size, sizeof(*bigger));
+
+		if (bigger == NULL)
+			return NULL;
+		if (m->n_out > 0)
+			memcpy(bigger, m->out, m->n_out * sizeof(*bigger));
+		m->out = bigger;
+		m->size_out = size;
+	}
+	return &m->out[m->n_out++];
 }
 
 static int emit(struct maker *m, const struct drafts *d, const struct kernel_fate *fate, struct kernel_plan *plan)
@@ -71,16 +105,22 @@ static int emit(struct maker *m, const struct drafts *d, const struct kernel_fat
 	for (size_t i = 0; i < d->n; i++) {
 		struct intercept *c;
 
-		if (m->n_out == KERNEL_INTERCEPTS_MAX)
-			return -E2BIG;
-		c = &m->out[m->n_out++];
+		if (m->n_out - m->first_out == KERNEL_CHAIN_MAX)
+			return too_many_conditions(m);
+		c = next_out(m);
+		if (c == NULL)
+			return -ENOMEM;
 		*c = (struct intercept){ .action = fate->action, .family = m->cases.family,
 					 .transport = (uint8_t)m->cases.transport, .deny = fate->deny, .log = fate->log,
 					 .masquerade = fate->masquerade, .target = target,
 					 .src = d->v[i].key[KEY_SRC], .dst = d->v[i].key[KEY_DST] };
 		for (int k = 0; k < DIM_COUNT; k++)
-			if (d->v[i].key[k] >= 0)
+			if (d->v[i].key[k] >= 0) {
 				c->dims[k] = m->pools.spans[d->v[i].key[k]];
+				m->n_spans += c->dims[k].n;
+			}
+		if (m->n_spans > KERNEL_SPANS_MAX)
+			return pools_excess(&m->pools, KERNEL_SPANS_MAX, "ranges of ports, protocols and the like", "wider ones");
 	}
 	return 0;
 }
@@ -123,6 +163,8 @@ static int collect_cases(struct maker *m, struct rule_cases *out)
 		struct kernel_fate fate = kernel_fate_of(r->service, m->cases.family, m->cases.transport);
 		int number = fates_add(&m->fates, &fate);
 
+		if (number == -E2BIG)
+			number = too_many_targets(m);
 		err = number < 0 ? number : rule_cases_add(&m->cases, r, (uint32_t)number, out);
 	}
 	rule_cases_sort(out);
@@ -162,10 +204,12 @@ static bool forwards_any(const struct maker *m, const struct rule_cases *cases)
 static int make_transport(struct maker *m, struct kernel_plan *plan)
 {
 	struct rule_cases cases = { NULL, 0, 0 };
-	size_t before = m->n_out;
-	bool forwards, tcp = m->cases.transport == TRANSPORT_TCP;
-	int err = collect_cases(m, &cases);
+	size_t n_spans = m->n_spans;
+	bool forwards, widened = plan->widened, tcp = m->cases.transport == TRANSPORT_TCP;
+	int err;
 
+	m->first_out = m->n_out;
+	err = collect_cases(m, &cases);
 	forwards = forwards_any(m, &cases);
 	for (enum precision precision = PRECISE; err == 0 && precision < PRECISIONS; precision++) {
 		bool last = precision == COARSE;
@@ -181,12 +225,16 @@ static int make_transport(struct maker *m, struct kernel_plan *plan)
 			continue;
 		if (cases.n > 0)
 			qsort(cases.v, cases.n, sizeof(*cases.v), by_level);
-		m->n_out = before;
+		m->n_out = m->first_out;
+		m->n_spans = n_spans;
+		plan->widened = widened;
 		err = emit_levels(m, &cases, (last || (tcp && precision != PRECISE)) && !forwards, plan);
-		if (err == 0 && (last || m->n_out - before <= EXACT_MAX))
+		if (err == 0 && (last || m->n_out - m->first_out <= EXACT_MAX))
 			return 0;
-		if (err == -E2BIG && !last)
+		if (err == -E2BIG && !last) {
 			err = 0;
+			m->pools.excess.what[0] = '\0';
+		}
 	}
 	return err;
 }
@@ -248,8 +296,7 @@ int kernel_plan_make(const struct policy *policy, const struct zone_names *names
 
 	if (scratch == NULL)
 		return -ENOMEM;
-	m.out = arena_array(scratch, KERNEL_INTERCEPTS_MAX, sizeof(*m.out));
-	if (m.out == NULL || pools_init(&m.pools, arena, scratch) < 0 || fates_init(&m.fates, scratch) < 0)
+	if (pools_init(&m.pools, arena, scratch) < 0 || fates_init(&m.fates, scratch) < 0)
 		goto done;
 	m.cases.pools = &m.pools;
 	m.cases.keep = arena_child(scratch, SIZE_MAX, 0);
@@ -259,6 +306,10 @@ int kernel_plan_make(const struct policy *policy, const struct zone_names *names
 	err = make_family(&m, AF_INET, &plan);
 	if (err == 0)
 		err = make_family(&m, AF_INET6, &plan);
+	if (err == -E2BIG && m.pools.excess.what[0] == '\0')
+		pools_excess(&m.pools, KERNEL_RANGES_MAX, "ranges of addresses in one place", "wider subnets in zones and rules");
+	if (err == -E2BIG)
+		*out = (struct kernel_plan){ .excess = m.pools.excess };
 	if (err == 0)
 		err = keep_used_sets(&m, &plan);
 	if (err == 0) {

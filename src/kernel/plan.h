@@ -39,8 +39,9 @@
 #define KERNEL_PORT6 50080
 
 /* Ceilings, so that a hostile plan can't make the supervisor work without end. */
-#define KERNEL_INTERCEPTS_MAX 4096
-#define KERNEL_SERVES_MAX 1024		/* more are widened to fewer */
+#define KERNEL_CHAIN_MAX 4096		/* intercepts of one family and transport: a new flow may have to pass all of them */
+#define KERNEL_INTERCEPTS_MAX (6 * KERNEL_CHAIN_MAX)
+#define KERNEL_SERVES_MAX 1024		/* of a family and transport; more are widened to fewer */
 #define KERNEL_RANGES_MAX (1u << 20)	/* addresses of all sets */
 #define KERNEL_SPANS_MAX (1u << 20)	/* of all intercepts */
 #define KERNEL_NAMES_MAX 1024
@@ -98,6 +99,15 @@ struct listen_address {
 	struct endpoint at;		/* 0.0.0.0 or :: where a prefix was asked for */
 };
 
+/* What a policy needs more of than there may be. */
+struct kernel_excess {
+	char what[80];			/* the words behind "more than N" */
+	size_t max;
+	const char *remedy;		/* what there could be instead */
+};
+
+#define KERNEL_EXCESS_FORMAT "the kernel would need more than %zu %s"	/* max, what */
+
 struct kernel_plan {
 	const struct intercept *intercepts;
 	size_t n_intercepts;
@@ -111,6 +121,7 @@ struct kernel_plan {
 	bool changing;			/* zones have host names: every set has a name, by which it can be changed */
 	const struct listen_address *listens;	/* only without kernel rules */
 	size_t n_listens;
+	struct kernel_excess excess;	/* set behind -E2BIG, and then alone */
 };
 
 /* What becomes of the flows whose best match is a rule of a service. */
@@ -125,7 +136,7 @@ struct kernel_fate kernel_fate_of(const struct service *service, uint8_t family,
 
 /* For the given policy, and what its zones have by their host names (NULL: nothing). Exact: the fate of each flow is that of its best match. Only where that
  * would take too many conditions is more delivered to user space than it can serve (never less),
- * and only in a policy that forwards nothing. 0; -ENOMEM; -E2BIG (over a ceiling above). */
+ * and only where nothing is forwarded. 0; -ENOMEM; -E2BIG (over a ceiling above: out->excess). */
 int kernel_plan_make(const struct policy *policy, const struct zone_names *names, struct arena *arena, struct kernel_plan *out) MUST_CHECK;
 
 /* Listeners of the policy without kernel rules: local addresses are given. Says through

@@ -15,7 +15,11 @@ struct pools {
 	char (*names)[IFNAME_MAX];	size_t n_names, size_names;
 	struct hash *set_numbers, *span_numbers, *name_numbers;
 	size_t n_ranges;		/* of all sets, against KERNEL_RANGES_MAX */
+	struct kernel_excess excess;	/* behind -E2BIG */
 };
+
+/* A policy has too much of that. -E2BIG. */
+int pools_excess(struct pools *p, size_t max, const char *what, const char *remedy);
 
 int pools_init(struct pools *p, struct arena *arena, struct arena *scratch);
 
@@ -68,13 +72,15 @@ bool range_is_all(const struct address_range *range);
 
 /* --- fates.c */
 
+#define FATES_MAX (2 * KERNEL_TARGETS_MAX + 64)	/* each target with and without masquerading, and the rest */
+
 struct fates {
 	struct kernel_fate *v;
 	size_t n;
 };
 
 int fates_init(struct fates *f, struct arena *scratch);
-int fates_add(struct fates *f, const struct kernel_fate *fate);	/* its number, or -E2BIG */
+int fates_add(struct fates *f, const struct kernel_fate *fate);	/* its number, or -E2BIG: FATES_MAX */
 
 /* --- cases.c */
 

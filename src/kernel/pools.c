@@ -3,6 +3,7 @@
 #include "kernel/plan_priv.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define NUMBERS_MAX (1u << 20)
@@ -14,6 +15,13 @@ int pools_init(struct pools *p, struct arena *arena, struct arena *scratch)
 	p->span_numbers = hash_create(scratch, NUMBERS_MAX);
 	p->name_numbers = hash_create(scratch, KERNEL_NAMES_MAX);
 	return p->set_numbers == NULL || p->span_numbers == NULL || p->name_numbers == NULL ? -ENOMEM : 0;
+}
+
+int pools_excess(struct pools *p, size_t max, const char *what, const char *remedy)
+{
+	p->excess = (struct kernel_excess){ .max = max, .remedy = remedy };
+	snprintf(p->excess.what, sizeof(p->excess.what), "%s", what);
+	return -E2BIG;
 }
 
 /* Room for one more in an array on the arena. */
@@ -39,12 +47,12 @@ static int32_t known(const struct hash *numbers, struct slice content)
 	return (int32_t)(intptr_t)hash_get(numbers, content) - 1;
 }
 
-static int number(struct hash *numbers, struct slice content, size_t n)
+static int number(struct pools *p, struct hash *numbers, struct slice content, size_t n)
 {
 	int err = hash_put(numbers, content, (void *)(intptr_t)(n + 1));
 
 	if (err == -ENOSPC)
-		return -E2BIG;
+		return pools_excess(p, NUMBERS_MAX, "different sets of addresses or ports", "fewer different ones in rules, or wider ones");
 	return err < 0 ? err : (int)n;
 }
 
@@ -86,13 +94,13 @@ int pools_set(struct pools *p, struct address_range *ranges, size_t n)
 	if (old >= 0)
 		return old;
 	if (p->n_ranges + n > KERNEL_RANGES_MAX)
-		return -E2BIG;
+		return pools_excess(p, KERNEL_RANGES_MAX, "ranges of addresses", "wider subnets in zones and rules");
 	copy = arena_copy(p->arena, content);
 	if (copy.ptr == NULL || grow(p->arena, &p->sets, p->n_sets, &p->size_sets, sizeof(*p->sets)) < 0)
 		return -ENOMEM;
 	p->n_ranges += n;
 	p->sets[p->n_sets] = (struct address_set){ ranges[0].first.family, (const void *)copy.ptr, n };
-	return number(p->set_numbers, content, p->n_sets++);
+	return number(p, p->set_numbers, content, p->n_sets++);
 }
 
 static int span_order(const void *a, const void *b)
@@ -134,7 +142,7 @@ int pools_spans(struct pools *p, struct span *spans, size_t n)
 		return -ENOMEM;
 	memcpy((void *)(uintptr_t)copy.ptr, spans, content.len);
 	p->spans[p->n_spans] = (struct spans){ (const void *)copy.ptr, n };
-	return number(p->span_numbers, content, p->n_spans++);
+	return number(p, p->span_numbers, content, p->n_spans++);
 }
 
 int pools_name(struct pools *p, const char *name)
@@ -147,12 +155,12 @@ int pools_name(struct pools *p, const char *name)
 	if (content.len >= IFNAME_MAX)
 		return -EINVAL;
 	if (p->n_names >= KERNEL_NAMES_MAX)
-		return -E2BIG;
+		return pools_excess(p, KERNEL_NAMES_MAX, "names of interfaces in rules", "groups of interfaces (ifgroup)");
 	if (grow(p->arena, &p->names, p->n_names, &p->size_names, sizeof(*p->names)) < 0)
 		return -ENOMEM;
 	memset(p->names[p->n_names], 0, IFNAME_MAX);
 	memcpy(p->names[p->n_names], name, content.len);
-	return number(p->name_numbers, content, p->n_names++);
+	return number(p, p->name_numbers, content, p->n_names++);
 }
 
 int pools_set_union(struct pools *p, const int32_t *numbers, size_t n, int32_t *out)

@@ -135,8 +135,8 @@ static int make_kernel_plan(struct leader *l, struct arena *arena, struct policy
 	int err = kernel_plan_make(l->policy, l->names, arena, plan);
 
 	if (err == -E2BIG) {
-		problems_add(problems, PROBLEM_ERROR, place, "join rules of PFServices that differ in one condition only",
-			     "the policy needs more kernel rules than the ceiling of %u", (unsigned)KERNEL_INTERCEPTS_MAX);
+		problems_add(problems, PROBLEM_ERROR, place, plan->excess.remedy, KERNEL_EXCESS_FORMAT, plan->excess.max,
+			     plan->excess.what);
 		return -EINVAL;
 	}
 	if (err == 0 && plan->widened)

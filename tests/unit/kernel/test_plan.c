@@ -280,9 +280,50 @@ static void test_forwarding_is_never_simplified(void **state)
 		expect_scattered(&plan, i, 6, i % 4 == 2 ? "forward" : i % 4 == 3 ? "forward to 192.0.2.1:8080 masquerade" : "serve");
 	assert_false(plan.widened);
 	expect(&plan, 6, "10.0.0.9:7", "20.0.0.9:2", "none");
-	assert_int_equal(kernel_plan_make(policy_of(arena, "", scattered(&many, 3000, services, 4, "")), NULL, arena, &plan), -E2BIG);
+	/* Each family and transport has a ceiling of its own, since a flow meets one of them only. */
+	plan = make("", scattered(&many, 3000, services, 4, ""));
+	for (unsigned i = 0; i < 3000; i += 7)
+		expect_scattered(&plan, i, 17, i % 4 == 2 ? "forward" : i % 4 == 3 ? "forward to 192.0.2.1:8080 masquerade" : "refuse 0");
+	assert_true(plan.n_intercepts > KERNEL_CHAIN_MAX);
 	buffer_release(&few);
 	buffer_release(&many);
+}
+
+static void test_what_is_too_much_is_named(void **state)
+{
+	static const struct {
+		const char *rest, *what;
+		size_t max;
+	} rows[] = {
+		{ ",\"proto\":[6]", "conditions for TCP over IPv4", KERNEL_CHAIN_MAX },
+		{ ",\"proto\":[17]", "conditions for UDP over IPv4", KERNEL_CHAIN_MAX },
+	};
+	struct kernel_plan plan;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct buffer rules = BUFFER_INIT(16u << 20);
+
+		assert_int_equal(kernel_plan_make(policy_of(arena, "", scattered(&rules, KERNEL_CHAIN_MAX + 1, (const unsigned[]){ 4 }, 1, rows[i].rest)),
+						  NULL, arena, &plan), -E2BIG);
+		assert_string_equal(plan.excess.what, rows[i].what);
+		assert_int_equal(plan.excess.max, rows[i].max);
+		assert_non_null(plan.excess.remedy);
+		buffer_release(&rules);
+	}
+}
+
+/* Interface names have a ceiling of their own. */
+static void test_too_many_interfaces(void **state)
+{
+	struct buffer rules = BUFFER_INIT(16u << 20);
+	struct kernel_plan plan;
+
+	for (unsigned i = 0; i <= KERNEL_NAMES_MAX; i++)
+		buffer_printf(&rules, "%s{\"id\":%u,\"instance\":0,\"service\":4,\"at\":[0,1],\"iface\":[\"eth%u\"]}", i > 0 ? "," : "", i + 1, i);
+	buffer_append_octet(&rules, 0);
+	assert_int_equal(kernel_plan_make(policy_of(arena, "", (const char *)rules.data), NULL, arena, &plan), -E2BIG);
+	assert_string_equal(plan.excess.what, "names of interfaces in rules");
+	buffer_release(&rules);
 }
 
 /* A small, repeatable source of chance. */
@@ -431,6 +472,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_too_many_are_widened_not_lost, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_too_many_denials_are_simplified, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_forwarding_is_never_simplified, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_what_is_too_much_is_named, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_too_many_interfaces, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_agrees_with_the_decision, set_up, tear_down),
 	};
 
