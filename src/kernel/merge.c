@@ -2,7 +2,8 @@
 /*
  * Fewer, larger conjunctions. Rules that differ in one dimension only become one with the union
  * there, which changes nothing; where that is not enough, dimensions are dropped, which delivers
- * more flows to user space than rules can match (it then refuses them), never fewer.
+ * more flows to user space than rules can match (it then refuses them), never fewer. Except from lo:
+ * rules that do not name it never apply there.
  */
 #include "kernel/plan_priv.h"
 
@@ -99,6 +100,64 @@ int drafts_merge(struct drafts *d, struct pools *p)
 	return err;
 }
 
+/* Does that number of spans name this interface, and no other? */
+static bool names_interface(const struct pools *p, int32_t spans, uint32_t name, bool *alone)
+{
+	const struct spans *s = spans < 0 ? NULL : &p->spans[spans];
+
+	for (size_t i = 0; s != NULL && i < s->n; i++)
+		if (name >= s->spans[i].first && name <= s->spans[i].last) {
+			*alone = s->n == 1 && s->spans[0].first == s->spans[0].last;
+			return true;
+		}
+	return false;
+}
+
+/* The number of the spans that name lo alone; -1: no rule names it. */
+static int loopback_spans(struct pools *p, uint32_t *name)
+{
+	for (size_t i = 0; i < p->n_names; i++)
+		if (strcmp(p->names[i], "lo") == 0) {
+			struct span one = { (uint32_t)i, (uint32_t)i };
+
+			*name = one.first;
+			return pools_spans(p, &one, 1);
+		}
+	return -1;
+}
+
+/*
+ * What comes in through lo meets only conditions that name it: one that names nothing any more would not be met
+ * there. So those that name lo are taken apart: for lo, and for the rest.
+ */
+static int take_loopback(struct drafts *d, struct pools *p, struct drafts *lo)
+{
+	static const int keys[] = { DIM_IFACE, DIM_DST_IFACE };
+	uint32_t name = 0;
+	int only = loopback_spans(p, &name), err = 0;
+	size_t kept = 0;
+
+	for (size_t i = 0; only >= 0 && err == 0 && i < d->n; i++) {
+		struct draft copy = d->v[i];
+		bool named = false, alone = false, nothing_else = false;
+
+		for (size_t k = 0; k < ARRAY_LEN(keys); k++) {
+			if (!names_interface(p, copy.key[keys[k]], name, &alone))
+				continue;
+			copy.key[keys[k]] = only;
+			named = true;
+			nothing_else = nothing_else || alone;
+		}
+		if (named)
+			err = drafts_add(lo, p->scratch, &copy);
+		if (!nothing_else)
+			d->v[kept++] = d->v[i];
+	}
+	if (only >= 0 && err == 0)
+		d->n = kept;
+	return only < -1 ? only : err;
+}
+
 static void drop_keys(struct drafts *d, unsigned mask)
 {
 	for (size_t i = 0; i < d->n; i++)
@@ -107,7 +166,8 @@ static void drop_keys(struct drafts *d, unsigned mask)
 				d->v[i].key[key] = -1;
 }
 
-int drafts_limit(struct drafts *d, struct pools *p, size_t max, bool *widened)
+/* kept: dimensions that stay as they are. */
+static int widen(struct drafts *d, struct pools *p, size_t max, unsigned kept)
 {
 	/* What to let go first: what says least about which traffic is meant. */
 	static const unsigned dropped[] = {
@@ -122,13 +182,28 @@ int drafts_limit(struct drafts *d, struct pools *p, size_t max, bool *widened)
 	int err = 0;
 
 	for (size_t i = 0; err == 0 && d->n > max && i < ARRAY_LEN(dropped); i++) {
-		*widened = true;
-		drop_keys(d, dropped[i]);
+		drop_keys(d, dropped[i] & ~kept);
 		err = drafts_merge(d, p);
 	}
-	for (size_t i = 0; err == 0 && d->n > max && i < ARRAY_LEN(joined); i++) {
-		*widened = true;
+	for (size_t i = 0; err == 0 && d->n > max && i < ARRAY_LEN(joined); i++)
 		err = join_runs(d, p, joined[i]);
-	}
+	return err;
+}
+
+int drafts_limit(struct drafts *d, struct pools *p, size_t max, bool *widened)
+{
+	struct drafts lo = { NULL, 0, 0 };
+	int err;
+
+	if (d->n <= max)
+		return 0;
+	*widened = true;
+	err = take_loopback(d, p, &lo);
+	if (err == 0)
+		err = widen(&lo, p, max, 1u << DIM_IFACE | 1u << DIM_DST_IFACE);
+	if (err == 0)
+		err = widen(d, p, max, 0);
+	for (size_t i = 0; err == 0 && i < lo.n; i++)
+		err = drafts_add(d, p->scratch, &lo.v[i]);
 	return err;
 }

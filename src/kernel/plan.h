@@ -139,6 +139,11 @@ struct kernel_fate kernel_fate_of(const struct service *service, uint8_t family,
  * and only where nothing is forwarded. 0; -ENOMEM; -E2BIG (over a ceiling above: out->excess). */
 int kernel_plan_make(const struct policy *policy, const struct zone_names *names, struct arena *arena, struct kernel_plan *out) MUST_CHECK;
 
+enum intercept_transport kernel_transport(uint8_t protocol);
+
+/* The one that the flow's first packet would meet; NULL: none. */
+const struct intercept *kernel_plan_find(const struct kernel_plan *plan, const struct flow *flow);
+
 /* Listeners of the policy without kernel rules: local addresses are given. Says through
  * problems (as warnings) which rules are not served and why. 0 or -ENOMEM. */
 int kernel_plan_listens(const struct policy *policy, const struct ip_addr *local, size_t n_local,

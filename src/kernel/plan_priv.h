@@ -49,7 +49,7 @@ int drafts_add(struct drafts *d, struct arena *scratch, const struct draft *draf
 
 /* Join drafts that differ in one dimension only. 0 or an error of the pools. */
 int drafts_merge(struct drafts *d, struct pools *p);
-/* Make at most max of them, by widening; *widened says whether that was needed. */
+/* Make at most max of them, and as many again for lo, by widening; *widened: that was needed. */
 int drafts_limit(struct drafts *d, struct pools *p, size_t max, bool *widened);
 
 /* Which addresses are in which zone: longest prefix first, as ranges. */
@@ -69,6 +69,10 @@ int ip_compare(const struct ip_addr *a, const struct ip_addr *b);	/* one family 
 bool ip_next(struct ip_addr *ip);	/* false: there is none */
 bool ip_previous(struct ip_addr *ip);
 bool range_is_all(const struct address_range *range);
+
+/* --- find.c */
+
+bool intercept_names_loopback(const struct kernel_plan *plan, const struct intercept *c);
 
 /* --- fates.c */
 

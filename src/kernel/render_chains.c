@@ -123,27 +123,12 @@ static void render_intercept(struct buffer *out, const struct kernel_plan *plan,
 }
 
 /* The conditions of one family and transport; loopback: those that name the interface lo. */
-static bool names_loopback(const struct kernel_plan *plan, const struct intercept *c)
-{
-	const enum intercept_dim dims[] = { DIM_IFACE, DIM_DST_IFACE };
-
-	for (size_t d = 0; d < ARRAY_LEN(dims); d++) {
-		const struct spans *s = &c->dims[dims[d]];
-
-		for (size_t i = 0; i < s->n; i++)
-			for (uint32_t k = s->spans[i].first; k <= s->spans[i].last; k++)
-				if (strcmp(plan->names[k], "lo") == 0)
-					return true;
-	}
-	return false;
-}
-
 static bool has_any(const struct kernel_plan *plan, uint8_t family, unsigned transport, bool loopback)
 {
 	for (size_t i = 0; i < plan->n_intercepts; i++) {
 		const struct intercept *c = &plan->intercepts[i];
 
-		if (c->family == family && c->transport == transport && (!loopback || names_loopback(plan, c)))
+		if (c->family == family && c->transport == transport && (!loopback || intercept_names_loopback(plan, c)))
 			return true;
 	}
 	return false;
@@ -157,7 +142,7 @@ static void render_chain(struct buffer *out, const struct kernel_plan *plan, uin
 	for (size_t i = 0; i < plan->n_intercepts; i++) {
 		const struct intercept *c = &plan->intercepts[i];
 
-		if (c->family == family && c->transport == transport && (!loopback || names_loopback(plan, c)))
+		if (c->family == family && c->transport == transport && (!loopback || intercept_names_loopback(plan, c)))
 			render_intercept(out, plan, c);
 	}
 	buffer_printf(out, "\t}\n");
@@ -179,7 +164,7 @@ static void render_jumps(struct buffer *out, const struct kernel_plan *plan, boo
 static bool any_loopback(const struct kernel_plan *plan)
 {
 	for (size_t i = 0; i < plan->n_intercepts; i++)
-		if (names_loopback(plan, &plan->intercepts[i]))
+		if (intercept_names_loopback(plan, &plan->intercepts[i]))
 			return true;
 	return false;
 }

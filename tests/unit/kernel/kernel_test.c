@@ -40,62 +40,6 @@ const struct policy *policy_of(struct arena *arena, const char *zones, const cha
 	return policy;
 }
 
-static bool in_set(const struct kernel_plan *plan, int32_t set, const struct ip_addr *ip)
-{
-	if (set < 0)
-		return true;
-	for (size_t i = 0; i < plan->sets[set].n_ranges; i++)
-		if (memcmp(ip->octets, plan->sets[set].ranges[i].first.octets, 16) >= 0 &&
-		    memcmp(ip->octets, plan->sets[set].ranges[i].last.octets, 16) <= 0)
-			return true;
-	return false;
-}
-
-static bool in_spans(const struct spans *s, uint32_t value)
-{
-	for (size_t i = 0; i < s->n; i++)
-		if (value >= s->spans[i].first && value <= s->spans[i].last)
-			return true;
-	return s->n == 0;
-}
-
-static bool in_names(const struct kernel_plan *plan, const struct spans *s, const char *name)
-{
-	for (size_t i = 0; i < s->n; i++)
-		for (uint32_t k = s->spans[i].first; k <= s->spans[i].last; k++)
-			if (strcmp(plan->names[k], name) == 0)
-				return true;
-	return s->n == 0;
-}
-
-static bool intercept_matches(const struct kernel_plan *plan, const struct intercept *c, const struct flow *f)
-{
-	unsigned transport = f->protocol == 6 ? TRANSPORT_TCP : f->protocol == 17 ? TRANSPORT_UDP : TRANSPORT_OTHER;
-
-	if (c->family != f->src.ip.family || c->transport != transport)
-		return false;
-	if (!in_set(plan, c->src, &f->src.ip) || !in_set(plan, c->dst, &f->dst.ip))
-		return false;
-	if (!in_names(plan, &c->dims[DIM_IFACE], f->iface) || !in_names(plan, &c->dims[DIM_DST_IFACE], f->dst_iface))
-		return false;
-	if (!in_spans(&c->dims[DIM_IFGROUP], (uint32_t)f->ifgroup) || !in_spans(&c->dims[DIM_DST_IFGROUP], (uint32_t)f->dst_ifgroup))
-		return false;
-	if (!in_spans(&c->dims[DIM_REQID], (uint32_t)f->reqid) || !in_spans(&c->dims[DIM_PROTOCOL], f->protocol))
-		return false;
-	if (!in_spans(&c->dims[DIM_ICMP_TYPE], (uint32_t)f->icmp_type) || !in_spans(&c->dims[DIM_ICMP_CODE], (uint32_t)f->icmp_code))
-		return false;
-	return transport == TRANSPORT_OTHER ||
-	       (in_spans(&c->dims[DIM_SRC_PORT], f->src.port) && in_spans(&c->dims[DIM_DST_PORT], f->dst.port));
-}
-
-const struct intercept *plan_fate(const struct kernel_plan *plan, const struct flow *flow)
-{
-	for (size_t i = 0; i < plan->n_intercepts; i++)
-		if (intercept_matches(plan, &plan->intercepts[i], flow))
-			return &plan->intercepts[i];
-	return NULL;
-}
-
 char *render(struct arena *arena, const struct kernel_plan *plan)
 {
 	struct buffer out = BUFFER_INIT(64u << 20);

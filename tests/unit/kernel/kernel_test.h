@@ -16,9 +16,6 @@
  * 4 "forward" (to where the client wants, with its address) and 5 "forward_to" (to 192.0.2.1:8080). */
 const struct policy *policy_of(struct arena *arena, const char *zones, const char *rules);
 
-/* What the kernel would do: the first intercept that matches, NULL = none. */
-const struct intercept *plan_fate(const struct kernel_plan *plan, const struct flow *flow);
-
 char *render(struct arena *arena, const struct kernel_plan *plan);
 
 #endif

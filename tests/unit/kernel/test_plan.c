@@ -65,7 +65,7 @@ static void expect_on(const struct kernel_plan *plan, const char *iface, uint8_t
 	char is[64];
 
 	snprintf(f.iface, sizeof(f.iface), "%s", iface);
-	if (strcmp(fate_text(plan, plan_fate(plan, &f), is), fate) != 0)
+	if (strcmp(fate_text(plan, kernel_plan_find(plan, &f), is), fate) != 0)
 		fail_msg("%s -> %s: is %s, should be %s", src, dst, is, fate);
 }
 
@@ -231,6 +231,46 @@ static void test_too_many_are_widened_not_lost(void **state)
 	}
 	expect(&plan, 6, "11.0.0.1:7", "20.0.0.9:1", "none");
 	buffer_release(&rules);
+}
+
+static void expect_from(const struct kernel_plan *plan, const char *iface, const char *dst, const char *fate)
+{
+	struct flow f = flow_of(6, "10.0.0.9:7", dst);
+	char is[64];
+
+	snprintf(f.iface, sizeof(f.iface), "%s", iface);
+	snprintf(f.dst_iface, sizeof(f.dst_iface), "%s", iface);
+	assert_string_equal(fate_text(plan, kernel_plan_find(plan, &f), is), fate);
+}
+
+/* Rules apply to what comes in through lo only where they name it, however few conditions are left. */
+static void test_widening_keeps_loopback_apart(void **state)
+{
+	static const char *const conditions[] = { "\"iface\":[\"lo\",\"eth1\"]", "\"dst_iface\":[\"lo\"]" };
+
+	for (size_t k = 0; k < ARRAY_LEN(conditions); k++) {
+		struct buffer rules = BUFFER_INIT(16u << 20);
+		struct kernel_plan plan;
+
+		for (unsigned i = 0; i < 1500; i++)
+			buffer_printf(&rules, "{\"id\":%u,\"instance\":0,\"service\":0,\"at\":[0,1],\"proto\":[6],\"iface\":[\"eth%u\"],"
+				      "\"dst_subnet\":[\"20.%u.%u.0/24\"],\"dst_port\":[[%u,%u]]},",
+				      i + 1, i % 2, i / 256, i % 256, i + 1, i + 1);
+		buffer_printf(&rules, "{\"id\":9999,\"instance\":0,\"service\":0,\"at\":[0,1],\"proto\":[6],%s,\"dst_port\":[[40000,40000]]}",
+			      conditions[k]);
+		buffer_append_octet(&rules, 0);
+		plan = make("", (const char *)rules.data);
+		assert_true(plan.widened);
+		assert_true(plan.n_intercepts <= 2 * KERNEL_SERVES_MAX);
+		expect_from(&plan, "lo", "127.0.0.1:40000", "serve");
+		expect_from(&plan, "lo", "20.0.0.9:1", "none");
+		expect_from(&plan, "lo", "127.0.0.1:1", "none");
+		expect_from(&plan, "eth0", "20.0.0.9:1", "serve");
+		expect_from(&plan, "eth1", "20.0.1.9:2", "serve");
+		assert_non_null(strstr(render(arena, &plan), "chain lo_ipv4_tcp"));
+		buffer_release(&rules);
+		arena_reset(arena);
+	}
 }
 
 /* n rules of these services in turn, which nothing joins: each between two networks of its own, for a port of its own. */
@@ -423,7 +463,7 @@ static void compare(const struct policy *policy, const struct kernel_plan *plan,
 
 	policy_decide(policy, NULL, f, &d);
 	should_be(d.service, f, should);
-	if (strcmp(fate_text(plan, plan_fate(plan, f), is), should) != 0)
+	if (strcmp(fate_text(plan, kernel_plan_find(plan, f), is), should) != 0)
 		fail_msg("protocol %u %s -> %s in %s: is %s, should be %s (rule %u)", f->protocol, endpoint_text(&f->src, src),
 			 endpoint_text(&f->dst, dst), f->iface, is, should, d.rule == NULL ? 0 : (unsigned)d.rule->id);
 }
@@ -470,6 +510,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_other_family_is_not_any, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_many_rules_stay_small, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_too_many_are_widened_not_lost, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_widening_keeps_loopback_apart, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_too_many_denials_are_simplified, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_forwarding_is_never_simplified, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_what_is_too_much_is_named, set_up, tear_down),

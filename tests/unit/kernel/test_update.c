@@ -81,7 +81,7 @@ static const char *fate(const struct kernel_plan *plan, const char *from, const 
 
 	assert_int_equal(endpoint_parse(slice_cstr(from), &f.src), 0);
 	assert_int_equal(endpoint_parse(slice_cstr(to), &f.dst), 0);
-	c = plan_fate(plan, &f);
+	c = kernel_plan_find(plan, &f);
 	return c == NULL ? "none" : c->action == INTERCEPT_SERVE ? "serve" : "refuse";
 }
 
