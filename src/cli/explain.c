@@ -13,12 +13,13 @@
 #include <unistd.h>
 
 #define LINE_OCTETS_MAX 65536
+#define PLAN_ARENA_MAX (512u << 20)
 
 static const char usage[] =
-	"usage: sallyport explain POLICY [--instance NAME]... [--user USER] [--names FILE] [--json]\n"
+	"usage: sallyport explain POLICY [--instance NAME]... [--user USER] [--no-kernel] [--names FILE] [--json]\n"
 	"           --proto P --from ADDR[:PORT] --to ADDR[:PORT] [--iface I] [--ifgroup N] [--reqid N]\n"
 	"           [--dst-iface I] [--dst-ifgroup N] [--icmp-type N] [--icmp-code N]\n"
-	"       sallyport explain POLICY [--instance NAME]... [--user USER] [--names FILE] --flows FILE\n";
+	"       sallyport explain POLICY [--instance NAME]... [--user USER] [--no-kernel] [--names FILE] --flows FILE\n";
 
 /* The option's name on the command line and the property's in JSON. */
 static const struct { const char *option, *property; } flow_options[] = {
@@ -31,7 +32,8 @@ static const struct { const char *option, *property; } flow_options[] = {
 
 struct explain {
 	struct cli_load load;
-	struct flow flow;
+	struct explain_view view;
+	struct explain_flow asked;
 	bool has_flow, json;
 	const char *flows;		/* NULL; "-" = standard input */
 	const char *names_file;		/* likewise */
@@ -48,7 +50,7 @@ static int take_flow_option(struct explain *e, const char *property)
 {
 	char why[200];
 
-	if (flow_set(&e->flow, property, optarg, why, sizeof(why)) < 0)
+	if (flow_set(&e->asked.flow, property, optarg, why, sizeof(why)) < 0)
 		return usage_error(why);
 	e->has_flow = true;
 	return CLI_OK;
@@ -56,16 +58,17 @@ static int take_flow_option(struct explain *e, const char *property)
 
 static int take_options(struct explain *e, int argc, char **argv, bool *help)
 {
-	struct option options[ARRAY_LEN(flow_options) + 7] = {
+	struct option options[ARRAY_LEN(flow_options) + 8] = {
 		CLI_LOAD_OPTIONS,
 		{ "json", no_argument, NULL, 'j' },
 		{ "flows", required_argument, NULL, 'f' },
 		{ "names", required_argument, NULL, 'n' },
+		{ "no-kernel", no_argument, NULL, 'k' },
 	};
 	int option;
 
 	for (size_t i = 0; i < ARRAY_LEN(flow_options); i++)
-		options[6 + i] = (struct option){ flow_options[i].option, required_argument, NULL,
+		options[7 + i] = (struct option){ flow_options[i].option, required_argument, NULL,
 						  FLOW_OPTION_BASE + (int)i };
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		int status = CLI_OK;
@@ -76,6 +79,8 @@ static int take_options(struct explain *e, int argc, char **argv, bool *help)
 		}
 		if (option == 'j')
 			e->json = true;
+		else if (option == 'k')
+			e->view.no_kernel = true;
 		else if (option == 'f')
 			e->flows = optarg;
 		else if (option == 'n')
@@ -107,22 +112,22 @@ static int check_usage(struct explain *e, int argc, char **argv)
 	if (!e->has_flow)
 		return usage_error("which flow?");
 	/* The messages name the JSON properties: the options for them are --from and --to. */
-	if (e->flow.src.ip.family == AF_UNSPEC || e->flow.dst.ip.family == AF_UNSPEC)
+	if (e->asked.flow.src.ip.family == AF_UNSPEC || e->asked.flow.dst.ip.family == AF_UNSPEC)
 		return usage_error("--from and --to are needed");
-	return flow_finish(&e->flow, why, sizeof(why)) < 0 ? usage_error(why) : CLI_OK;
+	return flow_finish(&e->asked.flow, &e->asked.local, why, sizeof(why)) < 0 ? usage_error(why) : CLI_OK;
 }
 
 static int answer_line(const struct explain *e, const char *text, size_t len, size_t number)
 {
 	json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
-	struct flow flow;
+	struct explain_flow asked;
 	char why[200] = "not JSON";
-	int err = json == NULL ? -EINVAL : flow_from_json(json, &flow, why, sizeof(why));
+	int err = json == NULL ? -EINVAL : flow_from_json(json, &asked.flow, why, sizeof(why));
 
 	if (err == 0)
-		err = flow_finish(&flow, why, sizeof(why));
+		err = flow_finish(&asked.flow, &asked.local, why, sizeof(why));
 	if (err == 0) {
-		explain_json(e->load.built, e->names.zones, &flow, stdout);
+		explain_json(&e->view, &asked, stdout);
 	} else {
 		explain_json_error(why, stdout);
 		fprintf(stderr, "sallyport explain: line %zu: %s\n", number, why);
@@ -153,7 +158,19 @@ static int answer_lines(const struct explain *e, FILE *in)
 	return status;
 }
 
-static int run(struct explain *e, FILE *in)
+static int make_view(struct explain *e, struct arena *arena)
+{
+	int err;
+
+	e->view.policy = e->load.built;
+	e->view.names = e->names.zones;
+	err = explain_view_make(&e->view, arena);
+	if (err < 0)
+		fprintf(stderr, "sallyport explain: what would be loaded can't be found out: %s\n", strerror(-err));
+	return err;
+}
+
+static int run(struct explain *e, struct arena *arena, FILE *in)
 {
 	int status = cli_load_document(&e->load);
 
@@ -166,12 +183,14 @@ static int run(struct explain *e, FILE *in)
 	if (status != CLI_OK)
 		return status;
 	cli_names_tell_missing(&e->names, e->load.built, "explain");
+	if (make_view(e, arena) != 0)
+		return CLI_REFUSED;
 	if (in != NULL)
 		status = answer_lines(e, in);
 	else if (e->json)
-		explain_json(e->load.built, e->names.zones, &e->flow, stdout);
+		explain_json(&e->view, &e->asked, stdout);
 	else
-		explain_text(e->load.built, e->names.zones, &e->flow, stdout);
+		explain_text(&e->view, &e->asked, stdout);
 	return fflush(stdout) == 0 ? status : CLI_REFUSED;
 }
 
@@ -188,10 +207,11 @@ static FILE *open_flows(const char *name)
 static int explain(struct explain *e, int argc, char **argv)
 {
 	bool help = false;
+	struct arena *arena;
 	FILE *in = NULL;
 	int status;
 
-	flow_init(&e->flow);
+	flow_init(&e->asked.flow);
 	status = take_options(e, argc, argv, &help);
 	if (help) {
 		fputs(usage, stdout);
@@ -208,7 +228,9 @@ static int explain(struct explain *e, int argc, char **argv)
 		return status;
 	if (e->flows != NULL && (in = open_flows(e->flows)) == NULL)
 		return CLI_REFUSED;
-	status = run(e, in);
+	arena = arena_create(PLAN_ARENA_MAX, 0);
+	status = arena == NULL ? CLI_REFUSED : run(e, arena, in);
+	arena_free(&arena);
 	if (in != NULL && in != stdin)
 		fclose(in);
 	cli_load_free(&e->load);

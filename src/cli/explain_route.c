@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the decision leads to: who carries the connection, where to and from which address. It asks
- * the functions that the kernel's rules and the sessions are made with.
+ * the plan that the kernel's rules are made of, and the function that sessions connect with.
  */
 #include "cli/explain_priv.h"
-#include "kernel/plan.h"
 #include "session/connect.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define PROTO_TCP 6
-#define PROTO_UDP 17
 
-/* 0 and *plan, when the winner is a Service; -errno: what connect_plan says. */
-static int plan_route(const struct service *service, const struct flow *flow, struct connect_request *plan)
+/* 0 and *plan, when the winner is a Service; -errno: what connect_plan says. Without kernel rules nothing is forged. */
+static int plan_route(const struct explain_view *view, const struct service *service, const struct flow *flow, struct connect_request *plan)
 {
 	const struct target_wish nothing = { .at = { .ip = { .family = AF_UNSPEC } } };
 
-	return connect_plan(service, &flow->src, &flow->dst, &nothing, true, 0, plan);
+	return connect_plan(service, &flow->src, &flow->dst, &nothing, !view->no_kernel, 0, plan);
 }
 
 static const char *source_words(const struct connect_request *plan, char *buf, size_t size)
@@ -51,12 +50,6 @@ static bool awaits_header(const struct decision *d)
 	return zone_is_within_any(d->src_zone, d->service->header_zones, d->service->n_header_zones);
 }
 
-static struct kernel_fate fate_of(const struct decision *d, const struct flow *flow)
-{
-	return kernel_fate_of(d->service, flow->src.ip.family, flow->protocol == PROTO_TCP ? TRANSPORT_TCP :
-			      flow->protocol == PROTO_UDP ? TRANSPORT_UDP : TRANSPORT_OTHER);
-}
-
 /* Where the kernel sends it. */
 static struct endpoint forward_target(const struct kernel_fate *fate, const struct flow *flow)
 {
@@ -65,6 +58,12 @@ static struct endpoint forward_target(const struct kernel_fate *fate, const stru
 	if (to.port == 0)
 		to.port = flow->dst.port;
 	return to;
+}
+
+/* What is forwarded nowhere else is not forwarded at all where it is for this host. */
+static bool is_for_host(const struct kernel_fate *fate, const struct explain_flow *flow)
+{
+	return flow->local && fate->target.ip.family == AF_UNSPEC;
 }
 
 static const char *forward_source(const struct kernel_fate *fate)
@@ -90,11 +89,11 @@ static const char *answer_words(const struct kernel_fate *fate, uint8_t family)
 	return family == AF_INET ? v4[fate->deny] : v6[fate->deny];
 }
 
-static void add_proxy(json_t *answer, const struct decision *d, const struct flow *flow)
+static void add_proxy(json_t *answer, const struct explain_view *view, const struct decision *d, const struct flow *flow)
 {
 	struct connect_request plan;
 	char text[200];
-	int err = plan_route(d->service, flow, &plan);
+	int err = plan_route(view, d->service, flow, &plan);
 
 	if (err == 0 || err == -EAFNOSUPPORT)
 		json_object_set_new(answer, "target", json_string(endpoint_text(&plan.remote, text)));
@@ -109,35 +108,94 @@ static void add_proxy(json_t *answer, const struct decision *d, const struct flo
 		json_object_set_new(answer, "proxy_protocol", json_integer(d->service->router.proxy_protocol));
 }
 
-void explain_route_json(const struct decision *d, const struct flow *flow, json_t *answer)
+/* The workers decide once more, and reset what no Service is for. */
+static bool is_served(const struct decision *d)
 {
-	struct kernel_fate fate = fate_of(d, flow);
-	struct endpoint to;
+	return d->service != NULL && d->service->kind == SERVICE_PROXY;
+}
+
+static const char *taker_word(const struct explain_fate *fate)
+{
+	static const char *const words[] = { "proxy", "kernel", "host", NULL };
+
+	return words[fate->taker];
+}
+
+static void add_kernel(json_t *answer, const struct kernel_fate *fate, const struct explain_flow *flow)
+{
+	struct endpoint to = forward_target(fate, &flow->flow);
 	char text[ENDPOINT_TEXT_MAX];
 
-	json_object_set_new(answer, "handled_by", json_string(fate.action == INTERCEPT_SERVE ? "proxy" : "kernel"));
-	switch (fate.action) {
-	case INTERCEPT_SERVE:
-		add_proxy(answer, d, flow);
-		break;
-	case INTERCEPT_FORWARD:
-		to = forward_target(&fate, flow);
-		json_object_set_new(answer, "target", json_string(endpoint_text(&to, text)));
-		json_object_set_new(answer, "source", json_string(forward_source(&fate)));
-		break;
-	default:
-		json_object_set_new(answer, "refused", json_string(answer_words(&fate, flow->src.ip.family)));
+	if (fate->action != INTERCEPT_FORWARD) {
+		json_object_set_new(answer, "refused", json_string(answer_words(fate, flow->flow.src.ip.family)));
+		return;
 	}
+	json_object_set_new(answer, "target", json_string(endpoint_text(&to, text)));
+	if (is_for_host(fate, flow))
+		json_object_set_new(answer, "handled_by", json_string("host"));
+	else
+		json_object_set_new(answer, "source", json_string(forward_source(fate)));
+}
+
+void explain_route_json(const struct explain_view *view, const struct decision *d, const struct explain_flow *flow, json_t *answer)
+{
+	struct explain_fate fate = explain_fate_of(view, flow);
+
+	if (d->service == NULL && fate.taker == TAKEN_BY_HOST)
+		return;
+	json_object_set_new(answer, "handled_by", json_pack("s?", taker_word(&fate)));
+	if (fate.taker == TAKEN_BY_NOBODY)
+		json_object_set_new(answer, "not_loadable",
+				    json_sprintf(KERNEL_EXCESS_FORMAT, view->plan.excess.max, view->plan.excess.what));
+	else if (fate.taker == TAKEN_BY_KERNEL)
+		add_kernel(answer, &fate.fate, flow);
+	else if (fate.taker == TAKEN_BY_PROXY && is_served(d))
+		add_proxy(answer, view, d, &flow->flow);
+	else if (fate.taker == TAKEN_BY_PROXY)
+		json_object_set_new(answer, "refused", json_string("reset by the proxy"));
 }
 
 static void show_refusal(const struct decision *d, const struct flow *flow, const struct kernel_fate *fate, FILE *out)
 {
-	if (d->service->kind == SERVICE_PROXY)
+	if (d->service == NULL)
+		fputs("There are so many different rules that the kernel's are wider. ", out);
+	else if (d->service->kind == SERVICE_PROXY)
 		fputs("A Service serves only TCP. ", out);
 	else if (d->service->kind == SERVICE_PF)
 		fputs("The PFService's target is of the other address family. ", out);
 	fprintf(out, "The kernel refuses it: it is %s%s.\n", answer_words(fate, flow->src.ip.family),
 		fate->log ? ", and logged" : "");
+}
+
+static void show_kernel(const struct decision *d, const struct explain_flow *flow, const struct kernel_fate *fate, FILE *out)
+{
+	struct endpoint to = forward_target(fate, &flow->flow);
+	char text[ENDPOINT_TEXT_MAX];
+
+	if (fate->action != INTERCEPT_FORWARD)
+		show_refusal(d, &flow->flow, fate, out);
+	else if (is_for_host(fate, flow))
+		fprintf(out, "It is for this host itself, where nothing is forwarded: the host's own packet filter decides\n");
+	else
+		fprintf(out, "The kernel forwards it to %s\n  from %s\n", endpoint_text(&to, text), forward_source(fate));
+}
+
+/* Nothing of ours touches it: why? */
+static void show_untouched(const struct explain_view *view, const struct decision *d, const struct explain_flow *flow, FILE *out)
+{
+	if (view->no_kernel && flow->flow.protocol != PROTO_TCP)
+		fputs("Without kernel rules only TCP is served: this host itself answers it, or forwards it.\n", out);
+	else if (view->no_kernel)
+		fputs("Without kernel rules it would be served by a listener at its destination, and there is none: this host itself\n"
+		      "answers it, or forwards it.\n", out);
+	else if (d->service != NULL && strcmp(flow->flow.iface, "lo") == 0)
+		fputs("It comes in through lo, where only rules that name lo apply: the kernel leaves it alone.\n", out);
+	else if (d->service != NULL)
+		fputs("BUG: the kernel's rules do not know this flow\n", out);
+	else if (flow->local)
+		fputs("It is for this host itself: the host's own packet filter decides.\n", out);
+	else
+		fputs("The kernel does not forward it; if it is for this host, the host's own packet filter decides.\n", out);
 }
 
 static void show_limits(const struct service *s, FILE *out)
@@ -150,7 +208,7 @@ static void show_limits(const struct service *s, FILE *out)
 		fputs(", or below it\n", out);
 }
 
-static void show_proxy(const struct decision *d, const struct flow *flow, FILE *out)
+static void show_proxy(const struct explain_view *view, const struct decision *d, const struct flow *flow, FILE *out)
 {
 	struct connect_request plan;
 	char text[200];
@@ -159,7 +217,7 @@ static void show_proxy(const struct decision *d, const struct flow *flow, FILE *
 	if (awaits_header(d))
 		fprintf(out, "The connection must begin with a PROXY header, and is then decided anew for the client that the\n"
 			"header names (explain --from that address); what follows is for a header that names none (LOCAL)\n");
-	err = plan_route(d->service, flow, &plan);
+	err = plan_route(view, d->service, flow, &plan);
 	if (err == 0 || err == -EAFNOSUPPORT)
 		fprintf(out, "Proxy %s (class %s) connects to %s%s\n", d->service->proxy->type->name,
 			d->service->proxy->class_name, endpoint_text(&plan.remote, text),
@@ -177,26 +235,32 @@ static void show_proxy(const struct decision *d, const struct flow *flow, FILE *
 	show_limits(d->service, out);
 }
 
-void explain_route_text(const struct decision *d, const struct flow *flow, FILE *out)
+static void show_listener(const struct explain_view *view, const struct decision *d, const struct flow *flow, FILE *out)
 {
-	struct kernel_fate fate;
-	struct endpoint to;
-	char text[ENDPOINT_TEXT_MAX];
+	if (is_served(d))
+		show_proxy(view, d, flow, out);
+	else
+		fprintf(out, "%s, and the proxy resets it.\n", view->no_kernel ? "A listener takes it" :
+			"There are so many different rules that the kernel's are wider: it is delivered");
+}
 
-	if (d->service == NULL) {
-		fputs("The kernel does not forward it; if it is for this host, the host's own packet filter decides.\n", out);
-		return;
-	}
-	fate = fate_of(d, flow);
-	switch (fate.action) {
-	case INTERCEPT_SERVE:
-		show_proxy(d, flow, out);
+void explain_route_text(const struct explain_view *view, const struct decision *d, const struct explain_flow *flow, FILE *out)
+{
+	struct explain_fate fate = explain_fate_of(view, flow);
+
+	switch (fate.taker) {
+	case TAKEN_BY_PROXY:
+		show_listener(view, d, &flow->flow, out);
 		break;
-	case INTERCEPT_FORWARD:
-		to = forward_target(&fate, flow);
-		fprintf(out, "The kernel forwards it to %s\n  from %s\n", endpoint_text(&to, text), forward_source(&fate));
+	case TAKEN_BY_KERNEL:
+		show_kernel(d, flow, &fate.fate, out);
 		break;
-	default:
-		show_refusal(d, flow, &fate, out);
+	case TAKEN_BY_HOST:
+		show_untouched(view, d, flow, out);
+		break;
+	case TAKEN_BY_NOBODY:
+		fprintf(out, "The policy can't be loaded with kernel rules: " KERNEL_EXCESS_FORMAT "\n  %s\n", view->plan.excess.max,
+			view->plan.excess.what, view->plan.excess.remedy);
+		break;
 	}
 }

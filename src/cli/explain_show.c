@@ -115,8 +115,11 @@ void explain_json_error(const char *why, FILE *out)
 	print_json(json_pack("{s:s}", "error", why), out);
 }
 
-void explain_json(const struct policy *policy, const struct zone_names *names, const struct flow *flow, FILE *out)
+void explain_json(const struct explain_view *view, const struct explain_flow *asked, FILE *out)
 {
+	const struct policy *policy = view->policy;
+	const struct zone_names *names = view->names;
+	const struct flow *flow = &asked->flow;
 	const struct zoned_flow zoned = flow_with_zones(policy, names, flow);
 	struct candidates c = find_candidates(policy, &zoned);
 	json_t *answer, *list = json_array();
@@ -135,8 +138,7 @@ void explain_json(const struct policy *policy, const struct zone_names *names, c
 	}
 	if (d.tie != NULL)
 		json_object_set_new(answer, "tie", json_integer(d.tie->id));
-	if (d.service != NULL)
-		explain_route_json(&d, flow, answer);
+	explain_route_json(view, &d, asked, answer);
 	print_json(answer, out);
 	free(c.items);
 }
@@ -303,8 +305,11 @@ static void show_others(const struct policy *policy, const struct zoned_flow *z,
 		fprintf(out, "  and %zu more\n", hidden);
 }
 
-void explain_text(const struct policy *policy, const struct zone_names *names, const struct flow *flow, FILE *out)
+void explain_text(const struct explain_view *view, const struct explain_flow *asked, FILE *out)
 {
+	const struct policy *policy = view->policy;
+	const struct zone_names *names = view->names;
+	const struct flow *flow = &asked->flow;
 	const struct zoned_flow zoned = flow_with_zones(policy, names, flow);
 	struct candidates c = find_candidates(policy, &zoned);
 	struct decision d;
@@ -322,6 +327,6 @@ void explain_text(const struct policy *policy, const struct zone_names *names, c
 		show_candidates(policy, &c, &zoned, out);
 	}
 	show_others(policy, &zoned, out);
-	explain_route_text(&d, flow, out);
+	explain_route_text(view, &d, asked, out);
 	free(c.items);
 }

@@ -128,8 +128,10 @@ int flow_from_json(const struct json_t *json, struct flow *flow, char *why, size
 	return 0;
 }
 
-int flow_finish(struct flow *flow, char *why, size_t size)
+int flow_finish(struct flow *flow, bool *local, char *why, size_t size)
 {
+	if (local != NULL)
+		*local = flow->dst_iface[0] != '\0' || flow->dst_ifgroup >= 0;
 	if (flow->protocol == 0)
 		return wrong(why, size, "proto", "is missing");
 	if (flow->src.ip.family == AF_UNSPEC)

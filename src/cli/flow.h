@@ -21,8 +21,9 @@ int flow_from_json(const struct json_t *json, struct flow *flow, char *why, size
 
 /*
  * To be called when all is set: protocol and both addresses must be there, of one family; and
- * the interface that owns the destination only counts when the packet came in through it.
+ * the interface that owns the destination only counts when the packet came in through it. *local (may be
+ * NULL): the destination is this host's own address, as far as that was said.
  */
-int flow_finish(struct flow *flow, char *why, size_t why_size);
+int flow_finish(struct flow *flow, bool *local, char *why, size_t why_size);
 
 #endif

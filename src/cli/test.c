@@ -84,7 +84,7 @@ static int parse_flow(char *text, struct flow *flow, char why[WHY_MAX])
 	}
 	for (; err == 0 && word != NULL; word = strtok_r(NULL, " \t", &rest))
 		err = take_property(flow, word, why);
-	return err == 0 ? flow_finish(flow, why, WHY_MAX) : err;
+	return err == 0 ? flow_finish(flow, NULL, why, WHY_MAX) : err;
 }
 
 static char *trim(char *text)

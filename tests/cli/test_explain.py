@@ -173,6 +173,99 @@ class OneFlow(Case):
                 answer = json.loads(self.assertRuns(OK, *arguments, "--json").stdout)
                 self.assertEqual({name: answer[name] for name in members}, members)
 
+    def check_fate(self, path, flow, words, members, *more):
+        proto, source, target, *interface = flow.split()
+        arguments = ["explain", path, "--proto", proto, "--from", source, "--to", target, *more]
+        for option, name in zip(("--iface", "--dst-iface"), interface):
+            arguments += [option, name]
+        with self.subTest(flow=flow, more=more):
+            self.assertIn(words, self.assertRuns(OK, *arguments).stdout)
+            answer = json.loads(self.assertRuns(OK, *arguments, "--json").stdout)
+            self.assertEqual({name: answer.get(name) for name in members}, members)
+
+    def test_what_is_for_this_host(self):
+        """Forwarding means nothing there, but for what is sent on to another address; and of lo only rules that name it are asked."""
+        path = self.write("""\
+            from Zorp.Plug import *
+            def default_instance():
+                PFService('plain', TransparentRouter(forge_addr=TRUE))
+                PFService('to', DirectedRouter(SockAddrInet('192.0.2.7', 8080)))
+                Service('plug', PlugProxy)
+                Rule(service='plain', dst_port=21)
+                Rule(service='to', dst_port=80)
+                Rule(service='plug', dst_port=25)
+                Rule(service='plug', dst_port=26, iface='lo')
+            """)
+        for flow, words, members in (
+                ("tcp 10.0.0.1:9 10.0.0.2:21 eth0", "The kernel forwards it to 10.0.0.2:21", {"handled_by": "kernel"}),
+                ("tcp 10.0.0.1:9 10.0.0.2:21 eth0 eth0", "It is for this host itself, where nothing is forwarded", {"handled_by": "host"}),
+                ("tcp 10.0.0.1:9 10.0.0.2:21 eth0 eth1", "It is for this host itself, where nothing is forwarded", {"handled_by": "host"}),
+                ("tcp 10.0.0.1:9 10.0.0.2:80 eth0 eth0", "The kernel forwards it to 192.0.2.7:8080", {"handled_by": "kernel"}),
+                ("tcp 10.0.0.1:9 10.0.0.2:25 eth0 eth0", "Proxy plug", {"handled_by": "proxy"}),
+                ("tcp 10.0.0.1:9 10.0.0.2:99 eth0 eth0", "It is for this host itself: the host's own packet filter decides.", {"service": None}),
+                ("tcp 127.0.0.1:9 127.0.0.1:25 lo lo", "where only rules that name lo apply", {"service": "plug", "handled_by": "host"}),
+                ("tcp 127.0.0.1:9 127.0.0.1:26 lo lo", "Proxy plug", {"handled_by": "proxy"})):
+            self.check_fate(path, flow, words, members)
+
+    def test_wider_kernel_rules(self):
+        """What no rule matches may be taken all the same, where there are too many different rules."""
+        path = self.write("""\
+            from Zorp.Plug import *
+            def default_instance():
+                Service('plug', PlugProxy)
+                DenyService('no', ipv4_setting=DenyIPv4.TCP_RESET)
+                for n in range(1100):
+                    Rule(service=('plug', 'no')[n % 2], dst_port=1000 + n, src_subnet='10.%d.%d.0/24' % (n // 256, n % 256))
+            """)
+        path = self.write(self.assertRuns(OK, "compile", path).stdout, "wide.json")
+        for flow, words, members in (
+                ("tcp 10.0.0.9:9 10.9.9.9:1000", "Proxy plug", {"handled_by": "proxy", "service": "plug"}),
+                ("tcp 10.0.1.9:9 10.9.9.9:1001", "it is delivered, and the proxy resets it",
+                 {"handled_by": "proxy", "service": "no", "refused": "reset by the proxy"}),
+                ("tcp 10.0.0.9:9 10.9.9.9:1001", "it is delivered, and the proxy resets it",
+                 {"handled_by": "proxy", "service": None, "refused": "reset by the proxy"}),
+                ("udp 10.0.0.9:9 10.9.9.9:1001", "wider. The kernel refuses it: it is dropped in silence, and logged.",
+                 {"handled_by": "kernel", "service": None, "refused": "dropped in silence"}),
+                ("tcp 11.0.0.9:9 10.9.9.9:1001", "The kernel does not forward it", {"service": None})):
+            self.check_fate(path, flow, words, members)
+
+    def test_a_policy_that_can_not_be_loaded(self):
+        path = self.write("""\
+            from Zorp.Plug import *
+            def default_instance():
+                PFService('plain', TransparentRouter(forge_addr=TRUE))
+                Service('plug', PlugProxy)
+                Rule(service='plug', dst_port=25, dst_subnet='127.0.0.1')
+                for n in range(4100):
+                    Rule(service='plain', proto=6, dst_port=1000 + n, src_subnet='10.%d.%d.0/24' % (n // 256, n % 256))
+            """)
+        path = self.write(self.assertRuns(OK, "compile", path).stdout, "many.json")
+        flow, what = "tcp 10.0.0.9:9 127.0.0.1:25", "the kernel would need more than 4096 conditions for TCP over IPv4"
+        self.check_fate(path, flow, "can't be loaded with kernel rules: " + what, {"handled_by": None, "not_loadable": what, "service": "plug"})
+        self.check_fate(path, flow, "Proxy plug", {"handled_by": "proxy"}, "--no-kernel")
+        self.assertIn("error: " + what, self.assertRuns(NO, "kernel", path).stderr)
+
+    def test_without_kernel_rules(self):
+        path = self.write("""\
+            from Zorp.Plug import *
+            def default_instance():
+                Service('plug', PlugProxy, router=TransparentRouter(forge_addr=TRUE))
+                PFService('plain', TransparentRouter(forge_addr=TRUE))
+                DenyService('no')
+                Rule(service='plug', dst_port=25, dst_subnet='127.0.0.0/8')
+                Rule(service='no', dst_port=25, src_subnet='10.0.0.0/8')
+                Rule(service='plain', dst_port=80)
+            """)
+        for flow, words, members in (
+                ("tcp 192.0.2.1:9 127.0.0.1:25", "from the firewall's own address", {"handled_by": "proxy", "service": "plug"}),
+                ("tcp 10.0.0.9:9 127.0.0.1:25", "A listener takes it, and the proxy resets it.",
+                 {"handled_by": "proxy", "service": "no", "refused": "reset by the proxy"}),
+                ("tcp 192.0.2.1:9 127.0.0.1:80", "there is none", {"handled_by": "host", "service": "plain"}),
+                ("udp 10.0.0.9:9 127.0.0.1:25", "only TCP is served", {"handled_by": "host"}),
+                ("tcp 192.0.2.1:9 127.0.0.1:99", "there is none", {"service": None})):
+            self.check_fate(path, flow, words, members, "--no-kernel")
+        self.check_fate(path, "tcp 192.0.2.1:9 127.0.0.1:25", "from 192.0.2.1", {"handled_by": "proxy"})
+
     def test_usage(self):
         for arguments in ((), ("--proto", "tcp"), ("--proto", "tcp", "--from", "1.1.1.1"),
                           ("--from", "1.1.1.1", "--to", "2.2.2.2"),
