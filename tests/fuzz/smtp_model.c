@@ -20,9 +20,9 @@ enum verb model_pop(struct owed *o)
 
 static const struct buffer empty = BUFFER_INIT(OCTETS_MAX);
 
-static void leg_open(struct leg *leg, unsigned client)
+static void leg_open(const struct model *m, struct leg *leg, unsigned client)
 {
-	*leg = (struct leg){ .client = client };
+	*leg = (struct leg){ .client = client, .state = m->rules->server_tls_first ? ORIGIN_STARTS_TLS : ORIGIN_COMMANDS };
 	leg->server.octets = leg->command = leg->body = leg->chunk = empty;
 	model_push(&leg->owes, GREETING);
 }
@@ -49,8 +49,8 @@ struct model *model_create(const struct model_rules *rules)
 	FUZZ_CHECK(m != NULL);
 	m->rules = rules;
 	m->leg = &m->legs[0];
-	leg_open(&m->legs[0], 0);
-	leg_open(&m->legs[1], 0);
+	leg_open(m, &m->legs[0], 0);
+	leg_open(m, &m->legs[1], 0);
 	m->up = m->down = empty;
 	m->proxy.octets = m->said = m->raw = m->client_body = m->chunk_octets = m->secret = empty;
 	model_next_client(m);
@@ -77,7 +77,7 @@ void model_new_leg(struct model *m)
 	leg_release(&m->legs[1]);
 	m->legs[1] = m->legs[0];
 	m->leg = &m->legs[0];
-	leg_open(m->leg, m->client_number);
+	leg_open(m, m->leg, m->client_number);
 }
 
 void model_next_client(struct model *m)

@@ -18,6 +18,7 @@ struct model_rules {
 	unsigned max_hops;		/* Received fields of a message; 0: any */
 	size_t max_octets;		/* of a message, dots of the transfer not counted; 0: any */
 	bool client_tls, server_tls;	/* that side may get TLS by STARTTLS */
+	bool server_tls_first;		/* the origin's connection begins with it */
 	bool client_tls_needed;		/* without it the client gets nothing done */
 	bool server_tls_needed;		/* without it the origin gets nothing to do, and the proxy asks for it; else a client's STARTTLS does */
 	bool passthrough;		/* behind a STARTTLS that was forwarded octets are copied */

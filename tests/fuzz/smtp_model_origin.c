@@ -71,8 +71,8 @@ static void server_said(struct model *m, struct slice octets)
 	for (;;) {
 		int code;
 
-		/* What answers nothing ends the conversation. */
-		if (leg->owes.n == 0 && leg->server.octets.len > 0)
+		/* What answers nothing ends the conversation, and what is no handshake where one is due. */
+		if ((leg->owes.n == 0 || leg->state == ORIGIN_STARTS_TLS) && leg->server.octets.len > 0)
 			leg->dead = true;
 		if (leg->dead)
 			return;
@@ -128,7 +128,7 @@ size_t model_server_answers(struct model *m, bool former, char *out, size_t size
 	const struct leg *leg = m->leg = &m->legs[former];
 	size_t len = 0;
 
-	for (size_t i = 0; i < leg->owes.n; i++) {
+	for (size_t i = 0; leg->state != ORIGIN_STARTS_TLS && i < leg->owes.n; i++) {
 		enum verb verb = leg->owes.verbs[(leg->owes.first + i) % OWED_MAX];
 		const char *answer = leg->owes.n == 1 && leg->cancelled ? "501 c" : answer_to(leg, verb);
 

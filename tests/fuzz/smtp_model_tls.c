@@ -15,9 +15,13 @@ static struct leg *own_leg(struct model *m)
 	return &m->legs[m->legs[0].client == m->client_number ? 0 : 1];
 }
 
-static enum verb client_waits_for(const struct model *m)
+/* Perhaps behind others whose replies it was not seen to get yet. */
+static bool client_waits_for(const struct model *m, enum verb verb)
 {
-	return m->client_is_owed.n > 0 ? m->client_is_owed.verbs[m->client_is_owed.first] : OTHER;
+	for (size_t i = 0; i < m->client_is_owed.n; i++)
+		if (m->client_is_owed.verbs[(m->client_is_owed.first + i) % OWED_MAX] == verb)
+			return true;
+	return false;
 }
 
 /* Every yes from before that the client did not get yet is void. */
@@ -32,21 +36,17 @@ static void void_yeses(struct model *m)
 
 /* ---- the origin ---- */
 
-/* Said for the client, or by the proxy itself before the client's EHLO or HELO. */
+/* Said by the proxy itself before the client's EHLO or HELO, where it needs no client for it; else for the client. */
 void model_origin_gets_starttls(struct model *m, struct slice line)
 {
 	struct leg *leg = m->leg;
-	bool forwarded = client_waits_for(m) == STARTTLS;
+	bool own = m->rules->server_tls_needed || m->client_secure;
 
-	FUZZ_CHECK(m->rules->server_tls && !leg->secure && line.len == strlen("STARTTLS"));
+	FUZZ_CHECK(m->rules->server_tls && !m->rules->server_tls_first && !leg->secure && line.len == strlen("STARTTLS"));
 	FUZZ_CHECK(leg->greeted && leg->ehlo && (leg->offered & HAS_STARTTLS) != 0 && leg->owes.n == 0 && !leg->in_transaction);
-	if (forwarded) {
-		FUZZ_CHECK(m->rules->client_tls && !m->client_secure && !m->rules->server_tls_needed);
-		FUZZ_CHECK((m->client_offered & HAS_STARTTLS) != 0);
-		leg->spoiled = true;
-	} else {
-		FUZZ_CHECK(client_waits_for(m) == HELLO && (m->rules->server_tls_needed || m->client_secure));
-	}
+	FUZZ_CHECK(own || m->rules->client_tls);
+	FUZZ_CHECK(client_waits_for(m, own ? HELLO : STARTTLS));
+	leg->spoiled = leg->spoiled || !own;
 }
 
 void model_origin_starts_tls(struct model *m)

@@ -55,6 +55,9 @@ static const struct fuzz_config {
 	/* It is answered here, and the server hears nothing of it. */
 	{ "client=accept server=off",
 	  TLS_CONFIG(""), { .strict_lines = true, .max_hops = 100, .client_tls = true } },
+	/* The same, with AUTH in plain text, and the server has TLS from its first octet. */
+	{ "client=accept server=force", TLS_CONFIG(",\"auth_requires_tls\":false"),
+	  { .strict_lines = true, .max_hops = 100, .may_auth = true, .client_tls = true, .server_tls_first = true } },
 	/* The client never has TLS, the server always. */
 	{ "client=off server=forward",
 	  TLS_CONFIG(""), { .strict_lines = true, .max_hops = 100, .server_tls = true, .server_tls_needed = true } },
