@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the policy document (docs/policy-document.md) from what a load declared."""
 
+import functools
+
 from sallyport import instance, matchers, problems, regexp, registry, schema
 from sallyport.compiled import Callback, PolicyClass
 from sallyport.declare import is_poisoned
@@ -36,9 +38,11 @@ class Writer:
         self._configs = []
         self._by_class = {}         # (class, instance name, what its service's encryption needs) -> index; None = refused
         self._with_ssl = set()      # indices of those that say something of TLS themselves
-        self._attributes_read = set()
-        for source in load.sources.values():
-            self._attributes_read |= source.attributes_read()
+
+    @functools.cached_property
+    def _attributes_read(self):
+        """By the policy's own code. Few policies raise the question, and the answer takes a parse of all their text."""
+        return set().union(*(source.attributes_read() for source in self._load.sources.values()))
 
     def write(self):
         from Zorp import Globals
@@ -292,7 +296,7 @@ class Writer:
         """self.name = ... anywhere in the class, also in callbacks, which do not run at load."""
         for base in cls.__mro__:
             place = base.__dict__.get("_place")
-            if place is None or place[0] not in self._load.sources:
+            if base.__module__.startswith("Zorp.") or place is None or place[0] not in self._load.sources:
                 continue
             for name, line in self._load.sources[place[0]].attributes_assigned(place[1]):
                 if not self._is_own_business(cls, proxy, name):

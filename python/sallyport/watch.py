@@ -50,7 +50,7 @@ class watching:
             return
         while frame is not None:
             if problems.is_policy_frame(frame):
-                self._seen[((frame.f_code.co_filename, frame.f_lineno), what)] = None
+                self._seen[((frame.f_code.co_filename, problems.line_of(frame)), what)] = None
                 return
             name = frame.f_globals.get("__name__", "")
             if name.startswith(("sallyport.", "Zorp.", "importlib.", "_frozen_importlib")):
