@@ -11,6 +11,7 @@
 #include "policy/names.h"
 #include "policy/zone_priv.h"
 
+#include "base/buffer.h"
 #include "base/hash.h"
 
 #include <malloc.h>
@@ -125,23 +126,32 @@ static int read_zone(struct document_reader *d, const struct json_path *path, co
 	return err;
 }
 
-int document_read_zones(struct document_reader *d, const json_t *json)
+int document_read_zones(struct document_reader *d, const json_t *root)
 {
 	const struct json_path path = { NULL, "zones", 0 };
+	struct json_cut *cut = &d->cuts[CUT_ZONES];
 	struct zone *zones;
-	int result = json_want_array(&d->json, &path, json, ZONES_MAX);
+	int result = json_want_cut(&d->json, root, cut, ZONES_MAX);
 
 	if (result < 0)
 		return result;
-	zones = arena_array(d->json.arena, json_array_size(json), sizeof(*zones));
+	zones = arena_array(d->json.arena, cut->n, sizeof(*zones));
 	if (zones == NULL)
 		return -ENOMEM;
 	d->policy->zones = zones;
-	d->policy->n_zones = json_array_size(json);
+	d->policy->n_zones = cut->n;
 	for (size_t i = 0; i < d->policy->n_zones; i++) {
+		const struct json_path at = { &path, NULL, i };
+		json_t *json;
+		int err;
+
+		d->json.place = (struct policy_place){ NULL, 0 };
+		err = json_next(&d->json, &at, cut, &json);
+		if (err < 0)
+			return err;
 		zones[i].index = (uint32_t)i;
-		result = worse(result, read_zone(d, &(struct json_path){ &path, NULL, i }, json_array_get(json, i),
-						 zones, &zones[i]));
+		result = worse(result, read_zone(d, &at, json, zones, &zones[i]));
+		json_decref(json);
 	}
 	d->json.place = (struct policy_place){ NULL, 0 };
 	if (result == 0)
@@ -288,7 +298,7 @@ static int read_document(struct document_reader *d, const json_t *json)
 	if (result < 0)
 		return result;
 	result = worse(result, read_options(d, json_object_get(json, "options")));
-	result = worse(result, document_read_zones(d, json_object_get(json, "zones")));
+	result = worse(result, document_read_zones(d, json));
 	if (result < 0)
 		return result;	/* what follows refers to zones by number */
 	result = worse(result, document_read_matchers(d, json_object_get(json, "characters"), json_object_get(json, "matchers")));
@@ -305,7 +315,7 @@ static int read_document(struct document_reader *d, const json_t *json)
 	d->json.place = (struct policy_place){ NULL, 0 };
 	if (result < 0)
 		return result;
-	return document_read_rules(d, json_object_get(json, "rules"));
+	return document_read_rules(d, json);
 }
 
 /* Takes out what comes from files that are watched by themselves. */
@@ -326,28 +336,44 @@ static void forget_files(json_t *json)
 			json_object_del(one, "pem");
 }
 
-static const char *name_the_rest(json_t *json, struct arena *arena)
+static const char *name_the_rest(json_t *json, const struct json_cut *cuts, struct arena *arena)
 {
+	struct buffer rest = BUFFER_INIT(2 * DOCUMENT_OCTETS_MAX);
 	const char *name;
 	char *text;
 
 	forget_files(json);
 	text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
-	name = text == NULL ? NULL : fingerprint(slice_cstr(text), arena);
+	buffer_append(&rest, slice_cstr(text));
+	for (unsigned i = 0; i < CUT_COUNT; i++)
+		buffer_append(&rest, cuts[i].text);
+	name = text == NULL || rest.broken ? NULL : fingerprint(buffer_slice(&rest), arena);
+	buffer_release(&rest);
 	free(text);
 	return name;
+}
+
+static json_t *read_text(struct json_reader *r, struct slice document, struct json_cut cuts[CUT_COUNT])
+{
+	cuts[CUT_ZONES] = (struct json_cut){ .member = "zones" };
+	cuts[CUT_RULES] = (struct json_cut){ .member = "rules" };
+	if (document.len <= DOCUMENT_OCTETS_MAX)
+		return json_read_cut(r, document, cuts, CUT_COUNT);
+	json_wrong(r, NULL, "is larger than %zu octets", DOCUMENT_OCTETS_MAX);
+	return NULL;
 }
 
 const char *policy_fingerprint_without_files(struct slice document, struct arena *arena)
 {
 	struct policy_problems problems;
 	struct json_reader reader = { .arena = arena, .problems = &problems, .subject = "policy document" };
+	struct json_cut cuts[CUT_COUNT];
 	json_t *json;
 	const char *name;
 
 	problems_init(&problems, arena);
-	json = document.len > DOCUMENT_OCTETS_MAX ? NULL : json_read_text(&reader, document);
-	name = json == NULL ? NULL : name_the_rest(json, arena);
+	json = read_text(&reader, document, cuts);
+	name = json == NULL ? NULL : name_the_rest(json, cuts, arena);
 	json_decref(json);
 	return name;
 }
@@ -362,17 +388,16 @@ static bool has_watched_files(const struct policy *policy)
 
 static int build(struct document_reader *d, struct slice document)
 {
-	json_t *json;
+	json_t *json = read_text(&d->json, document, d->cuts);
+	struct json_cut whole[CUT_COUNT];
 	int err;
 
-	if (document.len > DOCUMENT_OCTETS_MAX)
-		return json_wrong(&d->json, NULL, "is larger than %zu octets", DOCUMENT_OCTETS_MAX);
-	json = json_read_text(&d->json, document);
 	if (json == NULL)
 		return -EINVAL;
+	memcpy(whole, d->cuts, sizeof(whole));
 	err = read_document(d, json);
 	if (err == 0 && has_watched_files(d->policy)) {
-		d->policy->fingerprint_without_files = name_the_rest(json, d->json.arena);
+		d->policy->fingerprint_without_files = name_the_rest(json, whole, d->json.arena);
 		err = d->policy->fingerprint_without_files != NULL ? 0 : -ENOMEM;
 	}
 	json_decref(json);

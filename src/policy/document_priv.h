@@ -10,16 +10,20 @@
 
 #define NAME_OCTETS_MAX 1023
 
+/* The arrays that may be large. */
+enum document_cut { CUT_ZONES, CUT_RULES, CUT_COUNT };
+
 struct document_reader {
 	struct json_reader json;
 	const struct proxy_registry *registry;
 	const char **matcher_files;	/* room for those of all matchers */
 	struct policy *policy;		/* what is known so far: zones before services before rules */
+	struct json_cut cuts[CUT_COUNT];
 };
 
 /*
- * Each reads one array of the document into the policy. They go on after a wrong element, so
- * that all problems are told. 0; -EINVAL; -ENOMEM.
+ * Each reads one array of the document into the policy; zones and rules are cut out of the root.
+ * They go on after a wrong element, so that all problems are told. 0; -EINVAL; -ENOMEM.
  */
 /* "characters" and "matchers": before the configurations that ask them. */
 int document_read_matchers(struct document_reader *d, const json_t *characters, const json_t *json) MUST_CHECK;
@@ -28,10 +32,10 @@ int document_read_matchers(struct document_reader *d, const json_t *characters, 
 int document_read_tls_keys(struct document_reader *d, const json_t *json) MUST_CHECK;
 int document_read_tls_certificates(struct document_reader *d, const json_t *json) MUST_CHECK;
 int document_read_encryptions(struct document_reader *d, const json_t *json) MUST_CHECK;
-int document_read_zones(struct document_reader *d, const json_t *json) MUST_CHECK;
+int document_read_zones(struct document_reader *d, const json_t *root) MUST_CHECK;
 int document_read_configs(struct document_reader *d, const json_t *json) MUST_CHECK;
 int document_read_services(struct document_reader *d, const json_t *json) MUST_CHECK;
-int document_read_rules(struct document_reader *d, const json_t *json) MUST_CHECK;
+int document_read_rules(struct document_reader *d, const json_t *root) MUST_CHECK;
 
 /* Elements that are indices into the zones, as pointers. A missing array is empty. */
 int document_read_zone_list(struct document_reader *d, const struct json_path *path, const json_t *json,

@@ -217,31 +217,49 @@ static int add_id(struct document_reader *d, struct hash *ids, const struct rule
 	return hash_put(ids, slice_of(key, sizeof(key)), (void *)rule) < 0 ? -ENOMEM : 0;
 }
 
-int document_read_rules(struct document_reader *d, const json_t *json)
+/* All rules, of which there is room for. */
+static int read_rules(struct document_reader *d, struct json_cut *cut, struct rule *rules, struct hash *ids)
 {
 	const struct json_path path = { NULL, "rules", 0 };
+	int result = 0;
+
+	for (size_t i = 0; cut->n > 0; i++) {
+		const struct json_path at = { &path, NULL, i };
+		json_t *json;
+		int err;
+
+		d->json.place = (struct policy_place){ NULL, 0 };
+		err = json_next(&d->json, &at, cut, &json);
+		if (err < 0)
+			return err;
+		result = worse(result, read_rule(d, &at, json, &rules[i]));
+		json_decref(json);
+		result = worse(result, add_id(d, ids, &rules[i]));
+	}
+	return result;
+}
+
+int document_read_rules(struct document_reader *d, const json_t *root)
+{
+	struct json_cut *cut = &d->cuts[CUT_RULES];
+	size_t n = cut->n;
 	struct arena *scratch;
 	struct hash *ids;
 	struct rule *rules;
-	int result = json_want_array(&d->json, &path, json, RULES_MAX);
+	int result = json_want_cut(&d->json, root, cut, RULES_MAX);
 
 	if (result < 0)
 		return result;
-	rules = arena_array(d->json.arena, json_array_size(json), sizeof(*rules));
+	rules = arena_array(d->json.arena, n, sizeof(*rules));
 	scratch = arena_create(SIZE_MAX, 0);
 	ids = scratch == NULL ? NULL : hash_create(scratch, RULES_MAX);
-	if (rules == NULL || ids == NULL) {
-		arena_free(&scratch);
-		return -ENOMEM;
-	}
-	for (size_t i = 0; i < json_array_size(json); i++) {
-		d->json.place = (struct policy_place){ NULL, 0 };
-		result = worse(result, read_rule(d, &(struct json_path){ &path, NULL, i }, json_array_get(json, i),
-						 &rules[i]));
-		result = worse(result, add_id(d, ids, &rules[i]));
+	if (rules != NULL && ids != NULL) {
+		d->policy->rules = rules;
+		d->policy->n_rules = n;
+		result = read_rules(d, cut, rules, ids);
+	} else {
+		result = -ENOMEM;
 	}
 	arena_free(&scratch);
-	d->policy->rules = rules;
-	d->policy->n_rules = json_array_size(json);
 	return result;
 }

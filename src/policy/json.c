@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading JSON that is not trusted. jansson recurses, so the depth is checked before it runs. */
+/* Reading JSON that is not trusted: its values. */
 #include "policy/json_priv.h"
 #include "policy/proxy_config.h"
 
@@ -40,49 +40,6 @@ int json_wrong(struct json_reader *r, const struct json_path *path, const char *
 		problems_add(r->problems, PROBLEM_ERROR, r->place, NULL, "%s: %s", r->subject, words);
 	buffer_release(&text);
 	return -EINVAL;
-}
-
-/* The deepest nesting of brackets outside strings. Malformed text gives some number: the parser
- * that runs next refuses it. */
-static unsigned text_depth(struct slice text)
-{
-	unsigned depth = 0, deepest = 0;
-	bool in_string = false;
-
-	for (size_t i = 0; i < text.len; i++) {
-		uint8_t c = text.ptr[i];
-
-		if (in_string) {
-			if (c == '\\')
-				i++;
-			else if (c == '"')
-				in_string = false;
-		} else if (c == '"') {
-			in_string = true;
-		} else if (c == '{' || c == '[') {
-			if (++depth > deepest)
-				deepest = depth;
-		} else if ((c == '}' || c == ']') && depth > 0) {
-			depth--;
-		}
-	}
-	return deepest;
-}
-
-json_t *json_read_text(struct json_reader *r, struct slice text)
-{
-	json_error_t error;
-	json_t *json;
-
-	if (text_depth(text) > JSON_DEPTH_MAX) {
-		json_wrong(r, NULL, "nested more than %d levels deep", JSON_DEPTH_MAX);
-		return NULL;
-	}
-	json = json_loadb(text.len == 0 ? "" : (const char *)text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
-			  &error);
-	if (json == NULL)
-		json_wrong(r, NULL, "line %d, column %d: %s", error.line, error.column, error.text);
-	return json;
 }
 
 static const char *kind_name(const json_t *json)

@@ -33,6 +33,23 @@ struct json_reader {
 /* Parse; at most JSON_DEPTH_MAX deep, no member twice. NULL: told. */
 json_t *json_read_text(struct json_reader *r, struct slice text);
 
+/*
+ * A member of the root that is an array of so many elements that they are parsed one by one: as
+ * JSON, all of them at once would take ten times the memory of their text.
+ */
+struct json_cut {
+	const char *member;	/* set by the caller; the rest is zero */
+	struct slice text;	/* what is left, up to and with the closing bracket; ptr NULL: not there, or no array */
+	size_t n;		/* elements left */
+};
+
+/* As json_read_text(), with [] in the places of these arrays. The text must outlive the cuts. */
+json_t *json_read_cut(struct json_reader *r, struct slice text, struct json_cut *cuts, size_t n_cuts);
+/* The member is there, an array, and has at most max elements. */
+int json_want_cut(struct json_reader *r, const json_t *root, const struct json_cut *cut, size_t max) MUST_CHECK;
+/* The next one, while n > 0; the caller gives it back. path: its, for what is wrong with it. Behind a failure there is none. */
+int json_next(struct json_reader *r, const struct json_path *path, struct json_cut *cut, json_t **out) MUST_CHECK;
+
 /* Always -EINVAL. */
 int json_wrong(struct json_reader *r, const struct json_path *path, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -321,6 +321,53 @@ static void all_problems_are_told(void **state)
 	free(text);
 }
 
+/* Zones and rules are cut out of the text and parsed one by one: no text passes that would not be JSON in one piece. */
+static const struct refusal cuts[] = {
+	{ "\"zones\":[{", "\"zones\":[,{", "zones[0]" },
+	{ "\"parent\":0}]", "\"parent\":0},]", "zones[2]" },
+	{ "\"parent\":0}]", "\"parent\":0}}", "zones[1]: ',' or ']' expected" },
+	{ "\"parent\":0}]", "\"parent\":0} 7]", "zones[1]: ',' or ']' expected" },
+	{ "\"parent\":0}]", "\"parent\":0}", "" },
+	{ "\"at\":[1,3]},", "\"at\":[1,3]}", "zones[0]: ',' or ']' expected" },
+	{ "\"at\":[1,3]},", "\"at\":[1,3]},7,", "zones[1]: must be an object, is an integer" },
+	{ "\"name\":\"dmz\"", "\"name\":\"dmz\",\"name\":\"dmz\"", "zones[0]: duplicate" },
+	{ "\"name\":\"dmz\"", "\"name\":\"d\nmz\"", "zones[0]: unexpected newline" },
+	{ "\"name\":\"dmz\"", "\"name\":\"\xff\"", "zones[0]: unable to decode byte 0xff" },
+	{ "\"zones\":[", "\"zones\":[],\"zones\":[", "duplicate" },
+	{ "\"rules\":[", "\"zones\":[],\"rules\":[", "duplicate" },
+	{ "\"zones\":[", "\"z\\u006fnes\":[", "zones: its name must be written without escapes" },
+	{ "\"zones\":[", "\"zones\":{}, \"more\":[", "unknown member 'more'" },
+	{ "\"zones\":[", "\"zones\"[", "':' expected" },
+	{ "\"id\":2,", "\"id\":2 ", "rules[1]" },
+	{ "\"callbacks\":2}", "\"callbacks\":2}]", "end of file expected" },
+};
+
+static void cut_arrays_are_no_less_strict(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
+		const char *says = changed(cuts[i].from, cuts[i].to);
+
+		if (says[0] == '\0' || strstr(says, cuts[i].says) == NULL)
+			fail_msg("%s -> %s: says '%s', should say '%s'", cuts[i].from, cuts[i].to, says, cuts[i].says);
+	}
+}
+
+static void blanks_and_order_do_not_matter(void **state)
+{
+	static const char text[] =
+		"\n{ \"rules\" : [ {\"id\":1,\"instance\":0,\"service\":0,\"at\":[0,1]} ,\t{\"id\":2,\"instance\":0,\"service\":0}\r\n] ,"
+		"\"zones\":[ \n ],\"callbacks\":0,\"format\":\"sallyport-policy\",\"version\":1,\"files\":[\"/p.py\"],"
+		"\"instances\":[\"i\"],\"configs\":[],\"services\":[{\"name\":\"] } \\\" [\",\"kind\":\"deny\"}]} \n";
+	const struct policy *p = NULL;
+
+	(void)state;
+	assert_string_equal(build_document(arena, slice_cstr(text), &p), "");
+	assert_int_equal(p->n_zones, 0);
+	assert_int_equal(p->n_rules, 2);
+	assert_int_equal(p->rules[1].id, 2);
+}
+
 /* The ceiling of the arena may be met at any place; each is an -ENOMEM and nothing else. */
 static void every_shortage_of_memory_is_survived(void **state)
 {
@@ -419,6 +466,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_fingerprint_is_sha256, setup, teardown),
 		cmocka_unit_test_setup_teardown(wrong_documents_are_refused_with_their_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(every_truncation_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(cut_arrays_are_no_less_strict, setup, teardown),
+		cmocka_unit_test_setup_teardown(blanks_and_order_do_not_matter, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_missing_member_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(depth_is_limited, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_member_may_stand_twice, setup, teardown),
