@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules: which connections get which service."""
 
+from json.encoder import encode_basestring_ascii as _json_text
+
 from sallyport import problems as _problems, registry as _registry
 from sallyport.declare import Declaration as _Declaration, int_argument as _int_argument, is_poisoned as _is_poisoned
 from sallyport.problems import Refused as _Refused, shown as _shown
 from Zorp import Globals as _Globals
-from Zorp.Subnet import checked_subnet as _checked_subnet
+from Zorp.Service import Service as _Service
+from Zorp.Subnet import subnet_text as _subnet_text
 
 _GROUPS_FILE = "/etc/iproute2/group"
 
@@ -23,9 +26,12 @@ class PortRange(_Declaration):
         return (self.low, self.high)
 
 
+_ranges = {}    # ports as the document has them -> (low, high)
+
+
 def _port(value):
     if isinstance(value, PortRange):
-        return value.low, value.high
+        return _port_text(value.low, value.high)
     if isinstance(value, str):
         if not (value.isascii() and value.isdecimal()):
             raise _Refused("%s is not a port" % _shown(value), "several ports are written as [80, 443], ranges as PortRange(1, 10)")
@@ -37,11 +43,17 @@ def _port(value):
         raise _Refused("%s is not a port" % _shown(value))
     if not 0 <= value <= 65535:
         raise _Refused("port %d does not exist" % value, "ports are 0 to 65535")
-    return value, value
+    return _port_text(value, value)
+
+
+def _port_text(low, high):
+    text = "[%d,%d]" % (low, high)
+    _ranges[text] = (low, high)
+    return text
 
 
 def _subnet(value):
-    return str(_checked_subnet("a subnet", value))
+    return '"%s"' % _subnet_text("a subnet", value)
 
 
 def _zone(value):
@@ -52,7 +64,7 @@ def _zone(value):
     if value not in zones:
         raise _Refused("there is no zone '%s'" % value,
                        _problems.did_you_mean(value, zones) or "define it before the rule")
-    return value
+    return str(zones[value]._index)
 
 
 def _interface(value):
@@ -62,7 +74,7 @@ def _interface(value):
         raise _Refused("%s is not the name of an interface" % _shown(value), "at most 15 octets, no / and no blank")
     if value[-1] in "*+":
         raise _Refused("%s: interface names have no wildcards" % _shown(value), "list the interfaces, or use a group: src_ifgroup=1")
-    return value
+    return _json_text(value)
 
 
 def _group(value):
@@ -97,7 +109,7 @@ def _number(value, high, what):
         raise _Refused("%s is not %s" % (_shown(value), what), "a number")
     if not 0 <= value <= high:
         raise _Refused("%d is not %s" % (value, what), "from 0 to %d" % high)
-    return int(value)
+    return "%d" % value
 
 
 def _protocol(value):
@@ -107,7 +119,7 @@ def _protocol(value):
     return _number(value, 255, "a protocol number")
 
 
-# keyword -> (name in the document, check of one value)
+# keyword -> (name in the document, check of one value, which returns it as the document has it)
 _DIMENSIONS = {
     "iface": ("iface", _interface), "src_iface": ("iface", _interface),
     "ifgroup": ("ifgroup", _group), "src_ifgroup": ("ifgroup", _group),
@@ -124,6 +136,9 @@ _DIMENSIONS = {
 }
 _KEYWORDS = ("service", "rule_id", "detect")
 
+# What the checks said of plain values, str and int: the same ones come again and again.
+_known_good = {keyword: {} for keyword in _DIMENSIONS}
+
 
 class Rule(_Declaration):
     """Rule(service=..., ...). Every condition takes one value or a sequence of values."""
@@ -136,17 +151,18 @@ class Rule(_Declaration):
             raise _Refused("a rule outside of an instance function", "move it into the function of its instance: def default_instance():")
         if _Globals.rules is None:
             raise _Refused("rules can only be made while an instance function runs")
-        self.conditions = {}
+        self.conditions = {}    # name in the document -> values as they are there
         for keyword, value in keywords.items():
             if keyword in _DIMENSIONS:
                 self._add_condition(keyword, value)
             elif keyword not in _KEYWORDS:
                 self._wrong("Rule has no parameter '%s'" % keyword, _keyword_hint(keyword))
         self._check_overlaps()
-        self._instance = _Globals.instance_name
         self.service = self._find_service(keywords.get("service"), "detect" in keywords)
-        self._check_detect(keywords.get("detect"))
-        self._check_service_kind()
+        if "detect" in keywords:
+            self._check_detect(keywords["detect"])
+        if isinstance(self.service, _Service):
+            self._check_carried()
         self.rule_id = self._find_id(keywords.get("rule_id"))
         _Globals.rules.append(self)
 
@@ -155,26 +171,43 @@ class Rule(_Declaration):
         self._poisoned = True
 
     def _add_condition(self, keyword, value):
-        name, check = _DIMENSIONS[keyword]
-        known = self.conditions.setdefault(name, {})
         if value is None:
             self._wrong("%s is None" % keyword, "leave it out when any value will do")
             return
-        values = list(value) if isinstance(value, (list, tuple, set, frozenset)) else [value]
-        for one in values:
-            if _is_poisoned(one):
-                self._poisoned = True
-                continue
-            try:
-                checked = check(one)
-            except _Refused as refused:
-                self._wrong("%s: %s" % (keyword, refused.message), refused.hint)
-                continue
-            known[checked] = True   # a dictionary keeps the order and each value once
+        name, check = _DIMENSIONS[keyword]
+        good = _known_good[keyword]
+        texts = []
+        for one in value if isinstance(value, (list, tuple, set, frozenset)) else (value,):
+            plain = type(one) is str or type(one) is int
+            text = good.get(one) if plain else None
+            if text is None:
+                text = self._checked(keyword, check, one)
+                if text is None:
+                    continue
+                if plain:
+                    good[one] = text
+            texts.append(text)
+        if name in self.conditions:     # by its other keyword
+            texts = self.conditions[name] + texts
+        self.conditions[name] = list(dict.fromkeys(texts)) if len(texts) > 1 else texts
+
+    def _checked(self, keyword, check, value):
+        """None: it is wrong, which was told."""
+        if _is_poisoned(value):
+            self._poisoned = True
+            return None
+        try:
+            return check(value)
+        except _Refused as refused:
+            self._wrong("%s: %s" % (keyword, refused.message), refused.hint)
+            return None
 
     def _check_overlaps(self):
         for name in ("src_port", "dst_port"):
-            ranges = sorted(self.conditions.get(name, ()))
+            texts = self.conditions.get(name, ())
+            if len(texts) < 2:
+                continue
+            ranges = sorted(_ranges[text] for text in texts)
             for before, after in zip(ranges, ranges[1:]):
                 if after[0] <= before[1]:
                     _problems.warn("%s: the ranges %d-%d and %d-%d overlap" % (name, *before, *after),
@@ -211,22 +244,18 @@ class Rule(_Declaration):
                 self._wrong("detect: there is no service %s" % _shown(pair[1]), _problems.did_you_mean(pair[1], _Globals.services))
         self._wrong("Rule(detect=...): not yet part of Sallyport", "see \"Not yet\" in docs/reference/policy-language.md")
 
-    def _check_service_kind(self):
-        from Zorp.Service import Service
-        protocols = self.conditions.get("proto")
-        if not isinstance(self.service, Service):
-            return
+    def _check_carried(self):
+        """What a service that a proxy carries can't have."""
         if self.conditions.get("reqid"):
             self._wrong("service '%s' is carried by a proxy, which can't see IPsec request ids: a rule with reqid on a Service is not"
                         " yet part of Sallyport" % self.service.name, "use iface or ifgroup; a PFService or DenyService can have reqid")
-        if not protocols:
-            return
-        if 17 in protocols:
+        protocols = self.conditions.get("proto", ())
+        if "17" in protocols:
             self._wrong("service '%s' carries TCP; a rule with protocol UDP on a Service is not yet part of Sallyport"
                         % self.service.name, "proto=6")
-        others = [p for p in protocols if p not in (6, 17)]
+        others = [p for p in protocols if p not in ("6", "17")]
         if others:
-            _problems.warn("service '%s' carries TCP; packets of protocol %d get no service" % (self.service.name, others[0]),
+            _problems.warn("service '%s' carries TCP; packets of protocol %s get no service" % (self.service.name, others[0]),
                            "a DenyService or PFService can have them", self._place)
 
     def _find_id(self, wanted):
@@ -242,6 +271,11 @@ class Rule(_Declaration):
                         "rules without rule_id take the smallest free number")
             return -1 - len(_Globals.rules)
         return int(wanted)
+
+    def _document(self, instance, service, at):
+        """Its text in the document: the numbers of its instance and service, and its place there."""
+        conditions = "".join([',"%s":[%s]' % (name, ",".join(texts)) for name, texts in self.conditions.items() if texts])
+        return '{"id":%d,"instance":%d,"service":%d,"at":%s%s}' % (self.rule_id, instance, service, at, conditions)
 
     def __str__(self):
         return "Rule(%d)" % self.rule_id

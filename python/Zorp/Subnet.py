@@ -124,13 +124,43 @@ class Inet6Subnet(Subnet):
     _sockaddr = SockAddrInet6
 
 
-def checked_subnet(what, value):
-    """A Subnet from a string or a Subnet, or Refused."""
+_HOST_BITS = {str(n): (1 << (32 - n)) - 1 for n in range(33)}   # of an IPv4 prefix length as it is written
+
+
+def subnet_text(what, value):
+    """str(InetSubnet(value)), or of an Inet6Subnet, or of the Subnet that value is; or Refused. Zones and rules
+    only need this text, and in a large policy most of them have one that is good as it stands."""
+    if type(value) is str:
+        address, slash, length = value.partition("/")
+        host_bits = _HOST_BITS.get(length) if slash else 0
+        if host_bits is not None:
+            try:
+                if not int.from_bytes(_socket.inet_pton(_socket.AF_INET, address), "big") & host_bits:
+                    return value if slash else value + "/32"
+            except (OSError, ValueError):
+                pass    # of the other family, or wrong
     if isinstance(value, Subnet):
-        return value
+        return str(value)
     if not isinstance(value, str):
         raise _Refused("%s: %s is not a subnet" % (what, _shown(value)), "a string like '10.0.0.0/8', or InetSubnet(...)")
     cls = Inet6Subnet if ":" in value else InetSubnet
     made = cls.__new__(cls)
     cls.__init__(made, value)
-    return made
+    return str(made)
+
+
+def networks_around(value):
+    """The texts of all networks that contain a Subnet or an address, from the narrowest."""
+    bits = {_socket.AF_INET: 32, _socket.AF_INET6: 128}.get(getattr(value, "family", None))
+    if bits is None:
+        return
+    if isinstance(value, Subnet):
+        address, narrowest = value._address, value._length
+    else:
+        octets = value.pack()
+        if not octets:      # a host name
+            return
+        address, narrowest = int.from_bytes(octets, "big"), bits
+    for length in range(narrowest, -1, -1):
+        address = address >> (bits - length) << (bits - length)
+        yield "%s/%d" % (_socket.inet_ntop(value.family, address.to_bytes(bits // 8, "big")), length)

@@ -5,15 +5,18 @@ import ipaddress as _ipaddress
 import re as _re
 import struct
 import types
-from socket import AF_INET as _AF_INET, htonl, ntohl
+from json.encoder import encode_basestring_ascii as _json_text
+from socket import htonl, ntohl
 from traceback import print_exc
 
 from sallyport import engine as _engine, problems as _problems
 from sallyport.declare import (Declaration as _Declaration, is_poisoned as _is_poisoned,
                                name_argument as _name_argument, sequence as _sequence)
 from sallyport.problems import Refused as _Refused
+from Zorp import Globals as _Globals
 from Zorp.Exceptions import ZoneException
-from Zorp.Subnet import Inet6Subnet, InetSubnet, Subnet, checked_subnet as _checked_subnet
+from Zorp.Subnet import (Inet6Subnet, InetSubnet, Subnet, networks_around as _networks_around,
+                         subnet_text as _subnet_text)
 
 ZONES_MAX = 262144
 DEPTH_MAX = 31
@@ -55,9 +58,9 @@ class Zone(BaseZone):
 
     zones = {}          # name -> Zone
     _all = []           # every zone once, in the order of definition
-    _owners = {}        # Subnet -> Zone
+    _owners = {}        # network as subnet_text() has it -> Zone
     _n_hosts = 0        # host names of all
-    _tables = (0, {})   # what _prefixes() made, and of how many subnets
+    admin_children = ()
 
     def __init__(self, name, addrs=(), hostnames=(), admin_parent=None, inbound_services=None,
                  outbound_services=None):
@@ -66,16 +69,15 @@ class Zone(BaseZone):
             raise _Refused("zone '%s': zones no longer say which services may be used" % name,
                            "use rules, and Service(limit_target_zones_to=...)")
         self.hostnames = [_checked_host(name, h) for h in _sequence(hostnames)]
-        self.admin_children = []
-        self.subnets = [_checked_subnet("zone '%s'" % name, a) for a in _sequence(addrs)]
-        self.admin_parent = self._find_parent(admin_parent)
-        if self.getDepth() >= DEPTH_MAX:
+        what = "zone '%s'" % name
+        self._networks = [_subnet_text(what, a) for a in _sequence(addrs)]
+        self.admin_parent = parent = None if admin_parent is None else self._find_parent(admin_parent)
+        self._depth = 0 if parent is None else parent._depth + 1
+        if self._depth >= DEPTH_MAX:
             raise _Refused("zone '%s': the tree is deeper than %d zones" % (name, DEPTH_MAX))
         self._index = self._find_index()
 
     def _find_parent(self, parent):
-        if parent is None:
-            return None
         if isinstance(parent, Zone):
             if _is_poisoned(parent):
                 return None
@@ -90,17 +92,11 @@ class Zone(BaseZone):
         """A new place among all zones; or that of the same zone, declared by another instance."""
         before = Zone.zones.get(self.name)
         if before is not None and not _is_poisoned(before):
-            if before._instance != _current_instance() and before._same(self):
+            if before._instance != _Globals.instance_name and before._same(self):
                 return before._index
             raise _Refused("zone '%s' is already defined in %s, line %d"
                            % (self.name, _problems.relative(before._place[0]), before._place[1]))
-        for subnet in self.subnets:
-            if subnet in Zone._owners:
-                owner = Zone._owners[subnet]
-                raise _Refused("zone '%s': %s already belongs to zone '%s'" % (self.name, subnet, owner.name),
-                               "a subnet belongs to one zone" if owner is not self else None)
-            if self.subnets.count(subnet) > 1:
-                raise _Refused("zone '%s': %s is listed twice" % (self.name, subnet))
+        self._check_networks()
         for host in self.hostnames:
             if self.hostnames.count(host) > 1:
                 raise _Refused("zone '%s': the host %s is listed twice" % (self.name, host))
@@ -108,18 +104,36 @@ class Zone(BaseZone):
             raise _Refused("the zones have more than %d host names" % HOSTS_MAX)
         if len(Zone._all) >= ZONES_MAX:
             raise _Refused("there are more than %d zones" % ZONES_MAX)
-        self._instance = _current_instance()
+        self._instance = _Globals.instance_name
         self._place = _problems.here()
-        for subnet in self.subnets:
-            Zone._owners[subnet] = self
+        for network in self._networks:
+            Zone._owners[network] = self
         Zone.zones[self.name] = self
         Zone._all.append(self)
         Zone._n_hosts += len(self.hostnames)
         return len(Zone._all) - 1
 
+    def _check_networks(self):
+        seen = set()
+        for network in self._networks:
+            owner = Zone._owners.get(network)
+            if owner is not None:
+                raise _Refused("zone '%s': %s already belongs to zone '%s'" % (self.name, network, owner.name),
+                               "a subnet belongs to one zone")
+            if network in seen:
+                raise _Refused("zone '%s': %s is listed twice" % (self.name, network))
+            seen.add(network)
+
+    def _document(self, at):
+        """Its text in the document, and its place there."""
+        addresses = '"%s"' % '","'.join(self._networks) if self._networks else ""
+        hosts = '"%s"' % '","'.join(self.hostnames) if self.hostnames else ""
+        parent = "null" if self.admin_parent is None else self.admin_parent._index
+        return '{"name":%s,"addrs":[%s],"hostnames":[%s],"parent":%s,"at":%s}' % (_json_text(self.name), addresses, hosts, parent, at)
+
     def _same(self, other):
         parents = [z.name if z else None for z in (self.admin_parent, other.admin_parent)]
-        return (set(self.subnets) == set(other.subnets) and set(self.hostnames) == set(other.hostnames)
+        return (set(self._networks) == set(other._networks) and set(self.hostnames) == set(other.hostnames)
                 and parents[0] == parents[1])
 
     @classmethod
@@ -132,7 +146,11 @@ class Zone(BaseZone):
 
     def getDepth(self):
         """0 for a root."""
-        return 0 if self.admin_parent is None else self.admin_parent.getDepth() + 1
+        return self._depth
+
+    @property
+    def subnets(self):
+        return [Subnet.create(network) for network in self._networks]
 
     def __str__(self):
         return "Zone(%s)" % self.name
@@ -149,44 +167,16 @@ class Zone(BaseZone):
     @classmethod
     def lookupByStaticAddress(cls, addr):
         """The zone with the longest prefix that contains the address or subnet; or None."""
-        whole, longest = cls._number_of(addr)
-        for length, zones in cls._prefixes(getattr(addr, "family", None)):
-            if length <= longest:
-                zone = zones.get(whole >> (longest - length))
-                if zone is not None:
-                    return zone
+        for network in _networks_around(addr):
+            if network in cls._owners:
+                return cls._owners[network]
         return None
 
     @classmethod
     def lookupByStaticAddressExactly(cls, addr):
-        whole, longest = cls._number_of(addr)
-        for length, zones in cls._prefixes(getattr(addr, "family", None))[:1]:
-            if length == longest == (32 if addr.family == _AF_INET else 128):
-                return zones.get(whole)
-        return None
-
-    @staticmethod
-    def _number_of(addr):
-        """The bits that an address or a subnet gives, and how many."""
-        if isinstance(addr, Subnet):
-            length = addr.netmask_bits()
-            return addr.addr_int() >> (addr._bits - length), length
-        octets = addr.pack() or b""
-        return int.from_bytes(octets, "big"), 8 * len(octets)
-
-    @classmethod
-    def _prefixes(cls, family):
-        """Of a family, the longest first: (length, {the bits of the prefix: zone}). Made anew when there are more subnets."""
-        n, tables = cls._tables
-        if n != len(cls._owners):
-            n, tables = len(cls._owners), {}
-            for subnet, zone in list(cls._owners.items()):
-                length = subnet.netmask_bits()
-                by_length = tables.setdefault(subnet.family, {})
-                by_length.setdefault(length, {})[subnet.addr_int() >> (subnet._bits - length)] = zone
-            tables = {f: sorted(t.items(), reverse=True, key=lambda pair: pair[0]) for f, t in tables.items()}
-            cls._tables = n, tables
-        return tables.get(family, [])
+        """The zone that lists just this address; or None."""
+        wider = isinstance(addr, Subnet) and addr.netmask_bits() < addr._bits
+        return None if wider else cls._owners.get(next(_networks_around(addr), None))
 
     @classmethod
     def lookupByName(cls, name):
@@ -203,8 +193,3 @@ class Zone(BaseZone):
 
 
 InetZone = Zone
-
-
-def _current_instance():
-    from Zorp import Globals
-    return Globals.instance_name

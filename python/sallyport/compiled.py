@@ -86,7 +86,7 @@ class Compiled:
     """The result of a load without errors."""
 
     def __init__(self):
-        self.document = {}  # the policy document, ready for json.dump
+        self.document = ""  # the policy document, as text
         self.classes = []  # PolicyClass by class number
         self.callbacks = []  # Callback by callback number
         self.numbers = {}  # (class number,) + Callback.where() -> callback number

@@ -55,7 +55,7 @@ class DeclarationMeta(type):
             if wrong is None or not problems.loading():
                 raise
             return cls._report(*wrong, args, kwargs)
-        if "_place" not in made.__dict__:
+        if made._place is None:
             made._place = problems.here()
         return made
 
@@ -77,6 +77,7 @@ class Declaration(metaclass=DeclarationMeta):
     """Attributes: _place, the policy line that made it; _poisoned."""
 
     _poisoned = False
+    _place = None
 
     @classmethod
     def _remember_refused(cls, name, made):

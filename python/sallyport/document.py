@@ -2,6 +2,8 @@
 """Writes the policy document (docs/policy-document.md) from what a load declared."""
 
 import functools
+import json
+from operator import attrgetter
 
 from sallyport import instance, matchers, problems, regexp, registry, schema
 from sallyport.compiled import Callback, PolicyClass
@@ -61,23 +63,24 @@ class Writer:
         rules = self._rules(numbers)
         compiled.zones = dict(Zone.zones)
         compiled.services = dict(Globals.services)
-        compiled.document = {
+        head = {
             "format": "sallyport-policy", "version": 1,
             "files": [],
             "options": self._options(),
             "instances": [i.name for i in load.instances],
-            "zones": [self._zone(z) for z in Zone._all],
             "configs": self._configs,
             "services": rows,
-            "rules": rules,
             "callbacks": len(compiled.callbacks),
         }
-        compiled.document.update(compiled.encryptions.document())
+        head.update(compiled.encryptions.document())
         if self._natives.rows:
-            compiled.document["matchers"] = self._natives.rows
+            head["matchers"] = self._natives.rows
         if self._natives.needs_characters:
-            compiled.document["characters"] = regexp.characters()
-        compiled.document["files"] = [path_to_wire(p) for p in self._files]
+            head["characters"] = regexp.characters()
+        zones = [z._document(self._at_text(z._place)) for z in Zone._all]
+        head["files"] = [path_to_wire(p) for p in self._files]
+        if self._load.problems.errors == 0:
+            compiled.document = _united(head, zones=zones, rules=rules)
 
     def _instance_of(self, service, instances):
         """The instance whose named objects the service's config() sees."""
@@ -91,15 +94,14 @@ class Writer:
             self._files[place[0]] = len(self._files)
         return [self._files[place[0]], place[1]]
 
+    def _at_text(self, place):
+        return "[%d,%d]" % (*self._at(place),)
+
     @staticmethod
     def _options():
         from Zorp.Config import options
         return {"timeout_server_connect": options.timeout_server_connect, "language": options.language,
                 "keys_in_workers": bool(options.keys_in_workers)}
-
-    def _zone(self, zone):
-        return {"name": zone.name, "addrs": [str(s) for s in zone.subnets], "hostnames": zone.hostnames,
-                "parent": None if zone.admin_parent is None else zone.admin_parent._index, "at": self._at(zone._place)}
 
     def _encryptions(self):
         """Every EncryptionPolicy, used or not: sessions may choose one by its name. Before the
@@ -309,23 +311,20 @@ class Writer:
                                     "did you mean '%s'?" % found, base._places[name])
 
     def _rules(self, numbers):
-        rows = []
+        texts = []
         for index, run in enumerate(self._load.instances):
-            for rule in sorted(run.rules, key=lambda r: r.rule_id):
+            for rule in sorted(run.rules, key=attrgetter("rule_id")):
                 if not is_poisoned(rule) and rule.service.name in numbers:
-                    rows.append(self._rule(rule, index, numbers[rule.service.name]))
-        return rows
+                    texts.append(rule._document(index, numbers[rule.service.name], self._at_text(rule._place)))
+        return texts
 
-    def _rule(self, rule, index, service):
-        zones = registry.zones()
-        row = {"id": rule.rule_id, "instance": index, "service": service, "at": self._at(rule._place)}
-        for name, values in rule.conditions.items():
-            if not values:
-                continue
-            if name in ("src_zone", "dst_zone"):
-                values = [zones[v]._index for v in values]
-            row[name] = list(values)
-        return row
+
+def _united(head, **arrays):
+    """The document's text: what is small, and arrays whose elements are text already. Those are most of a large
+    policy; as objects for json.dumps they would take more time and memory than all else."""
+    texts = [json.dumps(head, ensure_ascii=True, separators=(",", ":"))[:-1]]
+    texts += [',"%s":[%s]' % (name, ",".join(elements)) for name, elements in arrays.items()]
+    return "".join(texts) + "}"
 
 
 def _place_of(function, cls):

@@ -109,7 +109,7 @@ def main(argv=None):
         with os.fdopen(secrets_fd, "wb") as f:      # before the document: whoever reads that finds these complete
             f.write(compiled.encryptions.secrets_file())
             f.truncate()
-    _write(document_fd, json.dumps(compiled.document, ensure_ascii=True, separators=(",", ":")))
+    _write(document_fd, compiled.document)
     if options.command == "serve" and compiled.classes:
         from sallyport import serve
         serve.serve(compiled, options.control_fd)

@@ -2,6 +2,7 @@
 """What the serving half does with a compiled policy: instances of sessions, their callables, what
 they change, and up-calls. Each test loads its policy in a forked process."""
 
+import json
 import os
 import pathlib
 import sys
@@ -10,7 +11,6 @@ import traceback
 import unittest
 
 from policy_support import HEAD, SCHEMA, smtp_class
-import json
 
 from sallyport import engine, problems, schema
 from sallyport.loader import Load
@@ -104,11 +104,12 @@ def relayCheck(self, email):
 class Instances(InstanceTest):
     def start(self, body=CALLBACKS, head="Zone('inside', '10.0.0.0/8')\n"):
         self.compiled = loaded(smtp_class(body).replace(HEAD, HEAD + head, 1))
+        self.document = json.loads(self.compiled.document)
         self.made = self.compiled.new_instance(0, INFO)
         self.state = self.compiled.state(self.made)
 
     def number(self, table, key):
-        rows = self.compiled.document["configs"][0]["tables"][table]
+        rows = self.document["configs"][0]["tables"][table]
         return next(r["call"]["callback"] for r in rows if r["key"] == key)
 
     def test_callables_belong_to_their_session(self):
@@ -125,7 +126,7 @@ class Instances(InstanceTest):
         self.start()
         self.assertEqual(self.state.changes(), {"attributes": {}, "tables": []})
         self.assertEqual(self.compiled.function(self.made, self.number("request", ["MAIL"]))("MAIL", "bad"), 3)
-        first = self.compiled.document["callbacks"]
+        first = self.document["callbacks"]
         self.assertEqual(self.state.changes(), {
             "attributes": {"error_code": "550", "error_info": to_wire("No \u20ac")},
             "tables": [{"table": "request", "key": ["VRFY"], "action": 6, "call": {"callback": first}},
@@ -161,7 +162,7 @@ class Instances(InstanceTest):
 
     def test_override_calls_its_base(self):
         self.start()
-        hook = self.compiled.document["configs"][0]["hooks"]["relayCheck"]["callback"]
+        hook = self.document["configs"][0]["hooks"]["relayCheck"]["callback"]
         fake = FakeEngine({"smtp.relay_check": lambda email: email == "you", "smtp.sanitize_address": "u@d"})
         with engine.using(fake):
             function = self.compiled.function(self.made, hook)
@@ -246,11 +247,11 @@ def config(self):
 def help(self, command, param):
     return 1
 """)
-        self.assertTrue(self.compiled.document["configs"][0]["per_session"])
+        self.assertTrue(self.document["configs"][0]["per_session"])
         members = self.compiled.configuration(self.made)
         self.assertEqual(members["attributes"], {"relay_zones": ["inside"]})
         number = next(r["call"]["callback"] for r in members["tables"]["request"] if r["key"] == ["HELP"])
-        self.assertGreaterEqual(number, self.compiled.document["callbacks"])
+        self.assertGreaterEqual(number, self.document["callbacks"])
         self.assertEqual(self.compiled.function(self.made, number)("HELP", ""), 1)
         with self.assertRaises(AttributeError):
             self.compiled.new_instance(0, dict(INFO, client_zone=None))
@@ -292,7 +293,7 @@ class Matchers(InstanceTest):
         from Zorp import Matcher
         Matcher._stock.clear()
         compiled = loaded(text, files)
-        call = compiled.document["configs"][0]["attributes"]["recipient_matcher"]
+        call = json.loads(compiled.document)["configs"][0]["attributes"]["recipient_matcher"]
         return compiled.function(compiled.new_instance(0, None), call["callback"])
 
     def test_regexp(self):

@@ -602,6 +602,60 @@ def i():
             DenyService('s')
             """, HEAD + "Zone('a', '0.0.0.0/0')\nZone('b', '10.0.0.0/8')\n"))
 
+    def test_zones_of_addresses_and_subnets(self):
+        load = self.good("""
+            from Zorp.Core import *
+            from Zorp.Subnet import Subnet
+            Zone('all', ['0.0.0.0/0', '::/0'])
+            Zone('net', ('10.1.2.3/8', InetSubnet('172.16.0.0/12'), '2001:DB8:0::1/32', '192.168.0.0/016'), admin_parent='all')
+            Zone('host', '10.1.2.3', admin_parent='net')
+            Zone('empty')
+
+            def found(address):
+                zone = Zone.lookup(address)
+                return zone and zone.name
+
+            assert [found(SockAddrInet(a, 0)) for a in ('10.1.2.3', '10.1.2.4', '172.31.0.1', '172.32.0.1')] == ['host', 'net', 'net', 'all']
+            assert [found(SockAddrInet6(a, 0)) for a in ('2001:db8::7', '::7')] == ['net', 'all']
+            assert [found(Subnet.create(s)) for s in ('10.1.2.3/32', '10.0.0.0/8', '10.0.0.0/7', '2001:db8::/31')] == ['host', 'net', 'all', 'all']
+            assert found(SockAddrUnix('/x')) is None
+            exactly = Zone.lookupByStaticAddressExactly
+            assert exactly(SockAddrInet('10.1.2.3', 0)).name == exactly(InetSubnet('10.1.2.3')).name == 'host'
+            assert exactly(SockAddrInet('10.1.2.4', 0)) is None and exactly(InetSubnet('10.0.0.0/8')) is None
+            net = Zone.lookupByName('net')
+            assert net.subnets[:2] == [InetSubnet('10.0.0.0/8'), InetSubnet('172.16.0.0/12')] and isinstance(net.subnets[2], Inet6Subnet)
+            assert len(net.admin_children) == 0 and [Zone.zones[z].getDepth() for z in ('all', 'net', 'host')] == [0, 1, 2]
+            def i():
+                DenyService('s')
+                Rule(service='s', src_subnet=('10.1.2.3/8', '10.0.0.0/8', '1.2.3.4', '2001:DB8::1', InetSubnet('10.9.0.0/8')))
+            """)
+        self.assertEqual([z["addrs"] for z in load.document["zones"]],
+                         [["0.0.0.0/0", "::/0"], ["10.0.0.0/8", "172.16.0.0/12", "2001:db8::/32", "192.168.0.0/16"], ["10.1.2.3/32"], []])
+        self.assertEqual(load.document["rules"][0]["src_subnet"], ["10.0.0.0/8", "1.2.3.4/32", "2001:db8::1/128"])
+
+    def test_places_in_a_long_function(self):
+        """A function so long that its table of lines has all forms of entries; calls over several lines."""
+        lines = ["from Zorp.Core import *", "def i():", "    DenyService('s')"]
+        wanted = []
+        for number in range(400):
+            wanted.append(len(lines) + 1)
+            lines += ["    Rule(service='s',", "         dst_port=%d," % number, ""] + ["\n" * (number % 200) + "         src_port=7)"]
+            lines = "\n".join(lines).split("\n")
+        document = self.good("\n".join(lines) + "\n").document
+        self.assertEqual([r["at"] for r in document["rules"]], [[0, n] for n in wanted])
+
+    def test_the_same_value_in_other_conditions(self):
+        """What was checked for one condition says nothing of another, or of a value that only compares equal."""
+        self.bad(instance("""
+            DenyService('s')
+            Rule(service='s', dst_port=(1, '1', 300), reqid=300)
+            Rule(service='s', dst_port=True)
+            Rule(service='s', dst_port=1.0)
+            Rule(service='s', proto=300)
+            Rule(service='s', src_port='300', proto_type=300)
+            Rule(service='s', reqid='300')
+            """), (5, "dst_port: True is not a port"), (6, "dst_port: 1.0 is not a port"), (7, "proto: 300 is not"),
+            (8, "proto_type: 300 is not"), (9, "reqid: '300' is not"))
 
     def test_zone_lookup(self):
         """As a search through all subnets finds it."""
@@ -615,8 +669,9 @@ def i():
             subnets = {Subnet.create(prefix(family, chance.randrange(33))) for n in range(300) for family in (4, 6)}
             for n, subnet in enumerate(sorted(subnets, key=str)):
                 Zone('z%d' % n, subnet)
+            owned = [(s, z) for z in Zone.zones.values() for s in z.subnets]
             def slow(addr):
-                found = [(s.netmask_bits(), z) for s, z in Zone._owners.items() if s.contains(addr)]
+                found = [(s.netmask_bits(), z) for s, z in owned if s.contains(addr)]
                 return max(found, key=lambda pair: pair[0])[1] if found else None
             for n in range(2000):
                 addr = (SockAddrInet if n % 2 else SockAddrInet6)(prefix(4 if n % 2 else 6, 0).partition('/')[0], 1)
