@@ -236,7 +236,7 @@ uint64_t tls_state(const struct tls *tls, const struct encryption *encryption, e
 
 co_waits int tls_handshake(const struct tls *tls, struct stream *stream, struct tls_handshake *h, deadline_t deadline)
 {
-	struct run r = { .hand = { .tls = tls, .h = h, .stream = stream, .limit = deadline } };
+	struct run r = { .hand = { .tls = tls, .h = h, .stream = stream, .limit = deadline, .believed_until = INT64_MAX } };
 	struct co *child;
 	int err;
 

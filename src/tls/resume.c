@@ -173,8 +173,8 @@ static int on_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
 
 /* What goes with a ticket. */
 
-#define ENCLOSED 46u		/* format, flags, error, digest of what is bridged, time; then the chain */
-#define ENCLOSED_FORMAT 3
+#define ENCLOSED 54u		/* format, flags, error, digest of what is bridged, times; then the chain */
+#define ENCLOSED_FORMAT 4
 #define WORTHLESS_FORMAT 0	/* to be opened by nobody: the library does not do without a ticket once it makes one */
 /* A client carries its chain to us in each hello. The library's session has the leaf, and no chain. */
 #define CHAIN_MAX 8192u
@@ -200,9 +200,11 @@ static bool digest_bridged(const struct tls_hand *hand, uint8_t out[32])
 struct tls_verdict tls_verdict_of(const struct tls_hand *hand)
 {
 	const struct tls_facts *f = &hand->h->facts;
+	bool reused = SSL_session_reused(hand->ssl);
 
 	return (struct tls_verdict){ f->trusted, hand->pinned, f->narrow, hand->accepted, f->verify_error,
-				     SSL_session_reused(hand->ssl) ? hand->restored.since : wall_seconds(hand) };
+				     reused ? hand->restored.since : wall_seconds(hand),
+				     reused ? hand->restored.until : hand->believed_until };
 }
 
 /* What goes with a session that is made while the handshake is under way. Where it goes on from another one, that
@@ -212,12 +214,12 @@ static struct tls_verdict verdict_so_far(const struct tls_hand *hand)
 	return SSL_session_reused(hand->ssl) ? hand->restored : tls_verdict_of(hand);
 }
 
-/* However often a session went on: only so long after the peer was really verified. */
+/* However often a session went on: only so long after the peer was really verified, and while what it was verified by lasts. */
 static bool is_recent(const struct tls_hand *hand, const struct tls_verdict *v)
 {
-	int64_t age = wall_seconds(hand) - v->since;
+	int64_t now = wall_seconds(hand), age = now - v->since;
 
-	return age >= 0 && age <= (int64_t)hand->context->side->options.session_seconds;
+	return age >= 0 && age <= (int64_t)hand->context->side->options.session_seconds && now < v->until;
 }
 
 static void put_be(uint8_t *out, uint64_t number, unsigned octets)
@@ -292,6 +294,7 @@ static int on_ticket_made(SSL *ssl, void *unused)
 	enclosed[1] = (uint8_t)((v.trusted ? FLAG_TRUSTED : 0) | (v.pinned ? FLAG_PINNED : 0) | (v.accepted ? FLAG_ACCEPTED : 0));
 	put_be(enclosed + 2, (uint32_t)v.error, 4);
 	put_be(enclosed + 38, (uint64_t)v.since, 8);
+	put_be(enclosed + 46, (uint64_t)v.until, 8);
 	return digest_bridged(hand, enclosed + 6) &&
 	       SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), enclosed, ENCLOSED + (n < 0 ? 0 : (size_t)n)) == 1;
 }
@@ -316,6 +319,7 @@ static bool open_enclosed(struct tls_hand *hand, SSL_SESSION *session, struct tl
 		.accepted = (e[1] & FLAG_ACCEPTED) != 0,
 		.error = (int)(uint32_t)get_be(e + 2, 4),
 		.since = (int64_t)get_be(e + 38, 8),
+		.until = (int64_t)get_be(e + 46, 8),
 	};
 	return e[0] == ENCLOSED_FORMAT && memcmp(digest, e + 6, sizeof(digest)) == 0;
 }

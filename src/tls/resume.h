@@ -39,6 +39,7 @@ struct tls_verdict {
 	bool accepted;			/* it failed, and the policy's code accepted the peer nevertheless */
 	int error;			/* X509_V_* */
 	int64_t since;			/* wall seconds: when the peer was really verified */
+	int64_t until;			/* and when the first certificate or list ends that was believed; INT64_MAX: there was none */
 };
 
 /* Certificates as they are in a ticket: two octets of length, DER. Takes one off the front; false: there is none. */

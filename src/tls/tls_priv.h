@@ -93,6 +93,7 @@ struct tls_hand {
 	bool pinned;				/* by us, or by the server's own TLSA record: good whatever its name */
 	bool tolerated;				/* an error was passed over */
 	bool accepted;				/* it failed, but the policy's code accepts the peer */
+	int64_t believed_until;			/* as tls_verdict.until */
 	struct tls_verdict restored;		/* of the session that may go on */
 	struct slice restored_chain;		/* of a client's: what it had shown behind its certificate (resume.h) */
 	int verify_depth;			/* of verify_error */

@@ -154,6 +154,51 @@ static int check_name(struct tls_hand *hand)
 	return -EACCES;
 }
 
+/* How long it counts. */
+
+/* Until when, in seconds from now by the clock that the library judged by. */
+static int64_t seconds_left(const ASN1_TIME *end)
+{
+	int days, seconds;
+
+	return ASN1_TIME_diff(&days, &seconds, NULL, end) == 1 ? (int64_t)days * 86400 + seconds : 0;
+}
+
+/* Which of an issuer's lists the library took is not known; those that are over it did not. */
+static int64_t lists_left(const STACK_OF(X509_CRL) *lists)
+{
+	int64_t least = INT64_MAX;
+
+	for (int i = 0; i < sk_X509_CRL_num(lists); i++) {
+		const ASN1_TIME *next = X509_CRL_get0_nextUpdate(sk_X509_CRL_value(lists, i));
+		int64_t left = next != NULL ? seconds_left(next) : INT64_MAX;
+
+		if (left > 0 && left < least)
+			least = left;
+	}
+	return least;
+}
+
+/* A session that goes on is not verified again: it must not outlast what it was verified by. */
+static int64_t believed_until(const struct tls_hand *hand, X509_STORE_CTX *store_ctx)
+{
+	const STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(store_ctx);
+	bool listed = (X509_VERIFY_PARAM_get_flags(X509_STORE_CTX_get0_param(store_ctx)) & X509_V_FLAG_CRL_CHECK) != 0;
+	int64_t least = INT64_MAX;
+
+	for (int i = 0; i < sk_X509_num(chain); i++) {
+		X509 *x = sk_X509_value(chain, i);
+		STACK_OF(X509_CRL) *lists = listed ? X509_STORE_CTX_get1_crls(store_ctx, X509_get_issuer_name(x)) : NULL;
+		int64_t lists_end = lists_left(lists), left = seconds_left(X509_get0_notAfter(x));
+
+		sk_X509_CRL_pop_free(lists, X509_CRL_free);
+		left = lists_end < left ? lists_end : left;
+		least = left < least ? left : least;
+	}
+	ERR_clear_error();
+	return least == INT64_MAX ? least : loop_wall_ms(hand->stream->loop) / 1000 + least;
+}
+
 /* The whole. */
 
 /* As the library and the verifier say: 0 or -EACCES. */
@@ -210,7 +255,9 @@ static co_waits int verify(X509_STORE_CTX *store_ctx, void *unused)
 
 	if (err == 0) {
 		hand->h->facts.verify_text = X509_verify_cert_error_string(X509_V_OK);
-		err = ask(hand, verify_chain(hand, store_ctx));
+		err = verify_chain(hand, store_ctx);
+		hand->believed_until = believed_until(hand, store_ctx);
+		err = ask(hand, err);
 	}
 	if (err == 0) {
 		X509_STORE_CTX_set_error(store_ctx, X509_V_OK);

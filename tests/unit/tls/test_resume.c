@@ -180,6 +180,85 @@ static void hours(void **state)
 	assert_true(resumes_at(0));
 }
 
+/* What a peer was verified by ends in half an hour: a CA between, or a revocation list. */
+
+static bool goes_on_at(int64_t hour)
+{
+	struct pair p;
+	bool resumed;
+
+	converse(&p, &peer, hour);
+	assert_int_equal(p.client.result, 0);
+	assert_int_equal(p.server.result, 0);
+	resumed = p.server.h.facts.resumed;
+	pair_close(&p);
+	return resumed;
+}
+
+static const struct tls_certificate *show_by_short_ca(struct sample *s)
+{
+	struct cert_spec spec = { .cn = "short", .is_ca = true, .from = -60, .to = 1800, .issuer = w.ca, .issuer_key = w.ca_key, .serial = 70 };
+	EVP_PKEY *ca_key = make_key("EC"), *key = make_key("EC");
+	X509 *ca = make_cert(&spec, ca_key), *x;
+
+	spec = (struct cert_spec){ .cn = "mail", .san = "DNS:mail.example", .issuer = ca, .issuer_key = ca_key, .serial = 71 };
+	x = make_cert(&spec, key);
+	put_chain(folder_path("short.pem"), x, ca);
+	put_key(folder_path("short.key"), key, NULL);
+	X509_free(x);
+	X509_free(ca);
+	EVP_PKEY_free(ca_key);
+	EVP_PKEY_free(key);
+	return sample_add(s, folder_path("short.pem"), folder_path("short.key"));
+}
+
+static const char *short_list(void)
+{
+	X509_CRL *list = make_crl(w.ca, w.ca_key, 0);
+	ASN1_TIME *next = X509_gmtime_adj(NULL, 1800);
+	const char *directory = folder_path("short-list");
+
+	X509_CRL_set1_nextUpdate(list, next);
+	assert_true(X509_CRL_sign(list, w.ca_key, EVP_sha256()) > 0);
+	folder_make(directory);
+	put_hashed_crl(directory, list);
+	ASN1_TIME_free(next);
+	X509_CRL_free(list);
+	return directory;
+}
+
+static void not_longer_than_believed(void **state)
+{
+	enum { NOTHING, SERVER_CA, SERVER_LIST, CLIENT_CA, CLIENT_LIST, CASES };
+	const char *lists = short_list();
+
+	for (int what = NOTHING; what < CASES; what++)
+		for (uint16_t version = 0x0303; version <= 0x0304; version++) {
+			struct tls_ratchet r;
+
+			world_setup(NULL);
+			assert_int_equal(tls_ratchet_start(&r, 1700000000), 0);
+			world_mutual(TLS_VERIFY_REQUIRED_TRUSTED);
+			client_end()->options.session_seconds = server_end()->options.session_seconds = 10 * 3600;
+			only(version);
+			if (what == SERVER_CA)
+				client_end()->own.fallback = show_by_short_ca(&w.client_side);
+			if (what == CLIENT_CA)
+				server_end()->own.fallback = show_by_short_ca(&w.server_side);
+			if (what == SERVER_LIST)
+				server_end()->verifier.crl_directory = lists;
+			if (what == CLIENT_LIST)
+				client_end()->verifier.crl_directory = lists;
+			world_build();
+			rebuild_client_end(&r);
+			assert_false(goes_on_at(0));
+			assert_true(goes_on_at(0));
+			if (goes_on_at(1) != (what == NOTHING))
+				fail_msg("case %d, version %x", what, version);
+			world_teardown(NULL);
+		}
+}
+
 static void ratchet(void **state)
 {
 	struct tls_ratchet a = { 100, { 1, 2, 3 } }, b = a, c = a;
@@ -456,7 +535,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pinned_elsewhere, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(for_so_long, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(asked_for_the_key, world_setup, world_teardown),
-		cmocka_unit_test(whole_chains), cmocka_unit_test(what_is_enclosed),
+		cmocka_unit_test(not_longer_than_believed), cmocka_unit_test(whole_chains), cmocka_unit_test(what_is_enclosed),
 	};
 
 	return cmocka_run_group_tests(tests, world_create, world_remove);
