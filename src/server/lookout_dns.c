@@ -19,15 +19,26 @@
 #define TRUST_ANCHOR "/usr/share/dns/root.key"
 #define DNS_NAME_MAX 253
 #define DNS_PORT 53
+#define TYPE_A 1
+#define TYPE_CNAME 5
 #define TYPE_TLSA 52
 #define CLASS_IN 1
 #define NOSESSION slice_cstr("nosession")
 
 enum { RCODE_NOERROR = 0, RCODE_NXDOMAIN = 3 };
 
+struct dns_question;
+
+/* Takes an answer that is one. false: the question is over, and was answered; else another step is under way. */
+typedef bool (*dns_step_fn)(struct dns_question *q, const struct ub_result *r);
+
 struct dns_question {
 	struct lookout_dns *dns;	/* NULL: free */
 	struct lookout_asked who;
+	dns_step_fn step;		/* that takes the next answer */
+	char owner[DNS_NAME_MAX + 1];	/* as it was asked for */
+	size_t prefix;			/* octets of "_25._tcp." in it; behind it stands the host */
+	char alias_of[DNS_NAME_MAX + 1];	/* what the host's name stands for, and the records are looked for first; empty: itself */
 };
 
 struct lookout_dns {
@@ -37,6 +48,17 @@ struct lookout_dns {
 	struct dns_question questions[LOOKOUT_DNS_QUESTIONS_MAX];
 	uint8_t body[LOOKOUT_BODY_MAX];
 };
+
+/* ---- names ---- */
+
+/* A host's name and what stands before it: nothing that has another meaning in a text form of names. */
+static bool is_name(const char *name)
+{
+	for (const char *c = name; *c != '\0'; c++)
+		if (!isalnum((unsigned char)*c) && *c != '-' && *c != '_' && (*c != '.' || c == name || c[1] == '.'))
+			return false;
+	return name[0] != '\0';
+}
 
 /* ---- answers ---- */
 
@@ -59,11 +81,19 @@ static int next_record(const struct ub_result *r, int last)
 	return best;
 }
 
-/* Octets in dns->body; -E2BIG. */
-static int put_records(struct lookout_dns *dns, const struct ub_result *r)
+static size_t put_name(struct lookout_dns *dns, const char *name)
 {
-	size_t n = 0;
+	size_t len = strlen(name);
 
+	dns->body[0] = (uint8_t)(len >> 8);
+	dns->body[1] = (uint8_t)len;
+	memcpy(dns->body + 2, name, len);
+	return len + 2;
+}
+
+/* Octets in dns->body, the first n of which there are already; -E2BIG. */
+static int put_records(struct lookout_dns *dns, const struct ub_result *r, size_t n)
+{
 	for (int i = next_record(r, -1); i >= 0; i = next_record(r, i)) {
 		size_t len = (size_t)r->len[i];
 
@@ -84,17 +114,19 @@ static void answer_words(struct dns_question *q, enum lookout_tlsa result, const
 
 static void answer_records(struct dns_question *q, const struct ub_result *r)
 {
-	int n = put_records(q->dns, r);
+	bool expanded = q->alias_of[0] != '\0';
+	int n = put_records(q->dns, r, expanded ? put_name(q->dns, q->alias_of) : 0);
 
 	if (n < 0)
 		answer_words(q, LOOKOUT_TLSA_FAILED, "too many records");
 	else
-		lookout_answer(q->dns->l, &q->who, LOOKOUT_TLSA_SECURE, slice_of(q->dns->body, (size_t)n));
+		lookout_answer(q->dns->l, &q->who, expanded ? LOOKOUT_TLSA_EXPANDED : LOOKOUT_TLSA_SECURE,
+			       slice_of(q->dns->body, (size_t)n));
 }
 
-static void on_answer(void *arg, int err, struct ub_result *r)
+/* Nothing was found out, for one of these reasons, which are the answer. */
+static bool is_no_answer(struct dns_question *q, int err, const struct ub_result *r)
 {
-	struct dns_question *q = arg;
 	char words[64];
 
 	if (err != 0) {
@@ -104,15 +136,103 @@ static void on_answer(void *arg, int err, struct ub_result *r)
 	} else if (r->rcode != RCODE_NOERROR && r->rcode != RCODE_NXDOMAIN) {
 		snprintf(words, sizeof(words), "the answer has the code %d", r->rcode);
 		answer_words(q, LOOKOUT_TLSA_FAILED, words);
-	} else if (!r->secure) {
-		answer_words(q, LOOKOUT_TLSA_UNSIGNED, "");
-	} else if (!r->havedata) {
-		answer_words(q, LOOKOUT_TLSA_DENIED, "");
 	} else {
-		answer_records(q, r);
+		return false;
 	}
-	q->dns = NULL;
+	return true;
+}
+
+/* ---- steps ---- */
+
+static void on_answer(void *arg, int err, struct ub_result *r)
+{
+	struct dns_question *q = arg;
+
+	if (is_no_answer(q, err, r) || !q->step(q, r))
+		q->dns = NULL;
 	ub_resolve_free(r);
+}
+
+static bool ask_for(struct dns_question *q, const char *name, int type, dns_step_fn step)
+{
+	int err;
+
+	q->step = step;
+	err = ub_resolve_async(q->dns->ctx, name, type, CLASS_IN, q, on_answer, NULL);
+	if (err != 0)
+		answer_words(q, LOOKOUT_TLSA_FAILED, ub_strerror(err));
+	return err == 0;
+}
+
+static bool take_records(struct dns_question *q, const struct ub_result *r);
+
+static bool ask_records(struct dns_question *q)
+{
+	char name[2 * DNS_NAME_MAX + 1];
+
+	if (q->alias_of[0] == '\0')
+		return ask_for(q, q->owner, TYPE_TLSA, take_records);
+	memcpy(name, q->owner, q->prefix);
+	memcpy(name + q->prefix, q->alias_of, sizeof(q->alias_of));
+	return ask_for(q, name, TYPE_TLSA, take_records);
+}
+
+/* Where the name behind the alias has none, those of the alias itself count. */
+static bool take_records(struct dns_question *q, const struct ub_result *r)
+{
+	if (r->secure && r->havedata) {
+		answer_records(q, r);
+		return false;
+	}
+	if (q->alias_of[0] != '\0') {
+		q->alias_of[0] = '\0';
+		return ask_records(q);
+	}
+	answer_words(q, r->secure ? LOOKOUT_TLSA_DENIED : LOOKOUT_TLSA_UNSIGNED, "");
+	return false;
+}
+
+/* The host's name is an alias, and it leads out of what is signed. Is it signed itself? */
+static bool take_alias(struct dns_question *q, const struct ub_result *r)
+{
+	if (r->secure)
+		return ask_records(q);
+	answer_words(q, LOOKOUT_TLSA_UNSIGNED, "");
+	return false;
+}
+
+/* What the host's name stands for in the end; false: for itself, or for something that is no host's name. */
+static bool find_alias(const struct dns_question *q, const struct ub_result *r, char out[DNS_NAME_MAX + 1])
+{
+	size_t n = r->canonname != NULL ? strlen(r->canonname) : 0;
+
+	if (n > 0 && r->canonname[n - 1] == '.')
+		n--;
+	if (n == 0 || n + q->prefix > DNS_NAME_MAX)
+		return false;
+	memcpy(out, r->canonname, n);
+	out[n] = '\0';
+	return is_name(out) && strcasecmp(out, q->owner + q->prefix) != 0;
+}
+
+/*
+ * Are the host's own addresses signed? Where they are not, so are no TLSA records below, and name servers that can't tell those
+ * from an error must not cost mail. Whether it has an address of this kind does not matter.
+ */
+static bool take_address(struct dns_question *q, const struct ub_result *r)
+{
+	char alias_of[DNS_NAME_MAX + 1] = "";
+	bool is_alias = find_alias(q, r, alias_of);
+
+	if (r->secure) {
+		if (is_alias)
+			memcpy(q->alias_of, alias_of, sizeof(alias_of));
+		return ask_records(q);
+	}
+	if (is_alias)
+		return ask_for(q, q->owner + q->prefix, TYPE_CNAME, take_alias);
+	answer_words(q, LOOKOUT_TLSA_UNSIGNED, "");
+	return false;
 }
 
 static void on_news(void *arg, int fd, short revents)
@@ -204,15 +324,6 @@ static void start(struct lookout_dns *dns)
 
 /* ---- questions ---- */
 
-/* A host's name and what stands before it: nothing that has another meaning in a text form of names. */
-static bool is_name(const char *name)
-{
-	for (const char *c = name; *c != '\0'; c++)
-		if (!isalnum((unsigned char)*c) && *c != '-' && *c != '_' && (*c != '.' || c == name || c[1] == '.'))
-			return false;
-	return name[0] != '\0';
-}
-
 static struct dns_question *free_question(struct lookout_dns *dns)
 {
 	for (size_t i = 0; i < LOOKOUT_DNS_QUESTIONS_MAX; i++)
@@ -221,21 +332,35 @@ static struct dns_question *free_question(struct lookout_dns *dns)
 	return NULL;
 }
 
+/* Octets of "_25._tcp."; 0: it does not begin like that. */
+static size_t prefix_of(const char *owner)
+{
+	const char *at = owner;
+
+	for (int i = 0; i < 2; i++) {
+		const char *dot = at[0] == '_' ? strchr(at, '.') : NULL;
+
+		if (dot == NULL)
+			return 0;
+		at = dot + 1;
+	}
+	return (size_t)(at - owner);
+}
+
 static void ask(struct lookout_dns *dns, const struct lookout_asked *who, const char *name)
 {
 	struct dns_question *q = free_question(dns);
-	int err;
+	bool goes_on;
 
 	if (q == NULL) {
 		lookout_answer(dns->l, who, -EBUSY, slice_of(NULL, 0));
 		return;
 	}
-	*q = (struct dns_question){ dns, *who };
-	err = ub_resolve_async(dns->ctx, name, TYPE_TLSA, CLASS_IN, q, on_answer, NULL);
-	if (err == 0)
-		return;
-	answer_words(q, LOOKOUT_TLSA_FAILED, ub_strerror(err));
-	q->dns = NULL;
+	*q = (struct dns_question){ .dns = dns, .who = *who, .prefix = prefix_of(name) };
+	memcpy(q->owner, name, strlen(name) + 1);
+	goes_on = q->prefix > 0 ? ask_for(q, q->owner + q->prefix, TYPE_A, take_address) : ask_records(q);
+	if (!goes_on)
+		q->dns = NULL;
 }
 
 void lookout_dns_tlsa(struct lookout *l, const struct lookout_asked *who, struct slice body)

@@ -25,7 +25,8 @@ struct lookout_answer {
 enum lookout_kind {
 	LOOKOUT_NOTHING,		/* answered with 0 and the question's body: is anybody there? */
 	/* The TLSA records of a name, "_25._tcp.mail.example", as far as DNSSEC vouches for them: a result is one of
-	 * enum lookout_tlsa. Only so that what nobody may have changed on the way is told from what somebody may. */
+	 * enum lookout_tlsa. Only so that what nobody may have changed on the way is told from what somebody may. Not asked for
+	 * where the host's own zone is not signed; those of the name that the host's is an alias of come first (RFC 7672, 2.2.2). */
 	LOOKOUT_TLSA,
 	LOOKOUT_KINDS
 };
@@ -36,6 +37,7 @@ enum lookout_tlsa {
 	LOOKOUT_TLSA_UNSIGNED,		/* the zone is not signed, so whatever it says does not count */
 	LOOKOUT_TLSA_BOGUS,		/* signatures are missing or wrong; the body says why, in words */
 	LOOKOUT_TLSA_FAILED,		/* no answer; the body says why */
+	LOOKOUT_TLSA_EXPANDED,		/* as secure, of another host: before the records its name, behind its length like them */
 	LOOKOUT_TLSA_RESULTS
 };
 

@@ -179,6 +179,8 @@ static void name_server(const struct session *s, struct slice *server_name, stru
 	struct slice host = secure_named_host(s);
 	bool strict = v->type == TLS_VERIFY_OPTIONAL_TRUSTED || v->type == TLS_VERIFY_REQUIRED_TRUSTED;
 
+	if (s->secure.dane.host.len > 0)
+		host = s->secure.dane.host;	/* whose certificate is wanted, and by whose name (RFC 7671, 7 and 10.1) */
 	*server_name = host.len > 0 || client == NULL ? host : client->facts.server_name;
 	*must_fit = (v->check_subject && strict) || s->secure.dane.set != NULL ? host : slice_of(NULL, 0);
 }

@@ -36,6 +36,7 @@ struct secure_dane {
 	const char *verdict;			/* static: "secure", "denied" and so on; NULL: nothing was asked */
 	struct arena *arena;			/* of the set */
 	const struct tlsa_set *set;		/* what the certificate must fit; NULL: as the verifier says without it */
+	struct slice host;			/* that they are of, where the server's name is an alias; empty: of that name */
 	bool must_encrypt;			/* no mail in plain text, whatever the client does */
 	bool doubtful;				/* the server is not used, for a reason that may be gone later */
 };

@@ -25,6 +25,7 @@
 static const char *const verdicts[LOOKOUT_TLSA_RESULTS] = {
 	[LOOKOUT_TLSA_SECURE] = "secure", [LOOKOUT_TLSA_DENIED] = "denied", [LOOKOUT_TLSA_UNSIGNED] = "unsigned",
 	[LOOKOUT_TLSA_BOGUS] = "bogus", [LOOKOUT_TLSA_FAILED] = "failed",
+	[LOOKOUT_TLSA_EXPANDED] = "secure",
 };
 
 static const struct tls_side *server_side(const struct session *s)
@@ -124,13 +125,26 @@ static void say(const struct session *s, const char *owner, const struct tlsa_se
 			  F_TEXT("name", owner), F_TEXT("verdict", dane->verdict), F_OCTETS("reason", why));
 }
 
+/* Cuts the name off that stands before the records. */
+static int cut_host(struct slice *body, struct slice *host)
+{
+	size_t n = body->len < 2 ? SIZE_MAX : (size_t)body->ptr[0] << 8 | body->ptr[1];
+
+	if (body->len < 2 || n > body->len - 2)
+		return -EBADMSG;
+	*host = slice_take(slice_skip(*body, 2), n);
+	*body = slice_skip(*body, 2 + n);
+	return 0;
+}
+
 /* May the server be used? Fills what is to be kept of it. *why, where it may not, is what the answer does not say itself. */
 static co_waits int judge(struct session *s, int result, struct slice body, const struct tlsa_set **seen, const char **why)
 {
 	struct secure_dane *dane = &s->secure.dane;
 	bool required = server_side(s)->verifier.dane == TLS_DANE_REQUIRED;
+	struct slice host = slice_of(NULL, 0);
 	struct tlsa_set *set = NULL;
-	int err;
+	int err = 0;
 
 	dane->verdict = verdicts[result];
 	*why = NULL;
@@ -140,9 +154,12 @@ static co_waits int judge(struct session *s, int result, struct slice body, cons
 		*why = "the zone is not signed, and the policy requires that";
 	if (result == LOOKOUT_TLSA_DENIED || result == LOOKOUT_TLSA_UNSIGNED)
 		return required ? -EHOSTDOWN : 0;
-	if (result != LOOKOUT_TLSA_SECURE)
+	if (result != LOOKOUT_TLSA_SECURE && result != LOOKOUT_TLSA_EXPANDED)
 		return -EHOSTDOWN;
-	err = keep_records(dane, body, &set);
+	if (result == LOOKOUT_TLSA_EXPANDED)
+		err = cut_host(&body, &host);
+	if (err == 0)
+		err = keep_records(dane, body, &set);
 	if (err == -ENOMEM)
 		return err;
 	if (err < 0) {
@@ -158,7 +175,8 @@ static co_waits int judge(struct session *s, int result, struct slice body, cons
 		return required ? -EHOSTDOWN : 0;
 	}
 	dane->set = set;
-	return 0;
+	dane->host = host.len > 0 ? arena_copy(dane->arena, host) : host;
+	return host.len == 0 || dane->host.ptr != NULL ? 0 : -ENOMEM;
 }
 
 static co_waits int look_up(struct session *s, struct slice host)

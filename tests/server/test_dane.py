@@ -64,7 +64,17 @@ SERVERS = {
     "useless." + ZONE: ("unusable", True, False),
     "changed." + ZONE: ("bogus", False, False),
     "alias." + ZONE: ("secure", True, True),
+    # Aliases of the host's name: the records of what it stands for, checked by that one's name; else its own.
+    "followed." + ZONE: ("secure", True, True),
+    "follows-issuer." + ZONE: ("secure", True, True),
+    "fallback." + ZONE: ("secure", True, True),
+    "leaves." + ZONE: ("secure", True, True),
+    "leaves-bare." + ZONE: ("denied", True, False),
+    "follows-wrong." + ZONE: ("secure", False, False),
+    "enters.plain.example": ("unsigned", True, False),
     "plain.example": ("unsigned", True, False),
+    # Nobody can say whether it has records, but nobody could have signed them either.
+    "broken.plain.example": ("unsigned", True, False),
 }
 
 
@@ -123,7 +133,8 @@ class NameServer:
         self.directory = tempfile.mkdtemp(prefix="sallyport-dns-")
         self.port = free_port()
         os.chmod(self.directory, 0o755)
-        self.write("plain.example.zone", self.zone("plain.example", "@ A 127.0.0.1\n"))
+        self.write("plain.example.zone", self.zone("plain.example", "@ A 127.0.0.1\nbroken A 127.0.0.1\n_tcp.broken NS ns\n"
+                                                   f"enters CNAME right.{ZONE}.\n"))
         self.write("zone", self.zone(ZONE, records))
         self.keys = [self.tool("ldns-keygen", "-a", "ECDSAP256SHA256", *flags, ZONE).strip() for flags in (["-k"], [])]
         self.tool("ldns-signzone", "-f", "signed", "zone", *self.keys)
@@ -150,6 +161,9 @@ zone:
 zone:
     name: plain.example
     zonefile: plain.example.zone
+zone:
+    name: _tcp.broken.plain.example
+    zonefile: missing
 """)
         self.log = open(self.path("log"), "wb")
         self.process = subprocess.Popen(["/usr/sbin/nsd", "-d", "-c", self.path("nsd.conf")], stdout=self.log, stderr=self.log)
@@ -230,7 +244,12 @@ class Dane(support.ServerTest, Certificates):
             ("one-of-three", "3 1 1 " + wrong), ("one-of-three", "3 1 1 " + right), ("one-of-three", "0 1 1 " + ca),
             ("useless", "1 1 1 " + right), ("changed", "3 1 1 " + right)))
         records += f"_{self.server.port}._tcp.alias CNAME _{self.server.port}._tcp.right\n"
-        records += "".join(f"{name.split('.')[0]} A 127.0.0.1\n" for name in SERVERS)
+        aliases = {"followed": "right", "follows-issuer": "issuer", "fallback": "nothing", "follows-wrong": "wrong",
+                   "leaves": "plain.example.", "leaves-bare": "plain.example."}
+        records += "".join(f"{name} CNAME {target}\n" for name, target in aliases.items())
+        records += "".join(f"_{self.server.port}._tcp.{name} TLSA 3 1 1 {right}\n" for name in ("fallback", "leaves", "follows-wrong"))
+        records += "".join(f"{name.split('.')[0]} A 127.0.0.1\n" for name in SERVERS
+                           if name.endswith(ZONE) and name.split(".")[0] not in aliases)
         self.dns = NameServer(records)
         self.addCleanup(self.dns.stop)
         self.services = [(name, encryption, free_port()) for name in SERVERS for encryption in ("opportunistic", "required")]

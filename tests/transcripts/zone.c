@@ -79,13 +79,27 @@ static int put_records(const char *words, uint8_t *out, size_t size)
 	return (int)n;
 }
 
+/* A host's name, then its records. */
+static int put_expanded(const char *words, uint8_t *out, size_t size)
+{
+	size_t len = strcspn(words, " ");
+	int n = words[len] == '\0' || len + 2 > size ? -1 : put_records(words + len + 1, out + 2 + len, size - 2 - len);
+
+	if (n < 0)
+		return -1;
+	out[0] = 0;
+	out[1] = (uint8_t)len;
+	memcpy(out + 2, words, len);
+	return n + 2 + (int)len;
+}
+
 /*
- * secure RECORDS, denied, unsigned, bogus WHY, failed WHY. RECORDS: "3 1 1 good" and so on, separated by commas: usage,
+ * secure RECORDS, expanded HOST RECORDS, denied, unsigned, bogus WHY, failed WHY. RECORDS: "3 1 1 good" and so on, separated by commas: usage,
  * selector, matching, and whose certificate (pki.h), or junk. The octets of the answer's body; negative: the words make no sense.
  */
 static int zone_answer(const char *words, int *result, uint8_t *body, size_t size)
 {
-	static const char *const names[] = { "secure", "denied", "unsigned", "bogus", "failed" };
+	static const char *const names[] = { "secure", "denied", "unsigned", "bogus", "failed", "expanded" };
 	size_t n = strcspn(words, " ");
 	const char *rest = words + n + strspn(words + n, " ");
 
@@ -94,6 +108,8 @@ static int zone_answer(const char *words, int *result, uint8_t *body, size_t siz
 			*result = (int)i;
 			if (i == LOOKOUT_TLSA_SECURE)
 				return put_records(rest, body, size);
+			if (i == LOOKOUT_TLSA_EXPANDED)
+				return put_expanded(rest, body, size);
 			return snprintf((char *)body, size, "%s", rest);
 		}
 	return -1;
