@@ -139,7 +139,7 @@ static void send_as(struct run *r, enum side side, struct slice octets)
 {
 	struct far_end *e = r->ends[side];
 
-	/* What might be the start of a handshake is none that fails for sure. */
+	/* In place of a handshake only what is none for sure. */
 	if (!far_end_can_speak(e) || (e->tls_is_next && e->tls == NULL && !far_end_is_no_tls(octets)))
 		return;
 	if (side == CLIENT)

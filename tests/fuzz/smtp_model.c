@@ -101,7 +101,7 @@ void model_next_client(struct model *m)
 	m->origin_took[GREETING] = greeting;	/* it may be given again to those whom the same connection serves */
 	m->origin_messages = m->origin_chunks = m->origin_successes = m->origin_challenges = 0;
 	m->ended = false;
-	m->client = CLIENT_COMMANDS;
+	m->client = m->rules->client_tls_first ? CLIENT_STARTS_TLS : CLIENT_COMMANDS;
 	m->client_is_owed = (struct owed){ .n = 0 };
 	model_push(&m->client_is_owed, GREETING);
 	m->proxy.code = 0;

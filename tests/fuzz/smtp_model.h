@@ -18,9 +18,9 @@ struct model_rules {
 	unsigned max_hops;		/* Received fields of a message; 0: any */
 	size_t max_octets;		/* of a message, dots of the transfer not counted; 0: any */
 	bool client_tls, server_tls;	/* that side may get TLS by STARTTLS */
-	bool server_tls_first;		/* the origin's connection begins with it */
+	bool client_tls_first, server_tls_first;	/* its connection begins with it */
 	bool client_tls_needed;		/* without it the client gets nothing done */
-	bool server_tls_needed;		/* without it the origin gets nothing to do, and the proxy asks for it; else a client's STARTTLS does */
+	bool server_tls_needed;		/* without it the origin gets nothing to do: the proxy says STARTTLS itself, whatever the client does */
 	bool passthrough;		/* behind a STARTTLS that was forwarded octets are copied */
 };
 
@@ -40,7 +40,8 @@ void model_server_sends(struct model *m, bool former, struct slice octets);
 void model_origin_received(struct model *m, bool former, struct slice octets);
 void model_client_received(struct model *m, struct slice octets);
 
-/* The client was told to begin TLS, the origin (of that connection) said that it does: nothing that is said in plain text counts any more. */
+/* The client was told to begin TLS, the origin said that it does, or the connection begins so: nothing that is said in
+ * plain text counts any more. */
 bool model_client_expects_tls(const struct model *m);
 bool model_origin_expects_tls(const struct model *m, bool former);
 /* The handshake is done: what is sent and received from here on went through it. trusted: the origin's certificate may be. */

@@ -115,7 +115,7 @@ static size_t mark(const struct model *m, enum verb verb, char *out, size_t size
 static const char *answer_to(const struct leg *leg, enum verb verb)
 {
 	static const char *const answers[] = {
-		[GREETING] = "220 origin", [HELLO] = "250-origin\r\n250-STARTTLS\r\n" OFFERS, [MAIL] = "250 m", [RCPT] = "250 r",
+		[GREETING] = "220 origin", [HELLO] = ("250-origin\r\n250-STARTTLS\r\n" OFFERS), [MAIL] = "250 m", [RCPT] = "250 r",
 		[DATA] = "354 d", [END] = "250 queued as 1", [AUTH] = "334 AAAA", [SASL] = "235 a", [CHUNK] = "250 c",
 		[LAST] = "250 queued as 2", [RSET] = "250 x", [QUIT] = "221 q", [STARTTLS] = "220 t", [OTHER] = "250 o",
 	};

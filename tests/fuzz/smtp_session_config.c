@@ -65,6 +65,9 @@ static const struct fuzz_config {
 	{ "client=accept server=forward",
 	  TLS_CONFIG(",\"require_server_tls\":true,\"require_client_tls\":true"),
 	  { .strict_lines = true, .max_hops = 100, .client_tls = true, .server_tls = true, .client_tls_needed = true, .server_tls_needed = true } },
+	/* The client has it from its first octet, the server by a STARTTLS of ours. */
+	{ "client=force server=forward", TLS_CONFIG(""),
+	  { .strict_lines = true, .max_hops = 100, .client_tls_first = true, .server_tls = true, .client_tls_needed = true, .server_tls_needed = true } },
 	/* What is behind a STARTTLS is theirs. */
 	{ "client=accept server=forward",
 	  TLS_CONFIG(",\"tls_passthrough\":true"),
