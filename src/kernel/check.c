@@ -122,13 +122,28 @@ static bool intercept_is_sound(const struct kernel_plan *plan, const struct inte
 	return c->dims[DIM_PROTOCOL].n == 0 && c->dims[DIM_ICMP_TYPE].n == 0 && c->dims[DIM_ICMP_CODE].n == 0;
 }
 
+static bool grants_are_sound(const struct kernel_plan *plan)
+{
+	size_t n_spans = 0;
+
+	for (size_t i = 0; i < plan->n_grants; i++) {
+		const struct intercept *c = &plan->grants[i];
+
+		for (int k = 0; k < DIM_COUNT; k++)
+			n_spans += c->dims[k].n;
+		if (n_spans > KERNEL_SPANS_MAX || c->action != INTERCEPT_FORWARD || c->src != -1 || c->dst != -1 || !intercept_is_sound(plan, c))
+			return false;
+	}
+	return plan->changing || plan->n_grants == 0;
+}
+
 int kernel_plan_check(const struct kernel_plan *plan)
 {
 	size_t n_ranges = 0, n_spans = 0;
 
 	if (plan->n_intercepts > KERNEL_INTERCEPTS_MAX || plan->n_names > KERNEL_NAMES_MAX ||
 	    plan->n_listens > KERNEL_LISTENS_MAX || plan->n_sets > KERNEL_RANGES_MAX ||
-	    plan->n_targets > KERNEL_TARGETS_MAX)
+	    plan->n_targets > KERNEL_TARGETS_MAX || plan->n_grants > KERNEL_GRANTS_MAX)
 		return -EINVAL;
 	for (size_t i = 0; i < plan->n_targets; i++)
 		if (ip_bits(&plan->targets[i].ip) == 0)
@@ -141,10 +156,14 @@ int kernel_plan_check(const struct kernel_plan *plan)
 		if (n_ranges > KERNEL_RANGES_MAX || !set_is_sound(&plan->sets[i]))
 			return -EINVAL;
 	}
+	if (!grants_are_sound(plan))
+		return -EINVAL;
 	for (size_t i = 0; i < plan->n_intercepts; i++) {
 		for (int k = 0; k < DIM_COUNT; k++)
 			n_spans += plan->intercepts[i].dims[k].n;
 		if (n_spans > KERNEL_SPANS_MAX || !intercept_is_sound(plan, &plan->intercepts[i]))
+			return -EINVAL;
+		if (plan->changing && plan->intercepts[i].action == INTERCEPT_FORWARD && !kernel_plan_grants(plan, &plan->intercepts[i]))
 			return -EINVAL;
 	}
 	for (size_t i = 0; i < plan->n_listens; i++)

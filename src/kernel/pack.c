@@ -4,13 +4,13 @@
  * least significant octet first. Counts stand before what they count; reading never allocates
  * more than the octets that are really there could fill.
  *
- *	"SPLAN003" widened changing names sets targets intercepts listens
+ *	"SPLAN004" widened changing names sets targets grants intercepts listens
  */
 #include "kernel/plan_priv.h"
 
 #include <errno.h>
 
-static const uint8_t magic[8] = "SPLAN003";
+static const uint8_t magic[8] = "SPLAN004";
 
 static void put(struct buffer *out, uint32_t value, size_t octets)
 {
@@ -79,6 +79,9 @@ int kernel_plan_pack(const struct kernel_plan *plan, struct buffer *out)
 	put(out, (uint32_t)plan->n_targets, 4);
 	for (size_t i = 0; i < plan->n_targets; i++)
 		put_endpoint(out, &plan->targets[i]);
+	put(out, (uint32_t)plan->n_grants, 4);
+	for (size_t i = 0; i < plan->n_grants; i++)
+		put_intercept(out, &plan->grants[i]);
 	put(out, (uint32_t)plan->n_intercepts, 4);
 	for (size_t i = 0; i < plan->n_intercepts; i++)
 		put_intercept(out, &plan->intercepts[i]);
@@ -242,13 +245,13 @@ static void get_targets(struct reader *r, struct kernel_plan *plan)
 	plan->targets = all;
 }
 
-static void get_intercepts(struct reader *r, struct kernel_plan *plan)
+static const struct intercept *get_intercepts(struct reader *r, size_t *n, size_t max)
 {
-	struct intercept *all = get_array(r, &plan->n_intercepts, KERNEL_INTERCEPTS_MAX, 18 + 4 * DIM_COUNT, sizeof(*all));
+	struct intercept *all = get_array(r, n, max, 18 + 4 * DIM_COUNT, sizeof(*all));
 
-	for (size_t i = 0; r->err == 0 && i < plan->n_intercepts; i++)
+	for (size_t i = 0; r->err == 0 && i < *n; i++)
 		get_intercept(r, &all[i]);
-	plan->intercepts = all;
+	return all;
 }
 
 static void get_listens(struct reader *r, struct kernel_plan *plan)
@@ -272,7 +275,8 @@ int kernel_plan_unpack(struct slice octets, struct arena *arena, struct kernel_p
 	get_names(&r, &plan);
 	get_sets(&r, &plan);
 	get_targets(&r, &plan);
-	get_intercepts(&r, &plan);
+	plan.grants = get_intercepts(&r, &plan.n_grants, KERNEL_GRANTS_MAX);
+	plan.intercepts = get_intercepts(&r, &plan.n_intercepts, KERNEL_INTERCEPTS_MAX);
 	get_listens(&r, &plan);
 	if (r.err == 0 && r.rest.len > 0)
 		fail(&r, -EINVAL);

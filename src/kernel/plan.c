@@ -26,6 +26,9 @@ enum precision {
 	PRECISIONS
 };
 
+static const uint8_t families[] = { AF_INET, AF_INET6 };
+static const enum intercept_transport transports[] = { TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_OTHER };
+
 struct maker {
 	const struct policy *policy;
 	const struct zone_names *names;
@@ -96,6 +99,27 @@ static struct intercept *next_out(struct maker *m)
 	return &m->out[m->n_out++];
 }
 
+static struct intercept intercept_of(const struct maker *m, const struct draft *d, const struct kernel_fate *fate, int target)
+{
+	struct intercept c = { .action = fate->action, .family = m->cases.family, .transport = (uint8_t)m->cases.transport,
+			       .deny = fate->deny, .log = fate->log, .masquerade = fate->masquerade, .target = target,
+			       .src = d->key[KEY_SRC], .dst = d->key[KEY_DST] };
+
+	for (int k = 0; k < DIM_COUNT; k++)
+		if (d->key[k] >= 0)
+			c.dims[k] = m->pools.spans[d->key[k]];
+	return c;
+}
+
+static size_t spans_of(const struct intercept *c)
+{
+	size_t n = 0;
+
+	for (int k = 0; k < DIM_COUNT; k++)
+		n += c->dims[k].n;
+	return n;
+}
+
 static int emit(struct maker *m, const struct drafts *d, const struct kernel_fate *fate, struct kernel_plan *plan)
 {
 	int target = find_target(m, plan, &fate->target);
@@ -110,15 +134,8 @@ static int emit(struct maker *m, const struct drafts *d, const struct kernel_fat
 		c = next_out(m);
 		if (c == NULL)
 			return -ENOMEM;
-		*c = (struct intercept){ .action = fate->action, .family = m->cases.family,
-					 .transport = (uint8_t)m->cases.transport, .deny = fate->deny, .log = fate->log,
-					 .masquerade = fate->masquerade, .target = target,
-					 .src = d->v[i].key[KEY_SRC], .dst = d->v[i].key[KEY_DST] };
-		for (int k = 0; k < DIM_COUNT; k++)
-			if (d->v[i].key[k] >= 0) {
-				c->dims[k] = m->pools.spans[d->v[i].key[k]];
-				m->n_spans += c->dims[k].n;
-			}
+		*c = intercept_of(m, &d->v[i], fate, target);
+		m->n_spans += spans_of(c);
 		if (m->n_spans > KERNEL_SPANS_MAX)
 			return pools_excess(&m->pools, KERNEL_SPANS_MAX, "ranges of ports, protocols and the like", "wider ones");
 	}
@@ -241,7 +258,6 @@ static int make_transport(struct maker *m, struct kernel_plan *plan)
 
 static int make_family(struct maker *m, uint8_t family, struct kernel_plan *plan)
 {
-	static const enum intercept_transport transports[] = { TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_OTHER };
 	struct zone_space *zones;
 	int err = zone_space_make(m->policy, m->names, family, m->pools.scratch, &zones);
 
@@ -287,6 +303,58 @@ static int keep_used_sets(struct maker *m, struct kernel_plan *out)
 	return 0;
 }
 
+static int collect_grants(struct maker *m, struct grants *out)
+{
+	int err = 0;
+
+	for (size_t i = 0; err == 0 && i < m->policy->n_rules; i++) {
+		const struct rule *r = &m->policy->rules[i];
+		struct kernel_fate fate = kernel_fate_of(r->service, m->cases.family, m->cases.transport);
+		int number = fate.action == INTERCEPT_FORWARD ? fates_add(&m->fates, &fate) : -1;
+
+		if (fate.action == INTERCEPT_FORWARD)
+			err = number < 0 ? number : grants_add(out, &m->cases, r, (uint32_t)number);
+	}
+	return err;
+}
+
+/* Before all else, so that they are the same, and have the same numbers, whatever addresses there are. */
+static int make_grants(struct maker *m, struct kernel_plan *plan)
+{
+	struct grants all = { NULL, 0 };
+	struct intercept *v;
+	size_t n_spans = 0;
+	int err = 0;
+
+	for (size_t i = 0; err == 0 && i < ARRAY_LEN(families) * ARRAY_LEN(transports); i++) {
+		m->cases.family = families[i / ARRAY_LEN(transports)];
+		m->cases.transport = transports[i % ARRAY_LEN(transports)];
+		err = collect_grants(m, &all);
+		arena_reset(m->cases.keep);
+	}
+	v = arena_array(m->pools.arena, all.n, sizeof(*v));
+	if (v == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; err == 0 && i < all.n; i++) {
+		const struct kernel_fate *fate = &m->fates.v[all.v[i].fate];
+		int target = find_target(m, plan, &fate->target);
+		struct draft draft;
+
+		err = target < -1 ? target : grant_join(&all.v[i], &m->pools, &draft);
+		m->cases.family = all.v[i].family;
+		m->cases.transport = all.v[i].transport;
+		if (err != 0)
+			break;
+		v[i] = intercept_of(m, &draft, fate, target);
+		n_spans += spans_of(&v[i]);
+		if (n_spans > KERNEL_SPANS_MAX)
+			err = pools_excess(&m->pools, KERNEL_SPANS_MAX, "ranges of ports, protocols and the like", "wider ones");
+	}
+	plan->grants = v;
+	plan->n_grants = all.n;
+	return err;
+}
+
 int kernel_plan_make(const struct policy *policy, const struct zone_names *names, struct arena *arena, struct kernel_plan *out)
 {
 	struct arena *scratch = arena_child(arena, SIZE_MAX, 0);
@@ -303,9 +371,9 @@ int kernel_plan_make(const struct policy *policy, const struct zone_names *names
 	m.cases.scratch = arena_child(scratch, SIZE_MAX, 0);
 	if (m.cases.keep == NULL || m.cases.scratch == NULL)
 		goto done;
-	err = make_family(&m, AF_INET, &plan);
-	if (err == 0)
-		err = make_family(&m, AF_INET6, &plan);
+	err = plan.changing ? make_grants(&m, &plan) : 0;
+	for (size_t i = 0; err == 0 && i < ARRAY_LEN(families); i++)
+		err = make_family(&m, families[i], &plan);
 	if (err == -E2BIG && m.pools.excess.what[0] == '\0')
 		pools_excess(&m.pools, KERNEL_RANGES_MAX, "ranges of addresses in one place", "wider subnets in zones and rules");
 	if (err == -E2BIG)

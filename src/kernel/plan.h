@@ -47,6 +47,7 @@
 #define KERNEL_NAMES_MAX 1024
 #define KERNEL_LISTENS_MAX 1024
 #define KERNEL_TARGETS_MAX 4096
+#define KERNEL_GRANTS_MAX 16384
 
 struct address_range { struct ip_addr first, last; };
 
@@ -115,6 +116,8 @@ struct kernel_plan {
 	size_t n_sets;
 	char (*names)[IFNAME_MAX];	/* interfaces */
 	size_t n_names;
+	const struct intercept *grants;	/* changing: all that may be forwarded, with other addresses, too; of any address */
+	size_t n_grants;
 	const struct endpoint *targets;	/* port 0: the one the client wanted */
 	size_t n_targets;
 	bool widened;			/* over KERNEL_SERVES_MAX: more is delivered than rules may match */
@@ -149,7 +152,11 @@ const struct intercept *kernel_plan_find(const struct kernel_plan *plan, const s
 int kernel_plan_listens(const struct policy *policy, const struct ip_addr *local, size_t n_local,
 			struct arena *arena, struct policy_problems *problems, struct kernel_plan *out) MUST_CHECK;
 
-/* Every field in its range, names without odd characters, counts bounded. 0 or -EINVAL. */
+/* May it be loaded in place of that one, whose policy's zones have got other addresses? Only then, and forwarding nothing
+ * that the loaded one does not grant. Both have passed kernel_plan_check. */
+bool kernel_plan_may_become(const struct kernel_plan *loaded, const struct kernel_plan *next);
+
+/* Every field in its range, nothing forwarded that is not granted, names without odd characters, counts bounded. 0 or -EINVAL. */
 int kernel_plan_check(const struct kernel_plan *plan) MUST_CHECK;
 
 /* From process to process. pack: 0 or -ENOMEM (the buffer's ceiling too). unpack trusts

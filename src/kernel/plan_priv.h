@@ -125,6 +125,24 @@ struct case_maker {
 /* All cases of this family and transport; none is fine. 0 or an error of the pools. */
 int rule_cases_add(struct case_maker *m, const struct rule *r, uint32_t fate, struct rule_cases *to);
 
+/* --- grants.c */
+
+/* Rules of one fate, family and transport, without their addresses. */
+struct grant {
+	uint8_t family, transport;
+	uint32_t fate;
+	struct drafts rules;
+};
+
+struct grants {
+	struct grant *v;
+	size_t n;
+};
+
+int grants_add(struct grants *all, struct case_maker *m, const struct rule *r, uint32_t fate);	/* 0 or an error of the pools */
+int grant_join(const struct grant *g, struct pools *p, struct draft *out);	/* each dimension by itself */
+bool kernel_plan_grants(const struct kernel_plan *plan, const struct intercept *c);
+
 /* --- order.c */
 
 struct levels {

@@ -79,6 +79,12 @@ void generation_adopt_plan(struct generation *g, struct arena **arena, const str
 	g->plan = *plan;
 }
 
+/* A leader is not privileged: what it says after it loaded its policy is of that policy, with other addresses, or nothing. */
+static bool is_of_policy(const struct generation *g, const struct kernel_plan *plan, const struct plan_head *head)
+{
+	return strcmp(head->fingerprint, g->head.fingerprint) == 0 && kernel_plan_may_become(&g->plan, plan);
+}
+
 static void take_changed(void *arg)
 {
 	struct generation *g = arg;
@@ -92,6 +98,10 @@ static void take_changed(void *arg)
 		return;			/* it is looked at when that has ended */
 	g->plan_changed = -1;
 	err = generation_read_plan(file, &arena, &plan, &head);
+	if (err == 0 && !is_of_policy(g, &plan, &head)) {
+		arena_free(&arena);
+		err = -EPERM;
+	}
 	if (err == 0 && s->ruling == g) {
 		rules_change_begin(s, g, file, arena, &plan);
 		return;
@@ -101,7 +111,8 @@ static void take_changed(void *arg)
 		generation_adopt_plan(g, &arena, &plan);
 	else
 		log_event(LOG_CORE_ERROR, 0, NOSESSION, "The kernel rules stay behind the addresses of host names",
-			  F_TEXT("error", "the leader's plan is not usable"), F_INT("generation", g->number));
+			  F_TEXT("error", err == -EPERM ? "the leader's plan is of another policy than it loaded" :
+				 "the leader's plan is not usable"), F_INT("generation", g->number));
 }
 
 void generation_look_at_plan(struct generation *g, int64_t wait_ms)

@@ -15,6 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_CHECK(kernel_plan_check(&plan) == 0);
 		FUZZ_CHECK(kernel_plan_pack(&plan, &again) == 0);
 		FUZZ_CHECK(slice_equal(buffer_slice(&again), slice_of(data, size)));
+		FUZZ_CHECK(kernel_plan_may_become(&plan, &plan) == (plan.changing && plan.n_listens == 0));
 		kernel_plan_render(&plan, 1, 65535, &rules);
 		FUZZ_CHECK(!rules.broken && rules.len > 0);
 	}
