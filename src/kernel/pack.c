@@ -6,61 +6,46 @@
  *
  *	"SPLAN004" widened changing names sets targets grants intercepts listens
  */
+#include "base/octets.h"
 #include "kernel/plan_priv.h"
 
 #include <errno.h>
 
 static const uint8_t magic[8] = "SPLAN004";
 
-static void put(struct buffer *out, uint32_t value, size_t octets)
-{
-	uint8_t raw[4];
-
-	for (size_t i = 0; i < octets; i++)
-		raw[i] = (uint8_t)(value >> (8 * i));
-	buffer_append(out, slice_of(raw, octets));
-}
-
-static size_t address_octets(uint8_t family)
-{
-	return family == AF_INET ? 4 : 16;
-}
-
 static void put_set(struct buffer *out, const struct address_set *set)
 {
-	size_t octets = address_octets(set->family);
-
-	put(out, set->family, 1);
-	put(out, (uint32_t)set->n_ranges, 4);
+	octets_put_number(out, set->family, 1);
+	octets_put_number(out, (uint32_t)set->n_ranges, 4);
 	for (size_t i = 0; i < set->n_ranges; i++) {
-		buffer_append(out, slice_of(set->ranges[i].first.octets, octets));
-		buffer_append(out, slice_of(set->ranges[i].last.octets, octets));
+		octets_put_address(out, &set->ranges[i].first);
+		octets_put_address(out, &set->ranges[i].last);
 	}
 }
 
 static void put_endpoint(struct buffer *out, const struct endpoint *at)
 {
-	put(out, at->ip.family, 1);
-	buffer_append(out, slice_of(at->ip.octets, address_octets(at->ip.family)));
-	put(out, at->port, 2);
+	octets_put_number(out, at->ip.family, 1);
+	octets_put_address(out, &at->ip);
+	octets_put_number(out, at->port, 2);
 }
 
 static void put_intercept(struct buffer *out, const struct intercept *c)
 {
-	put(out, c->action, 1);
-	put(out, c->family, 1);
-	put(out, c->transport, 1);
-	put(out, c->deny, 1);
-	put(out, c->log ? 1 : 0, 1);
-	put(out, c->masquerade ? 1 : 0, 1);
-	put(out, (uint32_t)c->target, 4);
-	put(out, (uint32_t)c->src, 4);
-	put(out, (uint32_t)c->dst, 4);
+	octets_put_number(out, c->action, 1);
+	octets_put_number(out, c->family, 1);
+	octets_put_number(out, c->transport, 1);
+	octets_put_number(out, c->deny, 1);
+	octets_put_number(out, c->log ? 1 : 0, 1);
+	octets_put_number(out, c->masquerade ? 1 : 0, 1);
+	octets_put_number(out, (uint32_t)c->target, 4);
+	octets_put_number(out, (uint32_t)c->src, 4);
+	octets_put_number(out, (uint32_t)c->dst, 4);
 	for (int k = 0; k < DIM_COUNT; k++) {
-		put(out, (uint32_t)c->dims[k].n, 4);
+		octets_put_number(out, (uint32_t)c->dims[k].n, 4);
 		for (size_t i = 0; i < c->dims[k].n; i++) {
-			put(out, c->dims[k].spans[i].first, 4);
-			put(out, c->dims[k].spans[i].last, 4);
+			octets_put_number(out, c->dims[k].spans[i].first, 4);
+			octets_put_number(out, c->dims[k].spans[i].last, 4);
 		}
 	}
 }
@@ -68,31 +53,31 @@ static void put_intercept(struct buffer *out, const struct intercept *c)
 int kernel_plan_pack(const struct kernel_plan *plan, struct buffer *out)
 {
 	buffer_append(out, slice_of(magic, sizeof(magic)));
-	put(out, plan->widened ? 1 : 0, 1);
-	put(out, plan->changing ? 1 : 0, 1);
-	put(out, (uint32_t)plan->n_names, 4);
+	octets_put_number(out, plan->widened ? 1 : 0, 1);
+	octets_put_number(out, plan->changing ? 1 : 0, 1);
+	octets_put_number(out, (uint32_t)plan->n_names, 4);
 	for (size_t i = 0; i < plan->n_names; i++)
 		buffer_append(out, slice_of(plan->names[i], IFNAME_MAX));
-	put(out, (uint32_t)plan->n_sets, 4);
+	octets_put_number(out, (uint32_t)plan->n_sets, 4);
 	for (size_t i = 0; i < plan->n_sets; i++)
 		put_set(out, &plan->sets[i]);
-	put(out, (uint32_t)plan->n_targets, 4);
+	octets_put_number(out, (uint32_t)plan->n_targets, 4);
 	for (size_t i = 0; i < plan->n_targets; i++)
 		put_endpoint(out, &plan->targets[i]);
-	put(out, (uint32_t)plan->n_grants, 4);
+	octets_put_number(out, (uint32_t)plan->n_grants, 4);
 	for (size_t i = 0; i < plan->n_grants; i++)
 		put_intercept(out, &plan->grants[i]);
-	put(out, (uint32_t)plan->n_intercepts, 4);
+	octets_put_number(out, (uint32_t)plan->n_intercepts, 4);
 	for (size_t i = 0; i < plan->n_intercepts; i++)
 		put_intercept(out, &plan->intercepts[i]);
-	put(out, (uint32_t)plan->n_listens, 4);
+	octets_put_number(out, (uint32_t)plan->n_listens, 4);
 	for (size_t i = 0; i < plan->n_listens; i++)
 		put_endpoint(out, &plan->listens[i].at);
 	return out->broken ? -ENOMEM : 0;
 }
 
 struct reader {
-	struct slice rest;
+	struct octets_reader in;
 	struct arena *arena;
 	int err;		/* the first; everything read after it is zero */
 };
@@ -101,28 +86,16 @@ static int fail(struct reader *r, int err)
 {
 	if (r->err == 0)
 		r->err = err;
+	r->in.bad = true;
 	return r->err;
-}
-
-static struct slice get_octets(struct reader *r, size_t n)
-{
-	struct slice out = slice_take(r->rest, n);
-
-	if (r->err != 0 || r->rest.len < n) {
-		fail(r, -EINVAL);
-		return slice_of(NULL, 0);
-	}
-	r->rest = slice_skip(r->rest, n);
-	return out;
 }
 
 static uint32_t get(struct reader *r, size_t octets)
 {
-	struct slice raw = get_octets(r, octets);
-	uint32_t value = 0;
+	uint32_t value = (uint32_t)octets_number(&r->in, octets);
 
-	for (size_t i = 0; i < raw.len; i++)
-		value |= (uint32_t)raw.ptr[i] << (8 * i);
+	if (r->in.bad)
+		fail(r, -EINVAL);
 	return value;
 }
 
@@ -142,7 +115,7 @@ static void *get_array(struct reader *r, size_t *n, size_t max, size_t octets_ea
 	void *array;
 
 	*n = 0;
-	if (r->err == 0 && (count > max || count > r->rest.len / octets_each))
+	if (r->err == 0 && (count > max || count > r->in.rest.len / octets_each))
 		fail(r, -EINVAL);
 	if (r->err != 0 || count == 0)
 		return NULL;
@@ -168,11 +141,9 @@ static uint8_t get_family(struct reader *r)
 
 static void get_address(struct reader *r, uint8_t family, struct ip_addr *out)
 {
-	struct slice raw = get_octets(r, address_octets(family));
-
-	*out = (struct ip_addr){ .family = family };
-	if (raw.len > 0)
-		memcpy(out->octets, raw.ptr, raw.len);
+	octets_address(&r->in, family, out);
+	if (r->in.bad)
+		fail(r, -EINVAL);
 }
 
 static void get_endpoint(struct reader *r, struct endpoint *out)
@@ -186,7 +157,7 @@ static void get_set(struct reader *r, struct address_set *set)
 	struct address_range *ranges;
 
 	set->family = get_family(r);
-	ranges = get_array(r, &set->n_ranges, KERNEL_RANGES_MAX, 2 * address_octets(set->family), sizeof(*ranges));
+	ranges = get_array(r, &set->n_ranges, KERNEL_RANGES_MAX, 2 * (set->family == AF_INET ? 4 : 16), sizeof(*ranges));
 	for (size_t i = 0; r->err == 0 && i < set->n_ranges; i++) {
 		get_address(r, set->family, &ranges[i].first);
 		get_address(r, set->family, &ranges[i].last);
@@ -220,7 +191,7 @@ static void get_names(struct reader *r, struct kernel_plan *plan)
 {
 	plan->names = get_array(r, &plan->n_names, KERNEL_NAMES_MAX, IFNAME_MAX, IFNAME_MAX);
 	for (size_t i = 0; i < plan->n_names; i++) {
-		struct slice name = get_octets(r, IFNAME_MAX);
+		struct slice name = octets_take(&r->in, IFNAME_MAX);
 
 		if (name.len == IFNAME_MAX)
 			memcpy(plan->names[i], name.ptr, IFNAME_MAX);
@@ -265,10 +236,10 @@ static void get_listens(struct reader *r, struct kernel_plan *plan)
 
 int kernel_plan_unpack(struct slice octets, struct arena *arena, struct kernel_plan *out)
 {
-	struct reader r = { octets, arena, 0 };
+	struct reader r = { { octets, false }, arena, 0 };
 	struct kernel_plan plan = { 0 };
 
-	if (!slice_equal(get_octets(&r, sizeof(magic)), slice_of(magic, sizeof(magic))))
+	if (!slice_equal(octets_take(&r.in, sizeof(magic)), slice_of(magic, sizeof(magic))))
 		return -EINVAL;
 	plan.widened = get_bool(&r);
 	plan.changing = get_bool(&r);
@@ -278,7 +249,7 @@ int kernel_plan_unpack(struct slice octets, struct arena *arena, struct kernel_p
 	plan.grants = get_intercepts(&r, &plan.n_grants, KERNEL_GRANTS_MAX);
 	plan.intercepts = get_intercepts(&r, &plan.n_intercepts, KERNEL_INTERCEPTS_MAX);
 	get_listens(&r, &plan);
-	if (r.err == 0 && r.rest.len > 0)
+	if (r.err == 0 && (r.in.bad || r.in.rest.len > 0))
 		fail(&r, -EINVAL);
 	if (r.err == 0 && kernel_plan_check(&plan) < 0)
 		fail(&r, -EINVAL);

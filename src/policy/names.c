@@ -6,6 +6,8 @@
  */
 #include "policy/names.h"
 
+#include "base/octets.h"
+
 #include <errno.h>
 
 #define LABEL_MAX 63u
@@ -40,11 +42,6 @@ bool host_name_is_plain(struct slice name)
 	return label > 0;
 }
 
-static size_t address_octets(uint8_t family)
-{
-	return family == AF_INET ? 4 : 16;
-}
-
 static int compare_ips(const struct ip_addr *a, const struct ip_addr *b)
 {
 	if (a->family != b->family)
@@ -61,74 +58,38 @@ static int compare_names(struct slice a, struct slice b)
 
 /* ---- writing ---- */
 
-static void put(struct buffer *out, uint64_t value, size_t octets)
-{
-	for (size_t i = 0; i < octets; i++)
-		buffer_append_octet(out, (uint8_t)(value >> (8 * i)));
-}
-
 void names_pack(const struct names_snapshot *s, struct buffer *out)
 {
 	buffer_append(out, slice_of(magic, sizeof(magic)));
-	put(out, s->n_hosts, 4);
+	octets_put_number(out, s->n_hosts, 4);
 	for (size_t i = 0; i < s->n_hosts; i++) {
 		const struct host_record *h = &s->hosts[i];
 
-		put(out, h->name.len, 1);
+		octets_put_number(out, h->name.len, 1);
 		buffer_append(out, h->name);
-		put(out, h->state, 1);
-		put(out, (uint64_t)h->since_wall_ms, 8);
-		put(out, h->n_addrs, 1);
+		octets_put_number(out, h->state, 1);
+		octets_put_number(out, (uint64_t)h->since_wall_ms, 8);
+		octets_put_number(out, h->n_addrs, 1);
 		for (size_t k = 0; k < h->n_addrs; k++) {
-			put(out, h->addrs[k].family == AF_INET ? 4 : 6, 1);
-			buffer_append(out, slice_of(h->addrs[k].octets, address_octets(h->addrs[k].family)));
+			octets_put_number(out, h->addrs[k].family == AF_INET ? 4 : 6, 1);
+			octets_put_address(out, &h->addrs[k]);
 		}
 	}
 }
 
 /* ---- reading ---- */
 
-struct reader {
-	struct slice rest;
-	bool bad;			/* everything read after that is zero */
-};
-
-static struct slice get_octets(struct reader *r, size_t n)
+static void get_address(struct octets_reader *r, struct ip_addr *out)
 {
-	struct slice out = slice_take(r->rest, n);
-
-	r->bad = r->bad || r->rest.len < n;
-	if (r->bad)
-		return slice_of(NULL, 0);
-	r->rest = slice_skip(r->rest, n);
-	return out;
-}
-
-static uint64_t get(struct reader *r, size_t octets)
-{
-	struct slice raw = get_octets(r, octets);
-	uint64_t value = 0;
-
-	for (size_t i = 0; i < raw.len; i++)
-		value |= (uint64_t)raw.ptr[i] << (8 * i);
-	return value;
-}
-
-static void get_address(struct reader *r, struct ip_addr *out)
-{
-	uint64_t version = get(r, 1);
-	struct slice raw;
+	uint64_t version = octets_number(r, 1);
 
 	r->bad = r->bad || (version != 4 && version != 6);
-	*out = (struct ip_addr){ .family = version == 4 ? AF_INET : AF_INET6 };
-	raw = get_octets(r, address_octets(out->family));
-	if (raw.len > 0)
-		memcpy(out->octets, raw.ptr, raw.len);
+	octets_address(r, version == 4 ? AF_INET : AF_INET6, out);
 }
 
-static int get_addresses(struct reader *r, struct arena *arena, struct host_record *h)
+static int get_addresses(struct octets_reader *r, struct arena *arena, struct host_record *h)
 {
-	size_t n = get(r, 1);
+	size_t n = octets_number(r, 1);
 	struct ip_addr *addrs;
 
 	if (r->bad || n > HOST_ADDRESSES_MAX)
@@ -146,11 +107,11 @@ static int get_addresses(struct reader *r, struct arena *arena, struct host_reco
 	return 0;
 }
 
-static int get_host(struct reader *r, struct arena *arena, struct host_record *h)
+static int get_host(struct octets_reader *r, struct arena *arena, struct host_record *h)
 {
-	h->name = get_octets(r, get(r, 1));
-	h->state = (uint8_t)get(r, 1);
-	h->since_wall_ms = (int64_t)get(r, 8);
+	h->name = octets_take(r, octets_number(r, 1));
+	h->state = (uint8_t)octets_number(r, 1);
+	h->since_wall_ms = (int64_t)octets_number(r, 8);
 	if (r->bad || !host_name_is_plain(h->name) || h->state >= HOST_STATES)
 		return -EINVAL;
 	return get_addresses(r, arena, h);
@@ -158,9 +119,9 @@ static int get_host(struct reader *r, struct arena *arena, struct host_record *h
 
 int names_unpack(struct slice octets, struct arena *arena, struct names_snapshot *out)
 {
-	struct reader r = { octets, false };
-	bool ours = slice_equal(get_octets(&r, sizeof(magic)), slice_of(magic, sizeof(magic)));
-	size_t n = get(&r, 4);
+	struct octets_reader r = { octets, false };
+	bool ours = slice_equal(octets_take(&r, sizeof(magic)), slice_of(magic, sizeof(magic)));
+	size_t n = octets_number(&r, 4);
 	struct host_record *hosts;
 	int err = 0;
 
