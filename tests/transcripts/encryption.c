@@ -11,7 +11,7 @@ struct words {
 	int client, server;		/* security */
 	int verify, client_verify;	/* types */
 	int dane;
-	bool server_first, crl, pins, bridge, own, tls12;
+	bool server_first, crl, pins, bridge, own, tls12, p384;
 	long timeout_ms, setup_key, call;	/* callbacks: -1 none */
 };
 
@@ -38,7 +38,7 @@ static bool take_word(const char *word, struct words *w)
 	};
 	const struct { const char *name; bool *flag; } flags[] = {
 		{ "server_first", &w->server_first }, { "crl", &w->crl }, { "pins", &w->pins }, { "bridge", &w->bridge }, { "own", &w->own },
-		{ "tls1.2", &w->tls12 },
+		{ "tls1.2", &w->tls12 }, { "p384", &w->p384 },
 	};
 	const struct { const char *name; long *value; } values[] = {
 		{ "timeout=", &w->timeout_ms }, { "setup_key=", &w->setup_key }, { "call=", &w->call },
@@ -106,7 +106,7 @@ static json_t *verifier_json(const struct words *w, int type, long call, int dan
 static json_t *side_json(const struct words *w, bool server)
 {
 	int security = server ? w->server : w->client;
-	json_t *side = json_pack("{s:i}", "security", security), *certificate;
+	json_t *side = json_pack("{s:i}", "security", security), *certificate, *options;
 
 	if (security == 0)
 		return side;
@@ -120,7 +120,10 @@ static json_t *side_json(const struct words *w, bool server)
 		json_object_set(side, "certificate", certificate);
 	json_decref(certificate);
 	json_object_set_new(side, "verifier", server ? verifier_json(w, w->verify, w->call, w->dane) : verifier_json(w, w->client_verify, -1, 0));
-	json_object_set_new(side, "options", w->tls12 ? json_pack("{s:[s,s]}", "versions", "TLSv1.2", "TLSv1.2") : json_object());
+	options = w->tls12 ? json_pack("{s:[s,s]}", "versions", "TLSv1.2", "TLSv1.2") : json_object();
+	if (w->p384)
+		json_object_set_new(options, "groups", json_string("P-384"));
+	json_object_set_new(side, "options", options);
 	return side;
 }
 

@@ -28,14 +28,15 @@ static void check_handshake(struct run *r, int side, bool done)
 		     state == TLS_PEER_FAILED ? tls_peer_error(r->tls[side]) : "");
 }
 
-/* tls [cert=NAME] [sni=NAME] [tls1.2]: it begins; tls done, tls failed: how it went. */
+/* tls [cert=NAME] [sni=NAME] [groups=LIST] [tls1.2]: it begins; tls done, tls failed: how it went. */
 void speak_tls(struct run *r, int side, char *rest)
 {
-	char certificate[32], name[128];
+	char certificate[32], name[128], groups[64];
 	struct tls_peer_setup setup = {
 		.fd = *far_end(r, side), .server = side == SERVER,
 		.certificate = value_of(rest, "cert=", certificate, sizeof(certificate)),
 		.server_name = value_of(rest, "sni=", name, sizeof(name)),
+		.groups = value_of(rest, "groups=", groups, sizeof(groups)),
 		.version_max = strstr(rest, "tls1.2") != NULL ? TLS1_2_VERSION : 0,
 	};
 

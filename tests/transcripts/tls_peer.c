@@ -80,6 +80,8 @@ struct tls_peer *tls_peer_create(const struct tls_peer_setup *setup)
 	BIO_set_mem_eof_return(p->in, -1);
 	BIO_write(p->in, setup->received.ptr, (int)setup->received.len);
 	SSL_set_bio(p->ssl, p->in, p->out);
+	if (setup->groups != NULL)
+		(void)SSL_set1_groups_list(p->ssl, setup->groups);
 	if (setup->server_name != NULL)
 		SSL_set_tlsext_host_name(p->ssl, setup->server_name);
 	if (setup->server)

@@ -21,6 +21,7 @@ struct tls_peer_setup {
 	const char *certificate;	/* a name of pki.h; NULL: none */
 	const char *server_name;	/* client: SNI; NULL: none */
 	int version_max;		/* TLS1_2_VERSION; 0: any */
+	const char *groups;		/* "X25519:P-384": the key share is of the first; NULL: the library's */
 	struct ssl_ctx_st *context;	/* borrowed; certificate and version_max are its own then. NULL: one for this peer alone */
 	void (*on_octets)(void *arg, struct slice octets);	/* what came from fd, before TLS sees it; NULL: nobody looks */
 	void *arg;
