@@ -13,14 +13,27 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* A question; on the stack of its coroutine. */
-struct pending {
-	struct pending *next;
+/* Who waits for an answer; on the stack of its coroutine. */
+struct waiter {
+	struct waiter *next;
 	struct co *co;
-	uint32_t number;
-	bool sent, done;
+	bool done;
 	int result;			/* once done */
 	struct buffer *answer;
+};
+
+/*
+ * Asked once, however many wait for the answer. One that the lookout has stays until it is answered, also when nobody waits any
+ * more: who comes with the same again waits for that answer, and takes no second place there.
+ */
+struct question {
+	struct question *next;
+	struct waiter *waiters;
+	enum lookout_kind kind;
+	uint32_t number;
+	bool sent;
+	size_t len;
+	uint8_t body[];
 };
 
 struct asker {
@@ -30,30 +43,12 @@ struct asker {
 	void *arg;
 	bool wanted;			/* and not yet given */
 	uint32_t number;		/* of the last question */
-	unsigned owed;			/* answers */
-	struct pending *questions;	/* first come first */
-	unsigned n_questions;
+	unsigned n_sent, n_waiters;
+	struct question *questions;	/* first come first */
 	_Alignas(struct lookout_answer) uint8_t packet[sizeof(struct lookout_answer) + LOOKOUT_BODY_MAX + 1];
 };
 
 #define ASKER_OF(watch) ((struct asker *)((char *)(watch) - offsetof(struct asker, watch)))
-
-static bool has_room(const struct asker *a)
-{
-	return a->watch.fd >= 0 && a->owed < LOOKOUT_WINDOW;
-}
-
-/* As many as the lookout takes. */
-static void wake_unsent(struct asker *a)
-{
-	unsigned room = a->watch.fd >= 0 ? LOOKOUT_WINDOW - a->owed : 0;
-
-	for (struct pending *p = a->questions; p != NULL && room > 0; p = p->next)
-		if (!p->sent && !p->done) {
-			co_wake(p->co);
-			room--;
-		}
-}
 
 static void want(struct asker *a)
 {
@@ -63,6 +58,72 @@ static void want(struct asker *a)
 	a->want(a->arg);
 }
 
+/* ---- questions ---- */
+
+static void drop(struct asker *a, struct question *q)
+{
+	struct question **at = &a->questions;
+
+	while (*at != q)
+		at = &(*at)->next;
+	*at = q->next;
+	a->n_sent -= q->sent;
+	free(q);
+}
+
+/* All who wait have this answer. */
+static void finish(struct asker *a, struct question *q, int result, struct slice body)
+{
+	for (struct waiter *w = q->waiters, *next; w != NULL; w = next) {
+		next = w->next;
+		if (result >= 0)
+			buffer_append(w->answer, body);
+		w->result = w->answer->broken ? -ENOMEM : result;
+		w->done = true;
+		if (w->co != co_current())
+			co_wake(w->co);
+	}
+	drop(a, q);
+}
+
+/* 0; -EBUSY; -EPIPE: the connection broke, and on_ready is about to say so. */
+static int send_question(struct asker *a, struct question *q)
+{
+	struct lookout_question head = { .number = ++a->number, .kind = q->kind };
+	struct iovec iov[] = { { &head, sizeof(head) }, { q->body, q->len } };
+	const struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+
+	while (sendmsg(a->watch.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		if (errno != EINTR)
+			return errno == EAGAIN ? -EBUSY : -EPIPE;
+	q->number = head.number;
+	q->sent = true;
+	a->n_sent++;
+	return 0;
+}
+
+/* As many as the lookout takes. */
+static void send_questions(struct asker *a)
+{
+	for (struct question *q = a->questions, *next; q != NULL; q = next) {
+		int err;
+
+		next = q->next;
+		if (q->sent)
+			continue;
+		if (a->watch.fd < 0)
+			want(a);
+		if (a->watch.fd < 0 || a->n_sent == LOOKOUT_WINDOW)
+			return;
+		err = send_question(a, q);
+		if (err == -EPIPE)
+			return;
+		if (err != 0)
+			finish(a, q, err, slice_of(NULL, 0));
+	}
+}
+
+/* That what was sent will not be answered. */
 static void disconnect(struct asker *a)
 {
 	if (a->watch.fd < 0)
@@ -70,28 +131,28 @@ static void disconnect(struct asker *a)
 	loop_watch_remove(a->loop, &a->watch);
 	close(a->watch.fd);
 	a->watch.fd = -1;
-	a->owed = 0;
-	for (struct pending *p = a->questions; p != NULL; p = p->next)
-		p->sent = false;
+	for (struct question *q = a->questions, *next; q != NULL; q = next) {
+		next = q->next;
+		a->n_sent -= q->sent;
+		q->sent = false;
+		if (q->waiters == NULL)
+			drop(a, q);
+	}
 }
 
 /* ---- answers ---- */
 
-static void take_answer(struct asker *a, const struct lookout_answer *head, struct slice body)
+static int take_answer(struct asker *a, const struct lookout_answer *head, struct slice body)
 {
-	struct pending *p = a->questions;
+	struct question *q = a->questions;
 
-	a->owed--;
-	while (p != NULL && (p->done || !p->sent || p->number != head->number))
-		p = p->next;
-	if (p != NULL) {		/* else: given up */
-		if (head->result >= 0)
-			buffer_append(p->answer, body);
-		p->result = p->answer->broken ? -ENOMEM : head->result;
-		p->done = true;
-		co_wake(p->co);
-	}
-	wake_unsent(a);
+	while (q != NULL && (!q->sent || q->number != head->number))
+		q = q->next;
+	if (q == NULL)
+		return -EBADMSG;
+	finish(a, q, head->result, body);
+	send_questions(a);
+	return 0;
 }
 
 /* 0; -EAGAIN; -errno: the connection is of no use any more. */
@@ -104,10 +165,9 @@ static int receive(struct asker *a)
 		return errno == EINTR ? 0 : -errno;
 	if (n == 0)
 		return -EPIPE;
-	if ((size_t)n < sizeof(*head) || (size_t)n == sizeof(a->packet) || a->owed == 0)
+	if ((size_t)n < sizeof(*head) || (size_t)n == sizeof(a->packet))
 		return -EBADMSG;
-	take_answer(a, head, slice_of(a->packet + sizeof(*head), (size_t)n - sizeof(*head)));
-	return 0;
+	return take_answer(a, head, slice_of(a->packet + sizeof(*head), (size_t)n - sizeof(*head)));
 }
 
 static void on_ready(struct loop_watch *watch)
@@ -129,66 +189,63 @@ static void on_ready(struct loop_watch *watch)
 		want(a);
 }
 
-/* ---- questions ---- */
+/* ---- asking ---- */
 
-/* 0: it is on its way, or the connection broke and on_ready is about to say so. */
-static int send_question(struct asker *a, struct pending *p, enum lookout_kind kind, struct slice question)
+/* The same one, or another at the end; NULL: no memory. */
+static struct question *find_question(struct asker *a, enum lookout_kind kind, struct slice body)
 {
-	struct lookout_question head = { .number = ++a->number, .kind = kind };
-	struct iovec iov[] = { { &head, sizeof(head) }, { (void *)question.ptr, question.len } };
-	const struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	struct question **end = &a->questions, *q;
 
-	while (sendmsg(a->watch.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		if (errno != EINTR)
-			return errno == EAGAIN ? -EBUSY : 0;
-	p->number = head.number;
-	p->sent = true;
-	a->owed++;
-	return 0;
+	for (; *end != NULL; end = &(*end)->next)
+		if ((*end)->kind == kind && slice_equal(slice_of((*end)->body, (*end)->len), body))
+			return *end;
+	q = malloc(sizeof(*q) + body.len);
+	if (q == NULL)
+		return NULL;
+	*q = (struct question){ .kind = kind, .len = body.len };
+	if (body.len > 0)
+		memcpy(q->body, body.ptr, body.len);
+	*end = q;
+	return q;
 }
 
-static void add_question(struct asker *a, struct pending *p)
+/* Nobody waits for one that was not even sent: it is gone. */
+static void give_up(struct asker *a, struct question *q, const struct waiter *w)
 {
-	struct pending **end = &a->questions;
+	struct waiter **at = &q->waiters;
 
-	while (*end != NULL)
-		end = &(*end)->next;
-	*end = p;
-	a->n_questions++;
-}
-
-static void remove_question(struct asker *a, struct pending *p)
-{
-	struct pending **at = &a->questions;
-
-	while (*at != p)
+	while (*at != w)
 		at = &(*at)->next;
-	*at = p->next;
-	a->n_questions--;
-	wake_unsent(a);
+	*at = w->next;
+	if (q->waiters == NULL && !q->sent)
+		drop(a, q);
 }
 
 co_waits int asker_ask(struct asker *a, enum lookout_kind kind, struct slice question, deadline_t deadline,
 		       struct buffer *answer)
 {
-	struct pending p = { .co = co_current(), .answer = answer };
+	struct waiter w = { .co = co_current(), .answer = answer };
+	struct question *q;
 	int err = 0;
 
 	if (question.len > LOOKOUT_BODY_MAX)
 		return -EMSGSIZE;
-	if (a->n_questions == ASKER_QUEUE_MAX)
+	if (a->n_waiters == ASKER_QUEUE_MAX)
 		return -EBUSY;
-	add_question(a, &p);
-	while (err == 0 && !p.done) {
-		if (!p.sent && has_room(a))
-			err = send_question(a, &p, kind, question);
-		else if (!p.sent)
-			want(a);
-		if (err == 0)
-			err = co_wait(deadline);
-	}
-	remove_question(a, &p);
-	return p.done ? p.result : err;
+	q = find_question(a, kind, question);
+	if (q == NULL)
+		return -ENOMEM;
+	w.next = q->waiters;
+	q->waiters = &w;
+	a->n_waiters++;
+	send_questions(a);
+	while (err == 0 && !w.done)
+		err = co_wait(deadline);
+	a->n_waiters--;
+	if (w.done)
+		return w.result;
+	give_up(a, q, &w);
+	return err;
 }
 
 /* ---- connecting ---- */
@@ -213,8 +270,9 @@ void asker_free(struct asker **ap)
 	if (a == NULL)
 		return;
 	*ap = NULL;
-	assert(a->questions == NULL);
+	assert(a->n_waiters == 0);
 	disconnect(a);
+	assert(a->questions == NULL);
 	free(a);
 }
 
@@ -231,6 +289,6 @@ int asker_connect(struct asker *a, int fd)
 		a->watch.fd = -1;
 		return err;
 	}
-	wake_unsent(a);
+	send_questions(a);
 	return 0;
 }

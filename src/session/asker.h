@@ -2,7 +2,7 @@
 /*
  * Questions of sessions to the lookout (server/lookout.h). It is asked for when the first question
  * comes, and again when the connection breaks: questions that were with it are asked once more of the next
- * one, until their deadline.
+ * one, until their deadline. What several ask at a time is asked once.
  */
 #ifndef SALLYPORT_SESSION_ASKER_H
 #define SALLYPORT_SESSION_ASKER_H
@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "session/lookout_talk.h"
 
-#define ASKER_QUEUE_MAX 1024u		/* questions, waiting ones included */
+#define ASKER_QUEUE_MAX 1024u		/* coroutines that wait for an answer */
 
 struct asker;
 struct loop;

@@ -86,16 +86,21 @@ static void run_asking(void *arg)
 	n_ended++;
 }
 
-static struct asking *ask(void)
+static struct asking *ask_for(unsigned number)
 {
 	struct asking *q = &asking[n_asking++];
 
 	assert_true(n_asking <= ASKING_MAX);
 	*q = (struct asking){ .ceiling = LOOKOUT_BODY_MAX };
-	snprintf(q->text, sizeof(q->text), "question %u", n_asking);
+	snprintf(q->text, sizeof(q->text), "question %u", number);
 	q->co = co_spawn(loop, run_asking, q);
 	assert_non_null(q->co);
 	return q;
+}
+
+static struct asking *ask(void)
+{
+	return ask_for(n_asking + 1);
 }
 
 static void turn(void)
@@ -211,11 +216,7 @@ static void test_nonsense(void **state)
 		connect_lookout();
 		turn();
 		assert_true(take(&p));
-		(void)send(lookout, nonsense[i], strlen(nonsense[i]), 0);
-		if (i == 2) {		/* as long as an answer, for a number that nobody has */
-			turn();
-			answer(p.head.number, 0, "one more than was asked for");
-		}
+		(void)send(lookout, nonsense[i], strlen(nonsense[i]), 0);	/* the last: for a number that nobody has */
 		turn();
 		assert_false(q->ended);
 	}
@@ -314,6 +315,85 @@ static void test_bounds(void **state)
 	}
 }
 
+/* Many want to know the same: it is asked once, and each has the answer. */
+static void test_the_same(void **state)
+{
+	struct packet p;
+
+	connect_lookout();
+	for (int i = 0; i < 3; i++)
+		ask_for(7);
+	ask_for(8);
+	asking[1].ceiling = 2;
+	turn();
+	assert_true(take(&p));
+	assert_string_equal(p.body, "question 7");
+	answer(p.head.number, 5, "all");
+	assert_true(take(&p));
+	assert_string_equal(p.body, "question 8");
+	assert_false(take(&p));
+	turn();
+	assert_int_equal(asking[0].result, 5);
+	assert_string_equal(asking[0].answer, "all");
+	assert_int_equal(asking[1].result, -ENOMEM);
+	assert_int_equal(asking[2].result, 5);
+	assert_string_equal(asking[2].answer, "all");
+	assert_false(asking[3].ended);
+	ask_for(7);			/* that one is over */
+	turn();
+	answer(p.head.number, 0, "");
+	assert_true(take(&p));
+	assert_string_equal(p.body, "question 7");
+	answer(p.head.number, -ENOENT, "");
+	turn();
+	assert_int_equal(asking[4].result, -ENOENT);
+}
+
+/* Who comes back with a question that nobody answers takes no second place at the lookout. */
+static void test_the_same_after_giving_up(void **state)
+{
+	struct packet p, other;
+
+	connect_lookout();
+	for (unsigned i = 0; i < LOOKOUT_WINDOW + 8; i++) {
+		ask_for(1);
+		turn();
+		virtual.now += DEADLINE_MS;
+		turn();
+		assert_int_equal(asking[i].result, -ETIMEDOUT);
+	}
+	assert_true(take(&p));
+	assert_false(take(&other));
+	ask_for(1);
+	ask_for(2);
+	turn();
+	assert_true(take(&other));
+	assert_string_equal(other.body, "question 2");
+	answer(other.head.number, 0, "");
+	answer(p.head.number, 9, "late");
+	turn();
+	assert_int_equal(asking[LOOKOUT_WINDOW + 8].result, 9);
+	assert_string_equal(asking[LOOKOUT_WINDOW + 8].answer, "late");
+}
+
+/* Nobody waits for it: it is not asked of the next lookout. */
+static void test_given_up_and_cut_off(void **state)
+{
+	struct asking *q;
+	struct packet p;
+
+	connect_lookout();
+	q = ask();
+	turn();
+	assert_true(take(&p));
+	co_cancel(q->co);
+	turn();
+	connect_lookout();
+	turn();
+	assert_false(take(&p));
+	assert_int_equal(wanted, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -325,6 +405,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_answer_over_the_ceiling, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_the_same, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_the_same_after_giving_up, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_given_up_and_cut_off, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
