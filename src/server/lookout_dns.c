@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unbound.h>
 
 #define TRUST_ANCHOR "/usr/share/dns/root.key"
@@ -24,6 +25,7 @@
 #define TYPE_TLSA 52
 #define CLASS_IN 1
 #define NOSESSION slice_cstr("nosession")
+#define START_PAUSE_MS 1000		/* from one try that failed to the next */
 
 enum { RCODE_NOERROR = 0, RCODE_NXDOMAIN = 3 };
 
@@ -45,6 +47,8 @@ struct lookout_dns {
 	struct lookout *l;
 	struct ub_ctx *ctx;
 	char broken[512];		/* why nothing can be asked; empty: it can */
+	int64_t tried_ms;		/* to start it */
+	struct stat anchor;		/* as it was then */
 	struct dns_question questions[LOOKOUT_DNS_QUESTIONS_MAX];
 	uint8_t body[LOOKOUT_BODY_MAX];
 };
@@ -257,6 +261,13 @@ static int set_forwarder(struct ub_ctx *ctx, const struct endpoint *forwarder)
 	return err == 0 ? ub_ctx_set_fwd(ctx, text) : err;
 }
 
+static const char *anchor_path(const struct lookout_dns *dns)
+{
+	const char *path = dns->l->setup->options->trust_anchor;
+
+	return path != NULL ? path : TRUST_ANCHOR;
+}
+
 static int set_up(struct lookout_dns *dns, const struct run_options *o)
 {
 	static const char *const settings[][2] = {
@@ -270,7 +281,7 @@ static int set_up(struct lookout_dns *dns, const struct run_options *o)
 	if (err == 0)
 		err = set_forwarder(dns->ctx, &o->dns_forwarder);
 	if (err == 0)
-		err = ub_ctx_add_ta_file(dns->ctx, o->trust_anchor != NULL ? o->trust_anchor : TRUST_ANCHOR);
+		err = ub_ctx_add_ta_file(dns->ctx, anchor_path(dns));
 	return err == 0 ? ub_ctx_async(dns->ctx, 1) : err;
 }
 
@@ -300,26 +311,79 @@ static int check_anchor(const char *path)
 	return err;
 }
 
+static void stop(struct lookout_dns *dns)
+{
+	if (dns->ctx == NULL)
+		return;
+	poller_remove(&dns->l->poller, ub_fd(dns->ctx));
+	ub_ctx_delete(dns->ctx);
+	dns->ctx = NULL;
+}
+
 /* Without a trust anchor nothing would be signed, and all would be believed to be as it is. */
+static void say_flaw(struct lookout_dns *dns, int flaw)
+{
+	if (flaw == -ENODATA)
+		snprintf(dns->broken, sizeof(dns->broken), "the trust anchor %s has no DS or DNSKEY record", anchor_path(dns));
+	else
+		snprintf(dns->broken, sizeof(dns->broken), "the trust anchor %s can't be read: %s", anchor_path(dns), strerror(-flaw));
+}
+
 static void start(struct lookout_dns *dns)
 {
-	const struct run_options *o = dns->l->setup->options;
-	const char *anchor = o->trust_anchor != NULL ? o->trust_anchor : TRUST_ANCHOR;
-	int err = 0, flaw = check_anchor(anchor);
+	char before[sizeof(dns->broken)];
+	int err = 0, flaw;
 
-	if (flaw == -ENODATA)
-		snprintf(dns->broken, sizeof(dns->broken), "the trust anchor %s has no DS or DNSKEY record", anchor);
-	else if (flaw != 0)
-		snprintf(dns->broken, sizeof(dns->broken), "the trust anchor %s can't be read: %s", anchor, strerror(-flaw));
-	dns->ctx = ub_ctx_create();
-	if (dns->broken[0] == '\0')
-		err = dns->ctx != NULL ? set_up(dns, o) : UB_NOMEM;
-	if (err == 0 && dns->broken[0] == '\0' && poller_add(&dns->l->poller, ub_fd(dns->ctx), POLLIN, on_news, dns) != 0)
-		err = UB_PIPE;
-	if (err != 0)
+	memcpy(before, dns->broken, sizeof(before));
+	dns->broken[0] = '\0';
+	dns->tried_ms = poller_now();
+	if (stat(anchor_path(dns), &dns->anchor) != 0)
+		dns->anchor = (struct stat){ .st_ino = 0 };
+	flaw = check_anchor(anchor_path(dns));
+	if (flaw != 0) {
+		say_flaw(dns, flaw);
+	} else {
+		dns->ctx = ub_ctx_create();
+		err = dns->ctx != NULL ? set_up(dns, dns->l->setup->options) : UB_NOMEM;
+		if (err == 0 && poller_add(&dns->l->poller, ub_fd(dns->ctx), POLLIN, on_news, dns) != 0)
+			err = UB_PIPE;
+	}
+	if (err != 0) {
 		snprintf(dns->broken, sizeof(dns->broken), "the resolver does not start: %s", ub_strerror(err));
-	if (dns->broken[0] != '\0')
+		ub_ctx_delete(dns->ctx);
+		dns->ctx = NULL;
+	}
+	if (dns->broken[0] != '\0' && strcmp(dns->broken, before) != 0)
 		log_event(LOG_CORE_ERROR, 0, NOSESSION, "Nothing can be asked of the DNS", F_TEXT("reason", dns->broken));
+}
+
+static bool is_idle(const struct lookout_dns *dns)
+{
+	for (size_t i = 0; i < LOOKOUT_DNS_QUESTIONS_MAX; i++)
+		if (dns->questions[i].dns != NULL)
+			return false;
+	return true;
+}
+
+/* Another file, or another content, with keys in it. */
+static bool anchor_changed(const struct lookout_dns *dns)
+{
+	struct stat now;
+
+	return stat(anchor_path(dns), &now) == 0 && (now.st_ino != dns->anchor.st_ino || now.st_dev != dns->anchor.st_dev ||
+	       now.st_size != dns->anchor.st_size || now.st_mtim.tv_sec != dns->anchor.st_mtim.tv_sec ||
+	       now.st_mtim.tv_nsec != dns->anchor.st_mtim.tv_nsec) && check_anchor(anchor_path(dns)) == 0;
+}
+
+/* Keys of the root change, and files that are not there yet come: between questions the anchor is read again. */
+static void look_at_anchor(struct lookout_dns *dns)
+{
+	if (dns->ctx == NULL && (dns->tried_ms == 0 || poller_now() - dns->tried_ms >= START_PAUSE_MS))
+		start(dns);
+	if (dns->ctx != NULL && anchor_changed(dns) && is_idle(dns)) {
+		stop(dns);
+		start(dns);
+	}
 }
 
 /* ---- questions ---- */
@@ -378,8 +442,8 @@ void lookout_dns_tlsa(struct lookout *l, const struct lookout_asked *who, struct
 			return;
 		}
 		l->dns->l = l;
-		start(l->dns);
 	}
+	look_at_anchor(l->dns);
 	if (l->dns->broken[0] == '\0')
 		ask(l->dns, who, name);
 	else

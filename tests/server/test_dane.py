@@ -234,7 +234,7 @@ class Dane(support.ServerTest, Certificates):
         key = openssl("x509", "-in", self.path(name + ".pem"), "-pubkey", "-noout")
         return hashlib.sha256(openssl("pkey", "-pubin", "-outform", "DER", data=key)).hexdigest()
 
-    def begin(self, starttls, *arguments):
+    def begin(self, starttls, *arguments, anchor=None):
         """Two services a server: one where DANE is opportunistic, one where it is required."""
         self.server = Server(self.path("chain.pem"), self.path("mail.key"), starttls)
         self.addCleanup(self.server.stop)
@@ -258,7 +258,7 @@ class Dane(support.ServerTest, Certificates):
         with open(self.policy_path, "w", encoding="utf-8") as f:
             f.write(POLICY % {"classes": "".join(CLASS % row for row in rows), "services": "".join(SERVICE % row for row in rows),
                               "security": "FORWARD_STARTTLS" if starttls else "FORCE_SSL"})
-        arguments = arguments or ("--trust-anchor", self.dns.anchor, "--dns-forwarder", "127.0.0.1:%d" % self.dns.port)
+        arguments = arguments or ("--trust-anchor", anchor or self.dns.anchor, "--dns-forwarder", "127.0.0.1:%d" % self.dns.port)
         self.firewall = self.run_firewall("--verbose", "4", *arguments, workers=1).ready()
 
     def port_of(self, name, encryption):
@@ -329,6 +329,30 @@ class Dane(support.ServerTest, Certificates):
         self.begin(False, "--trust-anchor", anchor)
         self.assertEqual(self.send("right." + ZONE, "opportunistic"), [b"451"])
         self.firewall.wait_logged("has no DS or DNSKEY record")
+
+    def greeting(self, expected):
+        wait_for(lambda: self.send("right." + ZONE, "opportunistic")[0] == expected, "the greeting " + str(expected))
+
+    def test_trust_anchor_that_comes_and_changes(self):
+        anchor = os.path.join(self.directory, "anchor")
+
+        def put(text):
+            with open(anchor + ".new", "w", encoding="ascii") as f:
+                f.write(text)
+            os.chmod(anchor + ".new", 0o644)
+            os.rename(anchor + ".new", anchor)
+        self.begin(False, anchor=anchor)
+        self.greeting(b"451")
+        with open(self.dns.anchor, encoding="ascii") as f:
+            right = f.read()
+        put(right)
+        self.greeting(b"220")
+        put(f"{ZONE}. IN DS 12345 13 2 " + "ab" * 32 + "\n")
+        self.greeting(b"451")
+        put("; nothing that could be believed\n")
+        self.greeting(b"451")
+        put(right)
+        self.greeting(b"220")
 
 
 if __name__ == "__main__":
