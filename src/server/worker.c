@@ -509,6 +509,7 @@ static void release(struct worker *w)
 	loop_timer_clear(w->loop, &w->drain_check);
 	loop_watch_remove(w->loop, &w->leader);
 	close_listeners(w);
+	refusals_finish(&w->env.refusals);
 	pool_free(&w->env.pool);
 	worker_host_free(&w->host);
 	asker_free(&w->asker);

@@ -63,55 +63,57 @@ static struct slice zone_printed(const struct zone *zone, char *buf, size_t size
 	return join(buf, size, (const struct slice[]){ SLICE("Zone("), slice_cstr(zone->name), SLICE(")") }, 3);
 }
 
-#define REFUSED_BURST 50
-#define REFUSED_EVERY_MS 100
-
-/* May one be written now? */
-static bool line_is_wanted(struct line_limit *limit, int64_t now)
+/* Is the line wanted, and not one too many of its kind? */
+static bool may_log(struct session_env *env, enum log_tag tag, int level, enum refusal why, uint64_t *left_out)
 {
-	int64_t more = (now - limit->since_ms) / REFUSED_EVERY_MS;
-
-	if (more >= REFUSED_BURST || limit->since_ms == 0) {
-		limit->room = REFUSED_BURST;
-		limit->since_ms = now;
-	} else if (more > 0) {
-		limit->room = limit->room + (unsigned)more < REFUSED_BURST ? limit->room + (unsigned)more : REFUSED_BURST;
-		limit->since_ms += more * REFUSED_EVERY_MS;
-	}
-	if (limit->room == 0) {
-		limit->left_out++;
-		return false;
-	}
-	limit->room--;
-	return true;
+	return log_wants(tag, level) && refusals_may_log(&env->refusals, env->loop, why, left_out);
 }
 
-void account_refused(struct session_env *env, const struct connection *c, const struct decision *d,
-		     const char *reason)
+void account_refused(struct session_env *env, const struct connection *c, const struct decision *d, enum refusal why)
 {
 	char client[ENDPOINT_TEXT_MAX], local[ENDPOINT_TEXT_MAX], peer[ENDPOINT_TEXT_MAX], zone[160];
+	uint64_t left_out;
 
-	if (!log_wants(LOG_CORE_POLICY, 1) || !line_is_wanted(&env->refused_lines, loop_now(env->loop)))
+	if (!may_log(env, LOG_CORE_POLICY, 1, why, &left_out))
 		return;
 	log_event(LOG_CORE_POLICY, 1, slice_cstr("nosession"), "Connection refused",
-		  F_TEXT("reason", reason),
+		  F_TEXT("reason", refusal_reasons[why]),
 		  F_TEXT("service", d->service != NULL ? d->service->name : "None"),
 		  F_TEXT("client_address", endpoint_log_text(&c->flow->src, client)),
 		  F_OCTETS("client_zone", zone_printed(d->src_zone, zone, sizeof(zone))),
 		  F_TEXT("client_local", endpoint_log_text(&c->flow->dst, local)),
 		  F_TEXT("peer_address", endpoint_log_text(&c->peer, peer)),
-		  F_UINT("left_out", env->refused_lines.left_out));
-	env->refused_lines.left_out = 0;
+		  F_UINT("left_out", left_out));
 }
 
-void account_no_header(const struct flow *flow, const struct zone *zone, const struct service *service, bool harmless,
+void account_over_limit(struct session *s)
+{
+	uint64_t left_out;
+
+	if (may_log(s->env, LOG_CORE_POLICY, 1, REFUSAL_LIMIT, &left_out))
+		log_event(LOG_CORE_POLICY, 1, slice_cstr(s->id), "Service has reached its limit of sessions",
+			  F_TEXT("service", s->service->name), F_INT("max_instances", s->service->max_instances),
+			  F_UINT("left_out", left_out));
+}
+
+void account_no_resources(struct session_env *env, const char *what)
+{
+	uint64_t left_out;
+
+	if (may_log(env, LOG_CORE_ERROR, 1, REFUSAL_RESOURCES, &left_out))
+		log_event(LOG_CORE_ERROR, 1, slice_cstr("nosession"), "No resources for another session",
+			  F_TEXT("missing", what), F_INT("sessions", env->sessions.n), F_UINT("left_out", left_out));
+}
+
+void account_no_header(struct session_env *env, const struct flow *flow, const struct zone *zone, const struct service *service, bool harmless,
 		       const char *reason, struct slice octets)
 {
 	char peer[ENDPOINT_TEXT_MAX], local[ENDPOINT_TEXT_MAX], name[160];
 	enum log_tag tag = harmless ? LOG_CORE_SESSION : LOG_CORE_VIOLATION;
 	int level = harmless ? 4 : 2;
+	uint64_t left_out;
 
-	if (!log_wants(tag, level))
+	if (!may_log(env, tag, level, REFUSAL_NO_HEADER, &left_out))
 		return;
 	log_event(tag, level, slice_cstr("nosession"), "No PROXY header from a peer that must send one",
 		  F_TEXT("fault", harmless ? "none" : fault_names[FAULT_CLIENT]),
@@ -120,7 +122,7 @@ void account_no_header(const struct flow *flow, const struct zone *zone, const s
 		  F_TEXT("peer_address", endpoint_log_text(&flow->src, peer)),
 		  F_OCTETS("peer_zone", zone_printed(zone, name, sizeof(name))),
 		  F_TEXT("client_local", endpoint_log_text(&flow->dst, local)),
-		  F_OCTETS("octets", octets));
+		  F_OCTETS("octets", octets), F_UINT("left_out", left_out));
 }
 
 void account_started(const struct session *s, int client_fd)

@@ -62,7 +62,7 @@ static void report_no_header(struct arrival *a, int err, const char *why)
 	bool silent = err != -EBADMSG && err != -ETIMEDOUT && octets.len == 0;
 	const char *reason = err == -EBADMSG ? why : err == -ETIMEDOUT ? "timeout" : err == -ECANCELED ? "stopped" : "closed";
 
-	account_no_header(&a->flow, a->zone, a->service, silent || err == -ECANCELED, reason, octets);
+	account_no_header(a->env, &a->flow, a->zone, a->service, silent || err == -ECANCELED, reason, octets);
 }
 
 /* The client is known: decide as if it had connected itself. No second header is waited for. */

@@ -323,8 +323,7 @@ static void end_over_limit(struct session *s, struct connection *c)
 {
 	struct arena *arena = s->arena;
 
-	log_event(LOG_CORE_POLICY, 1, slice_cstr(s->id), "Service has reached its limit of sessions",
-		  F_TEXT("service", s->service->name), F_INT("max_instances", s->service->max_instances));
+	account_over_limit(s);
 	s->verdict = VERDICT_DENIED_BY_LIMIT;
 	s->proxy.fault = FAULT_POLICY;
 	s->proxy.reason = "too-many-sessions";
@@ -385,12 +384,6 @@ static struct session *session_create(struct session_env *env, const struct conn
 	return s;
 }
 
-static void log_no_resources(const struct session_env *env, const char *what)
-{
-	log_event(LOG_CORE_ERROR, 1, slice_cstr("nosession"), "No resources for another session",
-		  F_TEXT("missing", what), F_INT("sessions", env->sessions.n));
-}
-
 /* The client's stream and the coroutine; on failure the connection is closed and the session stays ours. */
 static int set_going(struct session *s, struct connection *c)
 {
@@ -417,16 +410,15 @@ int session_begin(struct session_env *env, struct connection *c, const struct de
 	struct arena *arena;
 
 	if (decision->service == NULL || decision->service->kind != SERVICE_PROXY) {
-		account_refused(env, c, decision, decision->service == NULL ? "no rule matches" :
-				decision->service->kind == SERVICE_DENY ? "the policy denies it" :
-				"the service only forwards packets");
+		account_refused(env, c, decision, decision->service == NULL ? REFUSAL_NO_RULE :
+				decision->service->kind == SERVICE_DENY ? REFUSAL_DENIED : REFUSAL_FORWARDS);
 		refuse(c);
 		return -EACCES;
 	}
 	s = session_create(env, c, decision);
 	if (s == NULL) {
 		refuse(c);
-		log_no_resources(env, "memory");
+		account_no_resources(env, "memory");
 		return -ENOMEM;
 	}
 	if (!take_place(env, s->service)) {
@@ -434,7 +426,7 @@ int session_begin(struct session_env *env, struct connection *c, const struct de
 		return -EACCES;
 	}
 	if (set_going(s, c) != 0) {
-		log_no_resources(env, "stack or descriptor");
+		account_no_resources(env, "stack or descriptor");
 		give_place_back(env, s->service);
 		arena = s->arena;
 		arena_free(&arena);
@@ -463,7 +455,7 @@ int session_start(struct session_env *env, int fd, const struct flow *flow)
 		return session_begin(env, &c, &decision);
 	err = arrival_begin(env, fd, flow, &decision);
 	if (err != 0)
-		log_no_resources(env, "memory, stack or descriptor");
+		account_no_resources(env, "memory, stack or descriptor");
 	return err;
 }
 

@@ -11,6 +11,7 @@
 #include "policy/proxy_config.h"
 #include "session/connect.h"
 #include "session/proxy.h"
+#include "session/refusals.h"
 #include "session/secure.h"
 
 /*
@@ -30,13 +31,6 @@ struct policy_host {
 
 struct asker;
 struct pool;
-
-/* Log lines of which anybody can cause any number: a handful at once, then some each second. */
-struct line_limit {
-	int64_t since_ms;			/* up to when room was given */
-	unsigned room;				/* lines that may still be written */
-	uint64_t left_out;			/* since the last one that was */
-};
 
 struct session_env {
 	struct loop *loop;
@@ -63,7 +57,7 @@ struct session_env {
 	struct list sessions;			/* running ones, the newest first */
 	struct list arrivals;			/* connections whose PROXY header is awaited: no sessions yet */
 	uint64_t *counters;			/* COUNTERS_MAX a service; NULL: each session has its own */
-	struct line_limit refused_lines;	/* of connections that get no session; starts as zeros */
+	struct refusals refusals;		/* log lines of connections that get no session; starts as zeros */
 	uint32_t *service_sessions;		/* running per service, for max_instances; may be shared by workers */
 };
 

@@ -26,10 +26,11 @@ int arrival_begin(struct session_env *env, int fd, const struct flow *flow, cons
 
 /* Log lines of the life of a session, and its accounting records (account.c). */
 void account_started(const struct session *s, int client_fd);
-void account_refused(struct session_env *env, const struct connection *c, const struct decision *d,
-		     const char *reason);
+void account_refused(struct session_env *env, const struct connection *c, const struct decision *d, enum refusal why);
+void account_over_limit(struct session *s);
+void account_no_resources(struct session_env *env, const char *what);
 /* The connection of a peer that had to begin with a PROXY header and did not. */
-void account_no_header(const struct flow *flow, const struct zone *zone, const struct service *service, bool harmless,
+void account_no_header(struct session_env *env, const struct flow *flow, const struct zone *zone, const struct service *service, bool harmless,
 		       const char *reason, struct slice octets);
 void account_client_named(const struct session *s);
 void account_connected(const struct session *s, int server_fd);
