@@ -94,10 +94,12 @@ static bool is_icmp_only(const struct intercept *c)
 	return p->n == 1 && p->spans[0].first == icmp && p->spans[0].last == icmp;
 }
 
+/* Only TCP and UDP have ports to translate: with one, another protocol would be a rule that nft refuses. */
 static bool target_fits(const struct kernel_plan *plan, const struct intercept *c)
 {
 	return c->target == -1 || (c->target >= 0 && (size_t)c->target < plan->n_targets &&
-				   plan->targets[c->target].ip.family == c->family);
+				   plan->targets[c->target].ip.family == c->family &&
+				   (c->transport != TRANSPORT_OTHER || plan->targets[c->target].port == 0));
 }
 
 static bool intercept_is_sound(const struct kernel_plan *plan, const struct intercept *c)

@@ -245,6 +245,13 @@ static void test_odd_numbers(void **state)
 	REFUSED(c.target = 1, c.target = 0);
 	REFUSED(c.target = -2, c.target = 0);
 	REFUSED(target.ip.family = AF_INET6, target.ip.family = AF_INET);
+	c.dims[DIM_DST_PORT].n = 0;
+	c.transport = TRANSPORT_OTHER;
+	REFUSED(target.port = 25, target.port = 0);
+	c.transport = TRANSPORT_TCP;
+	c.dims[DIM_DST_PORT].n = 1;
+	target.port = 25;
+	assert_int_equal(kernel_plan_check(&plan), 0);
 	REFUSED(c.deny = 1, c.deny = 0);
 	REFUSED(c.log = true, c.log = false);
 	c.action = INTERCEPT_SERVE;
