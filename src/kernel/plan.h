@@ -30,7 +30,8 @@
 #define KERNEL_FORWARD_MARK 0x58000000u		/* of a connection, not of a packet: forwarded; plus: */
 #define KERNEL_FORWARD_MASQUERADE 0x01000000u	/*   from the outgoing interface's address */
 #define KERNEL_FORWARD_TARGET 0x02000000u	/*   to another address */
-#define KERNEL_FORWARD_MASK 0xfc000000u
+#define KERNEL_FORWARD_ONE_WAY 0x04000000u	/*   its first packet may be forged: no answers, but of TCP */
+#define KERNEL_FORWARD_MASK 0xf8000000u
 #define KERNEL_ROUTE_TABLE 5353
 #define KERNEL_RULE_PRIORITY 5353
 #define KERNEL_CONNTRACK_ZONE 5353		/* of forged legs */

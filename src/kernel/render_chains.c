@@ -102,7 +102,15 @@ static void render_forwards(struct buffer *out, const struct kernel_plan *plan)
 			continue;
 		buffer_printf(out, "\tchain ");
 		render_forward_name(out, flags);
-		buffer_printf(out, " {\n\t\tcounter ct mark set ct mark and 0x%08x or 0x%08x accept\n\t}\n",
+		/*
+		 * Conntrack takes for an answer what goes the other way. A client that forges a packet "from the
+		 * server", which may be forwarded, would have its own packets pass as answers to that. A connection of
+		 * TCP does not come about so; for the rest the source must be where the packet came from.
+		 */
+		buffer_printf(out, " {\n\t\tcounter\n"
+			      "\t\tmeta l4proto != tcp fib saddr . iif oif missing ct mark set ct mark and 0x%08x or 0x%08x accept\n"
+			      "\t\tct mark set ct mark and 0x%08x or 0x%08x accept\n\t}\n",
+			      ~KERNEL_MARK_MASK, KERNEL_FORWARD_MARK | KERNEL_FORWARD_ONE_WAY | flags,
 			      ~KERNEL_MARK_MASK, KERNEL_FORWARD_MARK | flags);
 	}
 }
@@ -194,13 +202,15 @@ static void render_incoming(struct buffer *out, const struct kernel_plan *plan)
 		"\t\tmeta l4proto { tcp, icmp, icmpv6 } socket transparent 1 meta mark set meta mark and 0x%08x or 0x%08x accept\n"
 		/* A client may forge a packet "from the server" so that its own look like answers:
 		 * what begins a connection is never taken for one. */
+		"\t\tct direction reply meta l4proto != tcp ct mark and 0x%08x == 0x%08x goto unmatched\n"
 		"\t\tct direction reply meta l4proto != tcp accept\n"
 		"\t\tct direction reply tcp flags & (syn | ack) != syn accept\n"
 		"\t\tct direction original ct mark and 0x%08x == 0x%08x accept\n"
 		/* An error is the business of the connection that it quotes: it decides nothing for that. */
 		"\t\tmeta l4proto { icmp, icmpv6 } ct state related accept\n"
 		"\t\tiifname \"lo\" %s\n",
-		~KERNEL_MARK_MASK, KERNEL_MARK, KERNEL_FORWARD_MASK, KERNEL_FORWARD_MARK, loopback ? "goto incoming_lo" : "accept");
+		~KERNEL_MARK_MASK, KERNEL_MARK, KERNEL_FORWARD_MASK | KERNEL_FORWARD_ONE_WAY,
+		KERNEL_FORWARD_MARK | KERNEL_FORWARD_ONE_WAY, KERNEL_FORWARD_MASK, KERNEL_FORWARD_MARK, loopback ? "goto incoming_lo" : "accept");
 	render_jumps(out, plan, false);
 	buffer_printf(out, "\t}\n");
 	if (loopback) {
@@ -209,6 +219,15 @@ static void render_incoming(struct buffer *out, const struct kernel_plan *plan)
 		render_jumps(out, plan, true);
 		buffer_printf(out, "\t}\n");
 	}
+}
+
+static void render_unmatched(struct buffer *out)
+{
+	buffer_printf(out,
+		"\tchain unmatched {\n"
+		"\t\t" LOG_RATE " \"sallyport unmatched: \"\n"
+		"\t\tcounter drop\n"
+		"\t}\n");
 }
 
 static void render_serve(struct buffer *out, uint16_t port4, uint16_t port6)
@@ -288,10 +307,6 @@ static void render_translations(struct buffer *out, const struct kernel_plan *pl
 static void render_astray(struct buffer *out)
 {
 	buffer_printf(out,
-		"\tchain unmatched {\n"
-		"\t\t" LOG_RATE " \"sallyport unmatched: \"\n"
-		"\t\tcounter drop\n"
-		"\t}\n"
 		"\tchain astray {\n"
 		"\t\ttype filter hook forward priority mangle; policy accept;\n"
 		"\t\tmeta mark and 0x%08x == 0x%08x drop\n"
@@ -307,6 +322,7 @@ void kernel_plan_render(const struct kernel_plan *plan, uint16_t port4, uint16_t
 	/* Creating it first makes the deletion right also when there is none. */
 	buffer_printf(out, "table inet " KERNEL_TABLE "\ndelete table inet " KERNEL_TABLE "\ntable inet " KERNEL_TABLE " {\n");
 	render_sets(out, plan);
+	render_unmatched(out);
 	render_serve(out, port4, port6);
 	for (size_t f = 0; f < ARRAY_LEN(families); f++)
 		render_refusals(out, plan, families[f]);

@@ -192,6 +192,57 @@ def test_what_begins_nothing_is_forwarded_nowhere(net, many_addresses, firewall)
             icmp.recv(2000)
 
 
+def udp_packet(src, dst, sport, dport):
+    """With its IPv4 header; what is 0 in it the kernel fills in."""
+    to_octets = client.socket.inet_aton
+    return (bytes([0x45, 0]) + (28).to_bytes(2, 'big') + bytes(4) + bytes([64, 17, 0, 0]) + to_octets(src) + to_octets(dst) +
+            b''.join(n.to_bytes(2, 'big') for n in (sport, dport, 8, 0)))
+
+
+def udp_socket(host, address, port):
+    with host.entered():
+        sock = client.socket.socket(client.socket.AF_INET, client.socket.SOCK_DGRAM)
+        sock.bind((address, port))
+    sock.settimeout(20)
+    return sock
+
+
+@pytest.fixture
+def any_source(net):
+    """The firewall takes packets from any source through any interface."""
+    names = net.firewall.run('ls', '/proc/sys/net/ipv4/conf').stdout.split()
+    before = [net.firewall.run('sysctl', '-n', f'net.ipv4.conf.{name}.rp_filter').stdout.strip() for name in names]
+    for name in names:
+        net.firewall.run('sysctl', '-qw', f'net.ipv4.conf.{name}.rp_filter=0')
+    yield
+    for name, value in zip(names, before):
+        net.firewall.run('sysctl', '-qw', f'net.ipv4.conf.{name}.rp_filter={value}')
+
+
+def test_a_forged_question_gets_no_answer_through(net, any_source, firewall):
+    """A client speaks for a server that may ask, so that what another client sends there seems to be an answer."""
+    server, dmz = '172.16.20.254', '172.16.40.10'
+    firewall(policy_of(["service='forward', proto=17, dst_port=1000, src_subnet='172.16.20.0/23', dst_subnet='172.16.40.0/24'",
+                        "service='forward', proto=17, dst_port=25, src_subnet='172.16.40.0/24'"]))
+    with udp_socket(net.dmz, dmz, 1000) as there, udp_socket(net.servers, server, 21) as at21, udp_socket(net.servers, server, 25) as at25, \
+            udp_socket(net.servers, server, 26) as at26:
+        with net.clients.entered(), client.socket.socket(client.socket.AF_INET, client.socket.SOCK_RAW, client.socket.IPPROTO_RAW) as raw:
+            raw.sendto(udp_packet(server, dmz, 21, 1000), (dmz, 0))
+        assert there.recvfrom(10)[1] == (server, 21)
+        there.sendto(b'no answer', (server, 21))
+        # Behind it one that may pass.
+        there.sendto(b'own', (server, 25))
+        assert at25.recv(10) == b'own'
+        at21.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            at21.recv(10)
+        # What the server asks itself is answered.
+        at26.sendto(b'ask', (dmz, 1000))
+        assert there.recvfrom(10) == (b'ask', (server, 26))
+        there.sendto(b'answer', (server, 26))
+        assert at26.recv(10) == b'answer'
+
+
 def test_a_host_that_does_not_forward_is_told_of(net, firewall):
     """Both at a reload and by `kernel`; only where a policy forwards at all, and for the family that it forwards."""
     warning = 'net.ipv4.ip_forward is 0: no PFService forwards anything'
