@@ -250,8 +250,6 @@ static void render_target(struct buffer *out, const struct kernel_plan *plan, co
 	char ip[IP_TEXT_MAX];
 
 	ip_text(&to->ip, ip);
-	buffer_printf(out, "\t\t");
-	render_conditions(out, plan, c);
 	if (to->port != 0)
 		buffer_printf(out, c->family == AF_INET ? "meta l4proto %s dnat ip to %s:%u\n" : "meta l4proto %s dnat ip6 to [%s]:%u\n",
 			      render_transport(c->transport), ip, (unsigned)to->port);
@@ -259,25 +257,45 @@ static void render_target(struct buffer *out, const struct kernel_plan *plan, co
 		buffer_printf(out, "dnat %s to %s\n", c->family == AF_INET ? "ip" : "ip6", ip);
 }
 
-/* Only flows that such an intercept won come here: of those, in their order, the first that matches is theirs. */
+/* The last intercept of a family and transport that sends flows to another address, plus 1; 0: none does. */
+static size_t end_of_targets(const struct kernel_plan *plan, uint8_t family, unsigned transport)
+{
+	for (size_t i = plan->n_intercepts; i > 0; i--) {
+		const struct intercept *c = &plan->intercepts[i - 1];
+
+		if (c->target >= 0 && c->family == family && c->transport == transport)
+			return i;
+	}
+	return 0;
+}
+
+/*
+ * Only flows that such an intercept won come here: the first that matches is theirs. But when a rule set is replaced, a
+ * first packet may have been decided by the old one and come here in the new one, where another wins. It is dropped, and
+ * decided anew when it is sent again: neither may it go on untranslated, nor to where only what loses here would send it.
+ */
 static void render_translation(struct buffer *out, const struct kernel_plan *plan, uint8_t family, unsigned transport)
 {
 	static const char *const protocols[] = { "tcp", "udp", "!= { tcp, udp }" };
-	bool any = false;
+	size_t end = end_of_targets(plan, family, transport);
 
-	for (size_t i = 0; i < plan->n_intercepts; i++) {
+	if (end == 0)
+		return;
+	buffer_printf(out, "\tchain to_%s_%s {\n", render_family(family), render_transport(transport));
+	for (size_t i = 0; i < end; i++) {
 		const struct intercept *c = &plan->intercepts[i];
 
-		if (c->target < 0 || c->family != family || c->transport != transport)
+		if (c->family != family || c->transport != transport)
 			continue;
-		if (!any)
-			buffer_printf(out, "\tchain to_%s_%s {\n", render_family(family), render_transport(transport));
-		any = true;
-		render_target(out, plan, c);
+		buffer_printf(out, "\t\t");
+		render_conditions(out, plan, c);
+		if (c->target >= 0)
+			render_target(out, plan, c);
+		else
+			buffer_printf(out, "drop\n");
 	}
-	if (any)
-		buffer_printf(out, "\t}\n\tchain translate {\n\t\tmeta nfproto %s meta l4proto %s goto to_%s_%s\n\t}\n",
-			      render_family(family), protocols[transport], render_family(family), render_transport(transport));
+	buffer_printf(out, "\t\tdrop\n\t}\n\tchain translate {\n\t\tmeta nfproto %s meta l4proto %s goto to_%s_%s\n\t}\n",
+		      render_family(family), protocols[transport], render_family(family), render_transport(transport));
 }
 
 /* Both are always there: without a chain of this type the kernel stops translating what it has translated so far. */
@@ -298,6 +316,7 @@ static void render_translations(struct buffer *out, const struct kernel_plan *pl
 		render_translation(out, plan, AF_INET, t);
 		render_translation(out, plan, AF_INET6, t);
 	}
+	buffer_printf(out, "\tchain translate {\n\t\tdrop\n\t}\n");
 }
 
 /*
