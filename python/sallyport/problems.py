@@ -6,7 +6,6 @@ policy code, and the load goes on to find the rest. Outside of a load (in a call
 session) the same mistake is a ValueError for the policy code that made it.
 """
 
-import difflib
 import os
 import sys
 from bisect import bisect_right
@@ -132,6 +131,7 @@ def not_yet(what, place=None):
 
 
 def nearest(name, known, cutoff=0.6):
+    import difflib
     found = difflib.get_close_matches(str(name), [str(k) for k in known], 1, cutoff)
     return found[0] if found else None
 

@@ -2,7 +2,6 @@
 """What an encryption does, as attributes: scenario.settings of the policy language. The document is
 written from them; once sessions run they can only be read."""
 
-import inspect
 import os
 
 from sallyport import problems
@@ -225,6 +224,7 @@ OLD_HOOKS = {
 
 def takes(function):
     """How many positional arguments: (least, most); most is None when there is no end; None: unknown."""
+    import inspect
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
