@@ -9,6 +9,7 @@ from sallyport.problems import Refused as _Refused, shown as _shown
 from Zorp import Globals as _Globals
 from Zorp.Service import Service as _Service
 from Zorp.Subnet import subnet_text as _subnet_text
+from Zorp.Zone import Zone as _Zone
 
 _GROUPS_FILE = "/etc/iproute2/group"
 
@@ -57,14 +58,15 @@ def _subnet(value):
 
 
 def _zone(value):
-    zones = _registry.zones()
+    """Of a name that is none of a good zone."""
+    zones = _Zone.zones
     if not isinstance(value, str):
         hint = "write '%s'" % value.name if hasattr(value, "admin_parent") else None
         raise _Refused("a zone is given by its name, not as %s" % _shown(value), hint)
     if value not in zones:
         raise _Refused("there is no zone '%s'" % value,
                        _problems.did_you_mean(value, zones) or "define it before the rule")
-    return str(zones[value]._index)
+    return _Zone._numbers.get(value, "null")    # refused, so there will be no document
 
 
 def _interface(value):
@@ -136,8 +138,8 @@ _DIMENSIONS = {
 }
 _KEYWORDS = ("service", "rule_id", "detect")
 
-# What the checks said of plain values, str and int: the same ones come again and again.
-_known_good = {keyword: {} for keyword in _DIMENSIONS}
+# What the checks said, or would say, of plain values, str and int: the same ones come again and again.
+_known_good = {keyword: _Zone._numbers if check is _zone else {} for keyword, (_, check) in _DIMENSIONS.items()}
 
 
 class Rule(_Declaration):
@@ -157,7 +159,9 @@ class Rule(_Declaration):
                 self._add_condition(keyword, value)
             elif keyword not in _KEYWORDS:
                 self._wrong("Rule has no parameter '%s'" % keyword, _keyword_hint(keyword))
-        self._check_overlaps()
+        for name in ("src_port", "dst_port"):
+            if len(self.conditions.get(name, ())) > 1:
+                self._check_overlaps(name)
         self.service = self._find_service(keywords.get("service"), "detect" in keywords)
         if "detect" in keywords:
             self._check_detect(keywords["detect"])
@@ -181,8 +185,13 @@ class Rule(_Declaration):
             plain = type(one) is str or type(one) is int
             text = good.get(one) if plain else None
             if text is None:
-                text = self._checked(keyword, check, one)
-                if text is None:
+                if not plain and _is_poisoned(one):
+                    self._poisoned = True
+                    continue
+                try:
+                    text = check(one)
+                except _Refused as refused:
+                    self._wrong("%s: %s" % (keyword, refused.message), refused.hint)
                     continue
                 if plain:
                     good[one] = text
@@ -191,27 +200,12 @@ class Rule(_Declaration):
             texts = self.conditions[name] + texts
         self.conditions[name] = list(dict.fromkeys(texts)) if len(texts) > 1 else texts
 
-    def _checked(self, keyword, check, value):
-        """None: it is wrong, which was told."""
-        if _is_poisoned(value):
-            self._poisoned = True
-            return None
-        try:
-            return check(value)
-        except _Refused as refused:
-            self._wrong("%s: %s" % (keyword, refused.message), refused.hint)
-            return None
-
-    def _check_overlaps(self):
-        for name in ("src_port", "dst_port"):
-            texts = self.conditions.get(name, ())
-            if len(texts) < 2:
-                continue
-            ranges = sorted(_ranges[text] for text in texts)
-            for before, after in zip(ranges, ranges[1:]):
-                if after[0] <= before[1]:
-                    _problems.warn("%s: the ranges %d-%d and %d-%d overlap" % (name, *before, *after),
-                                   "of those that contain a port the best counts: a single port before a range", self._place)
+    def _check_overlaps(self, name):
+        ranges = sorted(_ranges[text] for text in self.conditions[name])
+        for before, after in zip(ranges, ranges[1:]):
+            if after[0] <= before[1]:
+                _problems.warn("%s: the ranges %d-%d and %d-%d overlap" % (name, *before, *after),
+                               "of those that contain a port the best counts: a single port before a range", self._place)
 
     def _find_service(self, name, detects):
         if name is None and detects:

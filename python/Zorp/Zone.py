@@ -58,6 +58,7 @@ class Zone(BaseZone):
 
     zones = {}          # name -> Zone
     _all = []           # every zone once, in the order of definition
+    _numbers = {}       # name -> its place there, as the document has it; without zones that were refused
     _owners = {}        # network as subnet_text() has it -> Zone
     _n_hosts = 0        # host names of all
     admin_children = ()
@@ -68,7 +69,7 @@ class Zone(BaseZone):
         if inbound_services is not None or outbound_services is not None:
             raise _Refused("zone '%s': zones no longer say which services may be used" % name,
                            "use rules, and Service(limit_target_zones_to=...)")
-        self.hostnames = [_checked_host(name, h) for h in _sequence(hostnames)]
+        self.hostnames = [_checked_host(name, h) for h in _sequence(hostnames)] if hostnames != () else []
         what = "zone '%s'" % name
         self._networks = [_subnet_text(what, a) for a in _sequence(addrs)]
         self.admin_parent = parent = None if admin_parent is None else self._find_parent(admin_parent)
@@ -109,6 +110,7 @@ class Zone(BaseZone):
         for network in self._networks:
             Zone._owners[network] = self
         Zone.zones[self.name] = self
+        Zone._numbers[self.name] = str(len(Zone._all))
         Zone._all.append(self)
         Zone._n_hosts += len(self.hostnames)
         return len(Zone._all) - 1

@@ -90,12 +90,10 @@ class Writer:
         return self._load.instances[0] if self._load.instances else None
 
     def _at(self, place):
-        if place[0] not in self._files:
-            self._files[place[0]] = len(self._files)
-        return [self._files[place[0]], place[1]]
+        return [self._files.setdefault(place[0], len(self._files)), place[1]]
 
     def _at_text(self, place):
-        return "[%d,%d]" % (*self._at(place),)
+        return "[%d,%d]" % (self._files.setdefault(place[0], len(self._files)), place[1])
 
     @staticmethod
     def _options():
