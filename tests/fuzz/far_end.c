@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "far_end.h"
 
+#include <openssl/tls1.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -53,21 +54,32 @@ void far_end_expect_tls(struct far_end *e)
 	e->tls_is_next = true;
 }
 
+static const struct {
+	bool server;
+	const char *certificate;	/* of pki.h */
+	int version_max;		/* 0: any */
+} kinds[FAR_END_KINDS] = {
+	[FAR_END_CLIENT] = { false, NULL, 0 },
+	[FAR_END_CLIENT_12] = { false, NULL, TLS1_2_VERSION },
+	[FAR_END_SERVER] = { true, "good", 0 },
+	[FAR_END_SERVER_12] = { true, "good", TLS1_2_VERSION },
+	[FAR_END_UNKNOWN_SERVER] = { true, "unknown", 0 },
+};
+
 /* Made once: keys and certificates are the same for all runs. */
 static struct ssl_ctx_st *context_of(enum far_end_kind kind)
 {
-	static const char *const certificates[FAR_END_KINDS] = { [FAR_END_SERVER] = "good", [FAR_END_UNKNOWN_SERVER] = "unknown" };
 	static struct ssl_ctx_st *contexts[FAR_END_KINDS];
 
 	if (contexts[kind] == NULL)
-		contexts[kind] = tls_peer_context(kind != FAR_END_CLIENT, certificates[kind]);
+		contexts[kind] = tls_peer_context(kinds[kind].server, kinds[kind].certificate, kinds[kind].version_max);
 	return contexts[kind];
 }
 
 void far_end_begin_tls(struct far_end *e, int fd, enum far_end_kind kind)
 {
 	struct tls_peer_setup setup = {
-		.fd = fd, .received = buffer_slice(&e->held), .server = kind != FAR_END_CLIENT, .on_octets = see_records, .arg = &e->records,
+		.fd = fd, .received = buffer_slice(&e->held), .server = kinds[kind].server, .on_octets = see_records, .arg = &e->records,
 	};
 
 	if (!e->tls_is_next || e->tls != NULL || fd < 0)

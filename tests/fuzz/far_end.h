@@ -17,8 +17,8 @@ struct tls_records {
 	size_t left;			/* of what is behind it */
 };
 
-/* TLS's client, or its server: with a certificate that the policy trusts, or of a CA that nobody knows. */
-enum far_end_kind { FAR_END_CLIENT, FAR_END_SERVER, FAR_END_UNKNOWN_SERVER, FAR_END_KINDS };
+/* TLS's client, or its server, that know the newest version or TLS 1.2; a server with a certificate of a CA that nobody knows. */
+enum far_end_kind { FAR_END_CLIENT, FAR_END_CLIENT_12, FAR_END_SERVER, FAR_END_SERVER_12, FAR_END_UNKNOWN_SERVER, FAR_END_KINDS };
 
 struct far_end {
 	bool tls_is_next;

@@ -21,8 +21,9 @@
  *	C, S	the client, the server sends; through TLS, once it has it
  *	A	the server answers what it owes, as a good one would
  *	c, s	the client, the server closes
- *	t, T	the client, the server begins its handshake, if it was told to, or said so, and did not yet;
- *	U	the server does, with a certificate that nobody trusts
+ *	t, T	the client, the server begins its handshake, if it was told to, or said so, and did not yet
+ *	l, L	the same, and knows no TLS 1.3
+ *	U	the server begins its with a certificate that nobody trusts
  *	X, Y	the client, the server sends beneath its TLS what is none
  *	z, Z	the client, the server says close_notify
  *	w	time passes
@@ -67,7 +68,7 @@ static void follow_tls(struct run *r, enum side side)
 	if (side == CLIENT)
 		model_client_secured(r->m);
 	else
-		model_origin_secured(r->m, side == FORMER, e->kind == FAR_END_SERVER);
+		model_origin_secured(r->m, side == FORMER, e->kind != FAR_END_UNKNOWN_SERVER);
 }
 
 static void listen_to(struct run *r, enum side side)
@@ -223,6 +224,8 @@ static void act(struct run *r, uint8_t what, struct slice octets)
 	case 'c': close_client(r); break;
 	case 's': close_server(r, server); break;
 	case 't': far_end_begin_tls(r->ends[CLIENT], r->h->client, FAR_END_CLIENT); break;
+	case 'l': far_end_begin_tls(r->ends[CLIENT], r->h->client, FAR_END_CLIENT_12); break;
+	case 'L': far_end_begin_tls(r->ends[server], descriptor_of(r, server), FAR_END_SERVER_12); break;
 	case 'T': far_end_begin_tls(r->ends[server], descriptor_of(r, server), FAR_END_SERVER); break;
 	case 'U': far_end_begin_tls(r->ends[server], descriptor_of(r, server), FAR_END_UNKNOWN_SERVER); break;
 	case 'X': disturb(r, CLIENT, octets); break;

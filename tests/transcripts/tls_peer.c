@@ -51,9 +51,9 @@ static SSL_CTX *make_context(bool server, const char *certificate, int version_m
 	return context;
 }
 
-struct ssl_ctx_st *tls_peer_context(bool server, const char *certificate)
+struct ssl_ctx_st *tls_peer_context(bool server, const char *certificate, int version_max)
 {
-	SSL_CTX *context = make_context(server, certificate, 0);
+	SSL_CTX *context = make_context(server, certificate, version_max);
 
 	SSL_CTX_set_num_tickets(context, 0);
 	SSL_CTX_set_options(context, SSL_OP_NO_TICKET);

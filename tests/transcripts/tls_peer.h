@@ -28,7 +28,7 @@ struct tls_peer_setup {
 };
 
 /* For many peers in a row, none of which knows anything of those before: without resumption. The caller frees it. */
-struct ssl_ctx_st *tls_peer_context(bool server, const char *certificate);
+struct ssl_ctx_st *tls_peer_context(bool server, const char *certificate, int version_max);
 struct tls_peer *tls_peer_create(const struct tls_peer_setup *setup);
 void tls_peer_free(struct tls_peer **p);
 
