@@ -35,6 +35,7 @@ static void drop_peer(struct lookout_peer *p, const char *why)
 	p->fd = -1;
 	p->serial++;
 	p->asked = 0;
+	lookout_dns_forget(p->lookout, (uint32_t)(p - p->lookout->peers));
 }
 
 void lookout_answer(struct lookout *l, const struct lookout_asked *who, int result, struct slice body)

@@ -37,6 +37,7 @@ typedef bool (*dns_step_fn)(struct dns_question *q, const struct ub_result *r);
 struct dns_question {
 	struct lookout_dns *dns;	/* NULL: free */
 	struct lookout_asked who;
+	int id;				/* the library's, of this step */
 	dns_step_fn step;		/* that takes the next answer */
 	char owner[DNS_NAME_MAX + 1];	/* as it was asked for */
 	size_t prefix;			/* octets of "_25._tcp." in it; behind it stands the host */
@@ -162,7 +163,7 @@ static bool ask_for(struct dns_question *q, const char *name, int type, dns_step
 	int err;
 
 	q->step = step;
-	err = ub_resolve_async(q->dns->ctx, name, type, CLASS_IN, q, on_answer, NULL);
+	err = ub_resolve_async(q->dns->ctx, name, type, CLASS_IN, q, on_answer, &q->id);
 	if (err != 0)
 		answer_words(q, LOOKOUT_TLSA_FAILED, ub_strerror(err));
 	return err == 0;
@@ -388,12 +389,35 @@ static void look_at_anchor(struct lookout_dns *dns)
 
 /* ---- questions ---- */
 
-static struct dns_question *free_question(struct lookout_dns *dns)
+/* NULL: none, or the worker has more than are left, which are for others. */
+static struct dns_question *free_question(struct lookout_dns *dns, uint32_t peer)
 {
-	for (size_t i = 0; i < LOOKOUT_DNS_QUESTIONS_MAX; i++)
-		if (dns->questions[i].dns == NULL)
-			return &dns->questions[i];
-	return NULL;
+	struct dns_question *unused = NULL;
+	size_t own = 0, n_unused = 0;
+
+	for (size_t i = 0; i < LOOKOUT_DNS_QUESTIONS_MAX; i++) {
+		if (dns->questions[i].dns == NULL) {
+			unused = &dns->questions[i];
+			n_unused++;
+		} else {
+			own += dns->questions[i].who.peer == peer;
+		}
+	}
+	return own > n_unused ? NULL : unused;
+}
+
+void lookout_dns_forget(struct lookout *l, uint32_t peer)
+{
+	struct lookout_dns *dns = l->dns;
+
+	for (size_t i = 0; dns != NULL && i < LOOKOUT_DNS_QUESTIONS_MAX; i++) {
+		struct dns_question *q = &dns->questions[i];
+
+		if (q->dns == NULL || q->who.peer != peer)
+			continue;
+		(void)ub_cancel(dns->ctx, q->id);
+		q->dns = NULL;
+	}
 }
 
 /* Octets of "_25._tcp."; 0: it does not begin like that. */
@@ -413,7 +437,7 @@ static size_t prefix_of(const char *owner)
 
 static void ask(struct lookout_dns *dns, const struct lookout_asked *who, const char *name)
 {
-	struct dns_question *q = free_question(dns);
+	struct dns_question *q = free_question(dns, who->peer);
 	bool goes_on;
 
 	if (q == NULL) {

@@ -51,6 +51,7 @@ void lookout_names_gone(struct lookout *l, uint32_t generation);
 
 /* lookout_dns.c */
 #define LOOKOUT_DNS_QUESTIONS_MAX 512u	/* at a time */
+void lookout_dns_forget(struct lookout *l, uint32_t peer);	/* its connection is gone, and with it its questions */
 void lookout_dns_tlsa(struct lookout *l, const struct lookout_asked *who, struct slice name);
 
 #endif

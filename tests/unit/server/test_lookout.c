@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The lookout as a process; the test is the supervisor and the workers. */
 #include "base/log.h"
-#include "server/lookout.h"
+#include "server/lookout_priv.h"
 #include "server/message.h"
 #include "session/lookout_talk.h"
 
@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -24,16 +25,15 @@
 static int supervisor = -1;
 static pid_t pid;
 
-static int setup(void **state)
+static int start(const struct run_options *options)
 {
-	const struct run_options options = { .workers = 1, .trust_anchor = "/nonexistent" };
 	int pair[2];
 
 	assert_int_equal(message_pair(pair), 0);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		const struct lookout_setup lookout = { .options = &options, .supervisor = pair[1] };
+		const struct lookout_setup lookout = { .options = options, .supervisor = pair[1] };
 
 		close(pair[0]);
 		_exit(log_open(STDERR_FILENO, LOG_FORMAT_TEXT, 3, "", NULL) == 0 ? lookout_run(&lookout) : 1);
@@ -41,6 +41,35 @@ static int setup(void **state)
 	close(pair[1]);
 	supervisor = pair[0];
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return start(&(const struct run_options){ .workers = 1, .trust_anchor = "/nonexistent" });
+}
+
+/* Its questions go to somebody who does not answer. */
+static char anchor[] = "/tmp/sallyport-anchor-XXXXXX";
+static int deaf;
+
+static int setup_with_a_deaf_resolver(void **state)
+{
+	static const char key[] = ". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D\n";
+	struct run_options options = { .workers = 1, .trust_anchor = anchor };
+	struct sockaddr_storage at;
+	socklen_t size = sizeof(at);
+	int fd = mkstemp(anchor);
+
+	assert_int_equal(write(fd, key, sizeof(key) - 1), sizeof(key) - 1);
+	close(fd);
+	deaf = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(endpoint_parse(slice_cstr("127.0.0.1"), &options.dns_forwarder), 0);
+	size = endpoint_to_sockaddr(&options.dns_forwarder, &at);
+	assert_int_equal(bind(deaf, (struct sockaddr *)&at, size), 0);
+	size = sizeof(at);
+	assert_int_equal(getsockname(deaf, (struct sockaddr *)&at, &size), 0);
+	assert_int_equal(endpoint_from_sockaddr(&at, &options.dns_forwarder), 0);
+	return start(&options);
 }
 
 /* It ends by itself when the supervisor is gone. */
@@ -52,6 +81,13 @@ static int teardown(void **state)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	return 0;
+}
+
+static int teardown_with_a_deaf_resolver(void **state)
+{
+	close(deaf);
+	unlink(anchor);
+	return teardown(state);
 }
 
 static int connect_slot(uint32_t generation, uint32_t slot)
@@ -216,6 +252,52 @@ static void test_too_many_workers(void **state)
 		close(workers[i]);
 }
 
+static void ask_tlsa(int worker, uint32_t number)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "_25._tcp.host%u.example", number);
+	ask(worker, number, LOOKOUT_TLSA, name);
+}
+
+/* Whether a question has to wait for its answer: what is asked behind it is answered first. Answers to others may come late. */
+static bool is_taken(int worker, uint32_t number)
+{
+	_Alignas(struct lookout_answer) uint8_t octets[320];
+	const struct lookout_answer *head = (const void *)octets;
+
+	ask_tlsa(worker, number);
+	ask(worker, number, LOOKOUT_NOTHING, "");
+	do
+		assert_true(receive(worker, octets, sizeof(octets)) > 0);
+	while (head->number != number);
+	if (head->result >= 0)
+		return true;
+	assert_int_equal(head->result, -EBUSY);
+	return false;
+}
+
+/* However much others ask there is something left; and who is gone asks nothing. */
+static void test_each_has_its_share(void **state)
+{
+	enum { WORKERS = 9, EACH = LOOKOUT_WINDOW - 2 };
+	int workers[WORKERS], late = connect_slot(2, 0);
+	unsigned taken = 0;
+
+	for (unsigned i = 0; i < WORKERS; i++) {
+		workers[i] = connect_slot(1, i);
+		for (unsigned k = 0; k < EACH; k++)
+			taken += is_taken(workers[i], i * EACH + k);
+	}
+	assert_true(taken >= LOOKOUT_DNS_QUESTIONS_MAX / 2);
+	assert_true(is_taken(late, 1000));
+	for (unsigned i = 0; i < WORKERS; i++)
+		close(workers[i]);
+	for (unsigned k = 1, number = 1000; k < EACH;)	/* as soon as it has seen them go */
+		k += is_taken(late, ++number);
+	close(late);
+}
+
 static void test_hangs_up_on_who_reads_nothing(void **state)
 {
 	int worker = connect_worker();
@@ -241,6 +323,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_connection_a_worker, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_many_workers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_each_has_its_share, setup_with_a_deaf_resolver, teardown_with_a_deaf_resolver),
 		cmocka_unit_test_setup_teardown(test_hangs_up_on_who_reads_nothing, setup, teardown),
 	};
 
