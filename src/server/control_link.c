@@ -3,22 +3,18 @@
 #include "server/supervisor_priv.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#define RESTART_MS 1000
 
 void control_link_reply(struct supervisor *s, uint32_t request, int exit_status, const char *text)
 {
 	struct message m = { .type = MSG_CONTROL_REPLY, .number = request, .value = exit_status };
 
-	if (request == 0 || s->control_sock < 0)
+	if (request == 0 || s->control.sock < 0)
 		return;
 	m.body = slice_take(slice_cstr(text), MESSAGE_BODY_MAX);
-	(void)!message_send(s->control_sock, &m);	/* a client that gets no answer runs into its limit */
+	(void)!message_send(s->control.sock, &m);	/* a client that gets no answer runs into its limit */
 }
 
 static void fill_generations(const struct supervisor *s, struct status_record *r)
@@ -42,13 +38,13 @@ void control_link_status(struct supervisor *s)
 	struct status_record *r;
 	struct message m = { .type = MSG_STATUS };
 
-	if (s->control_sock < 0)
+	if (s->control.sock < 0)
 		return;
 	r = calloc(1, sizeof(*r));
 	if (r == NULL)
 		return;
 	r->supervisor_pid = s->pid;
-	r->lookout_pid = s->lookout.pid;
+	r->lookout_pid = s->lookout.child.pid;
 	r->workers = s->options->workers;
 	r->worker_restarts = s->worker_restarts;
 	r->kernel = s->kernel;
@@ -63,7 +59,7 @@ void control_link_status(struct supervisor *s)
 	snprintf(r->reload_error, sizeof(r->reload_error), "%s", s->reload_error);
 	fill_generations(s, r);
 	m.body = slice_of(r, sizeof(*r));
-	(void)!message_send(s->control_sock, &m);
+	(void)!message_send(s->control.sock, &m);
 	free(r);
 }
 
@@ -72,8 +68,8 @@ void control_link_channel(struct supervisor *s, const struct generation *g, uint
 	struct message m = { .type = MSG_CHANNEL, .slot = slot, .number = g->number, .n_fds = 1 };
 
 	m.fds[0] = g->stats_fds[slot];
-	if (s->control_sock >= 0 && m.fds[0] >= 0)
-		(void)!message_send(s->control_sock, &m);
+	if (s->control.sock >= 0 && m.fds[0] >= 0)
+		(void)!message_send(s->control.sock, &m);
 }
 
 void control_link_certificates(struct supervisor *s, const struct generation *g)
@@ -81,8 +77,8 @@ void control_link_certificates(struct supervisor *s, const struct generation *g)
 	struct message m = { .type = MSG_CERTIFICATES, .number = g->number, .n_fds = 1 };
 
 	m.fds[0] = g->certificates;
-	if (s->control_sock >= 0 && m.fds[0] >= 0)
-		(void)!message_send(s->control_sock, &m);
+	if (s->control.sock >= 0 && m.fds[0] >= 0)
+		(void)!message_send(s->control.sock, &m);
 }
 
 void control_link_names(struct supervisor *s)
@@ -90,8 +86,8 @@ void control_link_names(struct supervisor *s)
 	struct message m = { .type = MSG_SNAPSHOT, .n_fds = 1 };
 
 	m.fds[0] = s->lookout.snapshot;
-	if (s->control_sock >= 0 && s->lookout.snapshot >= 0)
-		(void)!message_send(s->control_sock, &m);
+	if (s->control.sock >= 0 && s->lookout.snapshot >= 0)
+		(void)!message_send(s->control.sock, &m);
 }
 
 /* ---- requests ---- */
@@ -148,33 +144,18 @@ static void on_request(struct supervisor *s, const struct message *m)
 	}
 }
 
-static void on_control(void *arg, int fd, short revents)
+static void said(struct supervisor *s, struct message *m)
 {
-	struct supervisor *s = arg;
-	struct message m;
-	int n = message_receive(fd, &m, &s->room);
-
-	if (n == -EAGAIN)
-		return;
-	if (n == 1) {
-		if (m.type == MSG_CONTROL_REQUEST)
-			on_request(s, &m);
-		message_close_fds(&m);
-		return;
-	}
-	poller_remove(&s->poller, fd);
-	if (n < 0 && s->control_pid > 0)
-		kill(s->control_pid, SIGKILL);
+	if (m->type == MSG_CONTROL_REQUEST)
+		on_request(s, m);
 }
 
 /* ---- the process ---- */
 
-static int be_control(struct supervisor *s, int sock, int log)
+static int be_control(struct supervisor *s, int sock)
 {
 	const int keep[] = { sock, s->control_listener };
 
-	explicit_bzero(&s->ratchet, sizeof(s->ratchet));
-	(void)dup2(log, STDERR_FILENO);
 	privileges_close_others(keep, ARRAY_LEN(keep));
 	(void)setsid();
 	if (privileges_drop(&s->user, 0, s->pid) != 0 ||
@@ -183,21 +164,8 @@ static int be_control(struct supervisor *s, int sock, int log)
 	return control_run(s->control_listener, sock, s->user.change ? 0 : geteuid());
 }
 
-int control_link_start(struct supervisor *s)
+static void begins(struct supervisor *s)
 {
-	int log[2], err;
-
-	if (pipe2(log, O_CLOEXEC) != 0)
-		return -errno;
-	s->control_pid = supervisor_fork(s, &s->control_sock);
-	if (s->control_pid == 0)
-		exit(be_control(s, s->control_sock, log[1]));
-	close(log[1]);
-	err = log_pump_add(s->pump, log[0]);
-	if (s->control_pid < 0)
-		return (int)s->control_pid;
-	if (err == 0)
-		err = poller_add(&s->poller, s->control_sock, POLLIN, on_control, s);
 	for (struct generation *g = s->generations; g != NULL; g = g->next) {
 		for (uint32_t i = 0; i < s->options->workers; i++)
 			control_link_channel(s, g, i);
@@ -205,32 +173,29 @@ int control_link_start(struct supervisor *s)
 	}
 	control_link_names(s);
 	control_link_status(s);
-	return err;
 }
 
-static void restart(void *arg)
+static const struct child_kind control_process = {
+	.ended = "The control process ended; it is started again",
+	.not_started = "The control process cannot be started",
+	.be = be_control, .begins = begins, .says = said,
+};
+
+void control_link_init(struct supervisor *s)
 {
-	struct supervisor *s = arg;
-
-	if (!s->stopping && control_link_start(s) != 0)
-		poller_timer_set(&s->poller, &s->control_restart, RESTART_MS);
+	child_link_init(&s->control, &control_process, s);
 }
 
-/* It died. Nothing depends on it but who asks. */
+int control_link_start(struct supervisor *s)
+{
+	return child_link_start(&s->control);
+}
+
+/* Nothing depends on it but who asks. */
 void control_link_ended(struct supervisor *s)
 {
-	poller_remove(&s->poller, s->control_sock);
-	if (s->control_sock >= 0)
-		close(s->control_sock);
-	s->control_sock = -1;
-	s->control_pid = 0;
 	s->reload_request = s->session_request = 0;
-	if (s->stopping)
-		return;
-	log_event(LOG_CORE_ERROR, 0, slice_cstr("nosession"), "The control process ended; it is started again");
-	s->control_restart.fn = restart;
-	s->control_restart.arg = s;
-	poller_timer_set(&s->poller, &s->control_restart, RESTART_MS);
+	child_link_ended(&s->control);
 }
 
 void control_link_close(struct supervisor *s)
@@ -239,6 +204,5 @@ void control_link_close(struct supervisor *s)
 		(void)unlink(s->control_path);
 		close(s->control_listener);
 	}
-	if (s->control_sock >= 0)
-		close(s->control_sock);	/* it ends when it sees that */
+	child_link_close(&s->control);
 }

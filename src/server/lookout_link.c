@@ -4,15 +4,8 @@
 #include "server/lookout.h"
 #include "server/supervisor_priv.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#define BACKOFF_FIRST_MS 100
-#define BACKOFF_MAX_MS 10000
-#define HEALTHY_MS 10000		/* one that lived so long is replaced at once */
 #define SNAPSHOTS_PAUSE_MS 500		/* between those that leaders get, however many there are */
 #define NOSESSION slice_cstr("nosession")
 
@@ -27,20 +20,17 @@ static int drop_privileges(struct supervisor *s)
 	return err;
 }
 
-static int be_lookout(struct supervisor *s, int sock, int log)
+static int be_lookout(struct supervisor *s, int sock)
 {
 	const struct lookout_setup setup = { .options = s->options, .supervisor = sock };
 	int confined;
 
-	explicit_bzero(&s->ratchet, sizeof(s->ratchet));
-	(void)dup2(log, STDERR_FILENO);
-	(void)dup2(STDERR_FILENO, STDOUT_FILENO);
 	privileges_close_others(&sock, 1);
 	(void)setsid();
 	if (drop_privileges(s) != 0 || log_open(STDERR_FILENO, s->options->log_format, s->verbosity, s->logspec, NULL) != 0)
 		return EXIT_REFUSED;
 	confined = confine_to_reading();
-	if (confined != 0 && s->lookout.started_ms == 0)
+	if (confined != 0 && s->lookout.child.started_ms == 0)
 		log_event(LOG_CORE_INFO, 1, NOSESSION, "The lookout is not confined to reading: this kernel has no Landlock",
 			  F_TEXT("error", strerror(-confined)));
 	return lookout_run(&setup);
@@ -98,30 +88,16 @@ static void take_snapshot(struct supervisor *s, struct message *m)
 	control_link_names(s);
 }
 
-static void on_lookout(void *arg, int fd, short revents)
+static void said(struct supervisor *s, struct message *m)
 {
-	struct supervisor *s = arg;
-	struct message m;
-	int n = message_receive(fd, &m, &s->room);
-
-	if (n == -EAGAIN)
-		return;
-	if (n == 1) {
-		if (m.type == MSG_SNAPSHOT)
-			take_snapshot(s, &m);
-		message_close_fds(&m);
-		return;
-	}
-	/* Nothing more is believed; SIGCHLD tells the rest. */
-	poller_remove(&s->poller, fd);
-	if (n < 0)
-		kill(s->lookout.pid, SIGKILL);
+	if (m->type == MSG_SNAPSHOT)
+		take_snapshot(s, m);
 }
 
 static void tell(struct supervisor *s, const struct message *m)
 {
-	if (s->lookout.pid != 0 && message_send(s->lookout.sock, m) != 0)
-		kill(s->lookout.pid, SIGKILL);	/* it reads nothing */
+	if (s->lookout.child.pid != 0 && message_send(s->lookout.child.sock, m) != 0)
+		child_link_kill(&s->lookout.child);	/* it reads nothing */
 }
 
 static void tell_wish(struct supervisor *s, const struct generation *g)
@@ -134,7 +110,7 @@ static void tell_wish(struct supervisor *s, const struct generation *g)
 }
 
 /* A new lookout learns what is wanted, then what the one before knew of that. */
-static void tell_names(struct supervisor *s)
+static void begins(struct supervisor *s)
 {
 	struct message m = { .type = MSG_SNAPSHOT, .n_fds = 1 };
 
@@ -143,60 +119,19 @@ static void tell_names(struct supervisor *s)
 	m.fds[0] = s->lookout.snapshot;
 	if (s->lookout.snapshot >= 0)
 		tell(s, &m);
-}
-
-static int start(struct supervisor *s)
-{
-	struct lookout_link *k = &s->lookout;
-	int log[2], err;
-
-	if (pipe2(log, O_CLOEXEC) != 0)
-		return -errno;
-	k->pid = supervisor_fork(s, &k->sock);
-	if (k->pid == 0)
-		exit(be_lookout(s, k->sock, log[1]));
-	close(log[1]);
-	err = log_pump_add(s->pump, log[0]);
-	if (k->pid < 0) {
-		err = (int)k->pid;
-		k->pid = 0;
-		k->sock = -1;
-		return err;
-	}
-	k->started_ms = poller_now();
-	if (err == 0)
-		err = poller_add(&s->poller, k->sock, POLLIN, on_lookout, s);
-	if (err != 0)			/* SIGCHLD leads to the next try */
-		kill(k->pid, SIGKILL);
-	tell_names(s);
 	control_link_status(s);
-	return 0;
 }
 
-static void restart(void *arg);
+static const struct child_kind lookout_process = {
+	.ended = "The lookout ended; it is started again",
+	.not_started = "The lookout cannot be started",
+	.be = be_lookout, .begins = begins, .says = said,
+};
 
-static void schedule_restart(struct supervisor *s)
+void lookout_link_init(struct supervisor *s)
 {
-	struct lookout_link *k = &s->lookout;
-
-	if (poller_now() - k->started_ms >= HEALTHY_MS)
-		k->backoff_ms = 0;
-	k->backoff_ms = k->backoff_ms == 0 ? BACKOFF_FIRST_MS :
-			k->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : k->backoff_ms * 2;
-	k->restart.fn = restart;
-	k->restart.arg = s;
-	poller_timer_set(&s->poller, &k->restart, k->backoff_ms);
-}
-
-static void restart(void *arg)
-{
-	struct supervisor *s = arg;
-	int err = s->stopping ? 0 : start(s);
-
-	if (err == 0)
-		return;
-	log_event(LOG_CORE_ERROR, 0, NOSESSION, "The lookout cannot be started", F_TEXT("error", strerror(-err)));
-	schedule_restart(s);
+	child_link_init(&s->lookout.child, &lookout_process, s);
+	s->lookout.snapshot = -1;
 }
 
 /* It is needed: from now on there is one. */
@@ -205,7 +140,7 @@ static void need(struct supervisor *s)
 	if (s->lookout.needed || s->stopping)
 		return;
 	s->lookout.needed = true;
-	restart(s);
+	child_link_restart(&s->lookout.child);
 }
 
 /* Where there is no lookout, or one that has much to read, the descriptor is closed and the worker asks again. */
@@ -215,8 +150,8 @@ void lookout_link_peer(struct supervisor *s, const struct generation *g, struct 
 		return;
 	m->number = g->number;
 	need(s);
-	if (s->lookout.pid != 0)
-		(void)!message_send(s->lookout.sock, m);
+	if (s->lookout.child.pid != 0)
+		(void)!message_send(s->lookout.child.sock, m);
 }
 
 void lookout_link_names(struct supervisor *s, struct generation *g, struct message *m)
@@ -246,21 +181,11 @@ void lookout_link_log(struct supervisor *s, const struct message *m)
 
 void lookout_link_ended(struct supervisor *s)
 {
-	struct lookout_link *k = &s->lookout;
-
-	poller_remove(&s->poller, k->sock);
-	close(k->sock);
-	k->sock = -1;
-	k->pid = 0;
+	child_link_ended(&s->lookout.child);
 	control_link_status(s);
-	if (s->stopping)
-		return;
-	log_event(LOG_CORE_ERROR, 0, NOSESSION, "The lookout ended; it is started again");
-	schedule_restart(s);
 }
 
 void lookout_link_close(struct supervisor *s)
 {
-	if (s->lookout.sock >= 0)
-		close(s->lookout.sock);	/* it ends when it sees that */
+	child_link_close(&s->lookout.child);
 }

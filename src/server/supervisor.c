@@ -160,7 +160,7 @@ static void reap(struct supervisor *s)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		struct generation *g = s->generations;
 
-		if (pid == s->control_pid) {
+		if (pid == s->control.pid) {
 			control_link_ended(s);
 			continue;
 		}
@@ -168,7 +168,7 @@ static void reap(struct supervisor *s)
 			rules_change_ended(s, status);
 			continue;
 		}
-		if (pid == s->lookout.pid) {
+		if (pid == s->lookout.child.pid) {
 			lookout_link_ended(s);
 			continue;
 		}
@@ -394,7 +394,9 @@ int supervisor_run(const struct run_options *options)
 	if (s == NULL)
 		return EXIT_REFUSED;
 	s->options = options;
-	s->lock = s->control_listener = s->control_sock = s->signals = s->lookout.sock = s->lookout.snapshot = s->change.file = -1;
+	s->lock = s->control_listener = s->signals = s->change.file = -1;
+	control_link_init(s);
+	lookout_link_init(s);
 	s->next_generation = 1;
 	s->pid = getpid();
 	s->verbosity = options->verbosity;

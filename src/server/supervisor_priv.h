@@ -4,6 +4,7 @@
 
 #include "kernel/host.h"
 #include "kernel/plan.h"
+#include "server/child_link.h"
 #include "server/control.h"
 #include "server/log_pump.h"
 #include "server/pace.h"
@@ -49,10 +50,7 @@ struct generation {
 /* The lookout, as the supervisor keeps it. */
 struct lookout_link {
 	bool needed;			/* from the first time that somebody needed it */
-	pid_t pid;			/* 0 = not running */
-	int sock;			/* -1 = none */
-	int64_t started_ms, backoff_ms;
-	struct poller_timer restart;
+	struct child_link child;
 	int snapshot;			/* what is known of host names: the last one published; -1 = none */
 	int64_t told_ms;		/* when leaders were told of one */
 	struct poller_timer again;
@@ -80,9 +78,8 @@ struct supervisor {
 	int signals;
 	int lock;			/* of the network namespace, -1 = none */
 	char control_path[108];
-	int control_listener, control_sock;
-	pid_t control_pid;
-	struct poller_timer control_restart;
+	int control_listener;
+	struct child_link control;
 	struct lookout_link lookout;
 	struct log_pump *pump;
 	struct supervisor_listener *listeners;
@@ -158,16 +155,18 @@ void listeners_close_unwanted(struct supervisor *s, const struct kernel_plan *pl
 void listeners_close_all(struct supervisor *s);
 
 /* control_link.c */
+void control_link_init(struct supervisor *s);
 int control_link_start(struct supervisor *s) MUST_CHECK;
 void control_link_status(struct supervisor *s);
 void control_link_channel(struct supervisor *s, const struct generation *g, uint32_t slot);
 void control_link_names(struct supervisor *s);
 void control_link_certificates(struct supervisor *s, const struct generation *g);
 void control_link_reply(struct supervisor *s, uint32_t request, int exit_status, const char *text);
-void control_link_ended(struct supervisor *s);
+void control_link_ended(struct supervisor *s);	/* its process was reaped */
 void control_link_close(struct supervisor *s);
 
 /* lookout_link.c */
+void lookout_link_init(struct supervisor *s);
 void lookout_link_peer(struct supervisor *s, const struct generation *g, struct message *m);	/* MSG_LOOKOUT_PEER */
 void lookout_link_names(struct supervisor *s, struct generation *g, struct message *m);	/* MSG_NAMES; takes the descriptor */
 void lookout_link_gone(struct supervisor *s, const struct generation *g);
