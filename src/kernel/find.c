@@ -27,15 +27,26 @@ bool intercept_names_loopback(const struct kernel_plan *plan, const struct inter
 
 static bool in_set(const struct kernel_plan *plan, int32_t set, const struct ip_addr *ip)
 {
+	const struct address_set *s;
+	size_t low = 0, high;
+
 	if (set < 0)
 		return true;
-	for (size_t i = 0; i < plan->sets[set].n_ranges; i++)
-		if (ip_compare(ip, &plan->sets[set].ranges[i].first) >= 0 && ip_compare(ip, &plan->sets[set].ranges[i].last) <= 0)
-			return true;
-	return false;
+	s = &plan->sets[set];
+	high = s->n_ranges;
+	while (low < high) {		/* the first that does not end before the address */
+		size_t middle = low + (high - low) / 2;
+
+		if (ip_compare(&s->ranges[middle].last, ip) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < s->n_ranges && ip_compare(&s->ranges[low].first, ip) <= 0;
 }
 
-static bool in_spans(const struct spans *s, uint32_t value)
+/* -1: it is not known, or there is none. */
+static bool in_spans(const struct spans *s, int64_t value)
 {
 	for (size_t i = 0; i < s->n; i++)
 		if (value >= s->spans[i].first && value <= s->spans[i].last)
@@ -64,11 +75,11 @@ static bool intercept_matches(const struct kernel_plan *plan, const struct inter
 		return false;
 	if (!in_names(plan, &c->dims[DIM_IFACE], f->iface) || !in_names(plan, &c->dims[DIM_DST_IFACE], f->dst_iface))
 		return false;
-	if (!in_spans(&c->dims[DIM_IFGROUP], (uint32_t)f->ifgroup) || !in_spans(&c->dims[DIM_DST_IFGROUP], (uint32_t)f->dst_ifgroup))
+	if (!in_spans(&c->dims[DIM_IFGROUP], f->ifgroup) || !in_spans(&c->dims[DIM_DST_IFGROUP], f->dst_ifgroup))
 		return false;
-	if (!in_spans(&c->dims[DIM_REQID], (uint32_t)f->reqid) || !in_spans(&c->dims[DIM_PROTOCOL], f->protocol))
+	if (!in_spans(&c->dims[DIM_REQID], f->reqid) || !in_spans(&c->dims[DIM_PROTOCOL], f->protocol))
 		return false;
-	if (!in_spans(&c->dims[DIM_ICMP_TYPE], (uint32_t)f->icmp_type) || !in_spans(&c->dims[DIM_ICMP_CODE], (uint32_t)f->icmp_code))
+	if (!in_spans(&c->dims[DIM_ICMP_TYPE], f->icmp_type) || !in_spans(&c->dims[DIM_ICMP_CODE], f->icmp_code))
 		return false;
 	return transport == TRANSPORT_OTHER ||
 	       (in_spans(&c->dims[DIM_SRC_PORT], f->src.port) && in_spans(&c->dims[DIM_DST_PORT], f->dst.port));

@@ -233,6 +233,20 @@ static void test_too_many_are_widened_not_lost(void **state)
 	buffer_release(&rules);
 }
 
+/* A flow of which something is not known meets no condition about it, whatever the number. */
+static void test_what_is_not_known_matches_no_number(void **state)
+{
+	struct kernel_plan plan = make("", RULE(1, 4, ",\"reqid\":[4294967295]") "," RULE(2, 4, ",\"ifgroup\":[0]"));
+	struct flow f = flow_of(6, "10.0.0.9:7", "20.0.0.9:1");
+	char is[64];
+
+	assert_string_equal(fate_text(&plan, kernel_plan_find(&plan, &f), is), "forward");
+	f.ifgroup = -1;
+	assert_string_equal(fate_text(&plan, kernel_plan_find(&plan, &f), is), "none");
+	f.reqid = UINT32_MAX;
+	assert_string_equal(fate_text(&plan, kernel_plan_find(&plan, &f), is), "forward");
+}
+
 static void expect_from(const struct kernel_plan *plan, const char *iface, const char *dst, const char *fate)
 {
 	struct flow f = flow_of(6, "10.0.0.9:7", dst);
@@ -510,6 +524,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_other_family_is_not_any, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_many_rules_stay_small, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_too_many_are_widened_not_lost, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_what_is_not_known_matches_no_number, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_widening_keeps_loopback_apart, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_too_many_denials_are_simplified, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_forwarding_is_never_simplified, set_up, tear_down),
