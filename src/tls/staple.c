@@ -135,3 +135,31 @@ enum tls_staple_answer tls_staple_fits(const struct tls_staple *s, X509 *leaf, S
 	ERR_clear_error();
 	return answer;
 }
+
+/* ---- what others' say ---- */
+
+enum tls_staple_status tls_staple_judge(struct slice der, STACK_OF(X509) *chain, X509_STORE *store, int64_t now, int64_t *until)
+{
+	OCSP_BASICRESP *basic = parse_basic(der);
+	enum tls_staple_status status = TLS_STAPLE_SAYS_NOTHING;
+	X509 *leaf = sk_X509_value(chain, 0);
+	bool believed = basic != NULL && OCSP_basic_verify(basic, chain, store, 0) == 1;
+	int64_t end;
+
+	for (int i = 0; believed && i < OCSP_resp_count(basic) && status != TLS_STAPLE_SAYS_REVOKED; i++) {
+		OCSP_SINGLERESP *single = OCSP_resp_get0(basic, i);
+		int said = OCSP_single_get0_status(single, NULL, NULL, NULL, NULL);
+
+		if (!is_about(single, leaf, chain))
+			continue;
+		if (said == V_OCSP_CERTSTATUS_REVOKED) {	/* for ever, so its age does not matter */
+			status = TLS_STAPLE_SAYS_REVOKED;
+		} else if (said == V_OCSP_CERTSTATUS_GOOD && is_in_time(single, now, &end)) {
+			status = TLS_STAPLE_SAYS_GOOD;
+			*until = end;
+		}
+	}
+	OCSP_BASICRESP_free(basic);
+	ERR_clear_error();
+	return status;
+}

@@ -133,7 +133,7 @@ static int try_certificates(struct tls_context *c, struct policy_problems *probl
 
 static int build_context(struct tls_context *c, struct policy_problems *problems)
 {
-	int errs[5];
+	int errs[6];
 
 	if (c->side->security == TLS_OFF)
 		return 0;
@@ -145,6 +145,7 @@ static int build_context(struct tls_context *c, struct policy_problems *problems
 	errs[2] = load_bridge(c, problems);
 	errs[3] = try_certificates(c, problems);
 	errs[4] = tls_dane_setup(c);
+	errs[5] = tls_stapled_setup(c);
 	for (size_t i = 0; i < ARRAY_LEN(errs); i++)
 		if (errs[i] < 0)
 			return errs[i];

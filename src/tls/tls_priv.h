@@ -159,6 +159,8 @@ co_waits int tls_verify_resumed(struct tls_hand *hand) MUST_CHECK;
 /* 1 it is the certificate that is pinned for the peer's address, 0 there is no pin, -EACCES it is another. */
 int tls_pin_of(const struct tls_hand *hand, X509 *leaf) MUST_CHECK;
 
+int tls_stapled_setup(struct tls_context *context) MUST_CHECK;	/* stapled.c: OCSP responses of servers. 0, -ENOMEM */
+
 /* dane.c: TLSA records of servers. */
 int tls_dane_setup(struct tls_context *context) MUST_CHECK;	/* 0, -ENOMEM */
 int tls_dane_offer(struct tls_hand *hand) MUST_CHECK;		/* 0; -EACCES: none can be used; -ENOMEM */
