@@ -204,13 +204,14 @@ static void receive(struct connection *c)
 
 static void make_texts(void)
 {
-	static const char end[] = ".\r\n";
-	size_t lines = (size_t)g.octets / (LINE + 2) + 1, at = 0;
+	static const char header[] = "Subject: measured\r\n\r\n", end[] = ".\r\n";
+	size_t lines = (size_t)g.octets / (LINE + 2) + 1, at = sizeof(header) - 1;
 
 	snprintf(g.envelope, sizeof(g.envelope), "MAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n", g.sender, g.recipient);
-	g.body = malloc(lines * (LINE + 2) + sizeof(end));
+	g.body = malloc(sizeof(header) + lines * (LINE + 2) + sizeof(end));
 	if (g.body == NULL)
 		die("no memory");
+	memcpy(g.body, header, sizeof(header) - 1);
 	for (size_t i = 0; i < lines; i++) {
 		memset(g.body + at, 'x', LINE);
 		memcpy(g.body + at + LINE, "\r\n", 2);
