@@ -397,8 +397,11 @@ ssize_t stream_send_some(struct stream *s, struct slice extra)
 
 int stream_push(struct stream *s)
 {
-	ssize_t n = stream_send_some(s, slice_of(NULL, 0));
+	ssize_t n;
 
+	if (buffered(&s->out) == 0)
+		return s->write_error;
+	n = stream_send_some(s, slice_of(NULL, 0));
 	return n < 0 ? (int)n : 0;
 }
 
