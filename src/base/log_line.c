@@ -11,6 +11,9 @@
 
 #include <stdio.h>
 #include <time.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #define TAIL_ROOM 16u	/* octets at the end of a line that values leave free for what closes it */
 #define LIST_ROOM 80u	/* what a list leaves free for its own end */
@@ -154,6 +157,21 @@ static bool is_plain_word(uint64_t word)
 	       !word_has(word, '\'') && !word_has(word, '\\');
 }
 
+#ifdef __SSE2__
+
+/* The same of sixteen. As signed numbers, octets of 0x80 and more are below the space, too. */
+static inline bool is_plain_vector(__m128i octets)
+{
+	__m128i found = _mm_or_si128(_mm_cmplt_epi8(octets, _mm_set1_epi8(' ')), _mm_cmpeq_epi8(octets, _mm_set1_epi8(0x7f)));
+
+	found = _mm_or_si128(found, _mm_cmpeq_epi8(octets, _mm_set1_epi8('"')));
+	found = _mm_or_si128(found, _mm_cmpeq_epi8(octets, _mm_set1_epi8('\'')));
+	found = _mm_or_si128(found, _mm_cmpeq_epi8(octets, _mm_set1_epi8('\\')));
+	return _mm_movemask_epi8(found) == 0;
+}
+
+#endif
+
 /* The octets at the start that go as they are, as far as there is room. */
 static size_t put_plain(struct log_line *l, struct slice octets, unsigned where, size_t limit)
 {
@@ -163,6 +181,10 @@ static size_t put_plain(struct log_line *l, struct slice octets, unsigned where,
 
 	most = most < limit ? most : limit;
 	most = most < octets.len ? most : octets.len;
+#ifdef __SSE2__
+	for (; most - n >= sizeof(__m128i) && is_plain_vector(_mm_loadu_si128((const void *)(octets.ptr + n))); n += sizeof(__m128i))
+		memcpy(to + n, octets.ptr + n, sizeof(__m128i));
+#endif
 	for (; most - n >= WORD_OCTETS && is_plain_word(word_load(octets.ptr + n)); n += WORD_OCTETS)
 		memcpy(to + n, octets.ptr + n, WORD_OCTETS);
 	for (; n < most && (octet_class[octets.ptr[n]] & where) != 0; n++)
