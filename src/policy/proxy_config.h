@@ -64,6 +64,7 @@ struct proxy_state {
 	bool own_config;
 	void *run;				/* type->run_size octets */
 	struct compiled_table **overlays;	/* type->n_tables; NULL = as the service has it */
+	bool own_tables;			/* one of them is not NULL */
 	struct value_rooms *rooms;		/* n_attributes, of values that policy code set; NULL: none so far */
 };
 

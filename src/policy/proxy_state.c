@@ -235,6 +235,7 @@ static int apply_entry(struct proxy_state *state, const struct change *change)
 		*overlay = table_create(state->arena, change->table, service_table(state, change->table));
 	if (*overlay == NULL)
 		return -ENOMEM;
+	state->own_tables = true;
 	return table_put(*overlay, change->key[0], change->key[1], &change->entry);
 }
 

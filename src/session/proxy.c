@@ -128,3 +128,8 @@ const struct compiled_table *proxy_table(struct proxy *proxy, const struct polic
 {
 	return proxy_state_table(&proxy->session->state, type);
 }
+
+bool proxy_has_own_tables(const struct proxy *proxy)
+{
+	return proxy->session->state.own_tables;
+}

@@ -197,6 +197,8 @@ co_waits int proxy_match(struct proxy *proxy, const struct matcher_call *call, s
 
 /* The session's table: the service's, under what callbacks of this session changed. */
 const struct compiled_table *proxy_table(struct proxy *proxy, const struct policy_table *type);
+/* Is any of the session's tables not the service's? */
+bool proxy_has_own_tables(const struct proxy *proxy);
 
 static inline void proxy_count_violation(const struct proxy *proxy, enum log_tag tag)
 {

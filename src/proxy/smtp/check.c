@@ -26,9 +26,23 @@ static int refuse(struct proxy *proxy, struct call_value *result, const char *co
 	return verdict(result, SMTP_REQ_REJECT);
 }
 
-static int parse_path(struct proxy *proxy, struct slice text, struct arena *arena, struct smtp_path *out)
+/* The memory of one check: a session may carry any number of addresses. Made when it is needed, which is seldom. */
+struct scratch {
+	struct proxy *proxy;
+	struct arena *arena;
+};
+
+static struct arena *scratch_arena(struct scratch *scratch)
+{
+	if (scratch->arena == NULL)
+		scratch->arena = arena_child(scratch->proxy->arena, SCRATCH_OCTETS, 0);
+	return scratch->arena;
+}
+
+static int parse_path(struct proxy *proxy, struct slice text, struct scratch *scratch, struct smtp_path *out)
 {
 	const struct smtp_config *c = smtp_config_of(proxy);
+	struct arena *arena = scratch_arena(scratch);
 	unsigned flags = SMTP_PATH_MAY_BE_EMPTY | SMTP_PATH_POSTMASTER;
 	enum smtp_address_flaw flaw;
 
@@ -38,12 +52,12 @@ static int parse_path(struct proxy *proxy, struct slice text, struct arena *aren
 		flags |= SMTP_PATH_NO_ROUTE;
 	if (smtp_of(proxy) != NULL && (smtp_of(proxy)->active_extensions & SMTP_EXT_SMTPUTF8) != 0)
 		flags |= SMTP_PATH_UTF8;
-	flaw = smtp_path_parse(text, flags, c->append_domain, arena, out);
+	flaw = arena != NULL ? smtp_path_parse(text, flags, c->append_domain, arena, out) : SMTP_ADDRESS_NO_MEMORY;
 	return flaw == SMTP_ADDRESS_OK ? 0 : flaw == SMTP_ADDRESS_NO_MEMORY ? -ENOMEM : -EBADMSG;
 }
 
 /* The path of a "From:<...>" or "To:<...>". What is being decided was parsed already. */
-static int path_of(struct proxy *proxy, struct arena *scratch, const struct call_value *args, size_t n_args,
+static int path_of(struct proxy *proxy, struct scratch *scratch, const struct call_value *args, size_t n_args,
 		   struct smtp_path *out)
 {
 	struct smtp *s = smtp_of(proxy);
@@ -59,17 +73,16 @@ static int path_of(struct proxy *proxy, struct arena *scratch, const struct call
 	return parse_path(proxy, slice_skip(param, slice_index(param, ':') + 1), scratch, out);
 }
 
-typedef co_waits int (*check_fn)(struct proxy *proxy, struct arena *scratch, const struct call_value *args, size_t n_args,
+typedef co_waits int (*check_fn)(struct proxy *proxy, struct scratch *scratch, const struct call_value *args, size_t n_args,
 				 struct call_value *result);
 
-/* A check that keeps nothing: a session may carry any number of addresses. */
 static co_waits int with_scratch(struct proxy *proxy, check_fn check, const struct call_value *args, size_t n_args,
 				 struct call_value *result)
 {
-	struct arena *scratch = arena_child(proxy->arena, SCRATCH_OCTETS, 0);
-	int err = scratch != NULL ? check(proxy, scratch, args, n_args, result) : -ENOMEM;
+	struct scratch scratch = { .proxy = proxy };
+	int err = check(proxy, &scratch, args, n_args, result);
 
-	arena_free(&scratch);
+	arena_free(&scratch.arena);
 	return err;
 }
 
@@ -99,20 +112,24 @@ static co_waits int ask_hook(struct proxy *proxy, const struct policy_call *hook
  * A matcher of what is refused: the mailbox as it goes out, and with its domain in ASCII. One that
  * is listed in either form is caught.
  */
-static co_waits int ask_about_mailbox(struct proxy *proxy, struct arena *scratch, const struct matcher_call *matcher,
+static co_waits int ask_about_mailbox(struct proxy *proxy, struct scratch *scratch, const struct matcher_call *matcher,
 				      const struct smtp_path *path)
 {
 	const struct matcher_call call = *matcher;
+	struct arena *arena;
 	struct slice domain;
 	uint8_t *text;
 	int err = ask_matcher(proxy, &call, path->mailbox);
 
 	if (err != 0 || !smtp_has_8bit(path->domain))
 		return err;
-	err = smtp_domain_to_ascii(path->domain, scratch, &domain);
+	arena = scratch_arena(scratch);
+	if (arena == NULL)
+		return -ENOMEM;
+	err = smtp_domain_to_ascii(path->domain, arena, &domain);
 	if (err < 0)
 		return err;
-	text = arena_alloc(scratch, path->local.len + 1 + domain.len);
+	text = arena_alloc(arena, path->local.len + 1 + domain.len);
 	if (text == NULL)
 		return -ENOMEM;
 	memcpy(text, path->local.ptr, path->local.len);
@@ -137,7 +154,7 @@ static int refuse_for_now(struct proxy *proxy, struct call_value *result, struct
 		      "Address could not be checked, refusing for now", email);
 }
 
-static co_waits int check_sender(struct proxy *proxy, struct arena *scratch, const struct call_value *args, size_t n_args,
+static co_waits int check_sender(struct proxy *proxy, struct scratch *scratch, const struct call_value *args, size_t n_args,
 				 struct call_value *result)
 {
 	const struct smtp_config *c = smtp_config_of(proxy);
@@ -256,15 +273,23 @@ static bool domain_fits(const struct string_list *domains, struct slice domain)
  * The domain that relaying is decided on, in ASCII. A quoted "@" makes it unclear, and so does a
  * name that has no one ASCII form: then there is none.
  */
-static int domain_of(struct slice email, struct arena *arena, struct slice *domain)
+static int domain_of(struct slice email, struct scratch *scratch, struct slice *domain)
 {
 	size_t at = slice_index(email, '@');
 	struct slice text = slice_skip(email, at + 1);
+	struct arena *arena;
 	int err;
 
 	*domain = slice_of(NULL, 0);
 	if (slice_index(text, '@') < text.len)
 		return 0;
+	if (!smtp_has_8bit(text)) {
+		*domain = text;
+		return 0;
+	}
+	arena = scratch_arena(scratch);
+	if (arena == NULL)
+		return -ENOMEM;
 	err = smtp_domain_to_ascii(text, arena, domain);
 	return err == -ENOMEM ? err : 0;
 }
@@ -279,7 +304,7 @@ static bool is_own_postmaster(const struct smtp_config *c, struct slice email)
 	       (c->relay_domains.count > 0 || matcher_call_is_set(&c->relay_domains_matcher));
 }
 
-static co_waits int relay_check(struct proxy *proxy, struct arena *scratch, const struct call_value *args, size_t n_args,
+static co_waits int relay_check(struct proxy *proxy, struct scratch *scratch, const struct call_value *args, size_t n_args,
 				struct call_value *result)
 {
 	const struct zone *zone = proxy_client_zone(proxy);
@@ -335,7 +360,7 @@ static bool has_octet(struct slice s, uint8_t octet)
 	return slice_index(s, octet) < s.len;
 }
 
-static co_waits int check_recipient(struct proxy *proxy, struct arena *scratch, const struct call_value *args, size_t n_args,
+static co_waits int check_recipient(struct proxy *proxy, struct scratch *scratch, const struct call_value *args, size_t n_args,
 				    struct call_value *result)
 {
 	const struct smtp_config *c = smtp_config_of(proxy);
@@ -377,7 +402,7 @@ co_waits int smtp_check_recipient(struct proxy *proxy, const struct call_value *
 	return with_scratch(proxy, check_recipient, args, n_args, result);
 }
 
-static int sanitize_address(struct proxy *proxy, struct arena *scratch, const struct call_value *args, size_t n_args,
+static int sanitize_address(struct proxy *proxy, struct scratch *scratch, const struct call_value *args, size_t n_args,
 			    struct call_value *result)
 {
 	struct smtp_path path;

@@ -251,18 +251,20 @@ static uint8_t *put(uint8_t *at, struct slice s)
 	return at + s.len;
 }
 
-/* start, mailbox, ">" and parameters: a copy, since this runs for every sender and recipient. */
-static int join(struct arena *arena, const char *start, struct slice mailbox, struct slice parameters, struct slice *out)
+/* start, mailbox, ">" and parameters, all on the arena. */
+static int join(struct arena *arena, struct slice start, struct slice parameters, struct smtp_argument *out)
 {
-	size_t n = strlen(start) + mailbox.len + 1 + parameters.len;
-	uint8_t *text = arena_alloc(arena, n), *at = text;
+	struct slice *mailbox = &out->path.mailbox;
+	size_t n = start.len + mailbox->len + 1 + parameters.len;
+	uint8_t *text = arena_alloc(arena, n), *at;
 
 	if (text == NULL)
 		return -ENOMEM;
-	at = put(put(at, slice_cstr(start)), mailbox);
+	at = put(put(text, start), *mailbox);
 	*at++ = '>';
 	put(at, parameters);
-	*out = slice_of(text, n);
+	mailbox->ptr = text + start.len;
+	out->text = slice_of(text, n);
 	return 0;
 }
 
@@ -287,7 +289,7 @@ int smtp_parse_mail(const struct smtp_syntax *syntax, struct slice param, struct
 		return err;
 	if (out->path.utf8 && !out->mail.utf8)
 		return refuse_utf8(flaw);
-	return join(arena, "From:<", out->path.mailbox, parameters, &out->text);
+	return join(arena, SLICE("From:<"), parameters, out);
 }
 
 int smtp_parse_rcpt(const struct smtp_syntax *syntax, struct slice param, struct arena *arena,
@@ -304,7 +306,7 @@ int smtp_parse_rcpt(const struct smtp_syntax *syntax, struct slice param, struct
 		return err;
 	if (out->path.utf8 && !syntax->utf8)
 		return refuse_utf8(flaw);
-	return join(arena, "To:<", out->path.mailbox, parameters, &out->text);
+	return join(arena, SLICE("To:<"), parameters, out);
 }
 
 /* VRFY and EXPN: String [SP "SMTPUTF8"] (RFC 5321, 4.1.1.6; RFC 6531, 3.7.4.2). */

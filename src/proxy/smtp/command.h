@@ -66,7 +66,7 @@ struct smtp_syntax {
 
 struct smtp_argument {
 	struct slice text;		/* canonical: what is forwarded behind the verb */
-	struct smtp_path path;		/* of MAIL and RCPT */
+	struct smtp_path path;		/* of MAIL and RCPT; the mailbox is a part of text */
 	bool has_path;
 	struct smtp_mail_options mail;	/* of MAIL */
 	struct slice secret;		/* of AUTH: the initial response, behind text; not for logs or policy code */

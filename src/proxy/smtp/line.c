@@ -76,21 +76,26 @@ static inline bool is_printable_word(uint64_t word)
 #ifdef __SSE2__
 
 /* As signed numbers, octets of 0x80 and more are below the space, too. */
-static inline __m128i unprintable(const uint8_t *p)
+static inline __m128i unprintable(__m128i octets)
 {
-	__m128i octets = _mm_loadu_si128((const void *)p);
-
 	return _mm_or_si128(_mm_cmplt_epi8(octets, _mm_set1_epi8(' ')), _mm_cmpeq_epi8(octets, _mm_set1_epi8(0x7f)));
 }
 
-/* At least a vector; the last one overlaps the one before. */
+/* At least a word. The last piece overlaps the one before. */
 static bool is_printable_run(const uint8_t *p, size_t n)
 {
-	const uint8_t *last = p + n - sizeof(__m128i);
-	__m128i found = unprintable(last);
+	const uint8_t *last;
+	__m128i found;
 
+	if (n < sizeof(__m128i)) {
+		found = _mm_loadl_epi64((const void *)p);
+		found = unprintable(_mm_unpacklo_epi64(found, _mm_loadl_epi64((const void *)(p + n - WORD_OCTETS))));
+		return _mm_movemask_epi8(found) == 0;
+	}
+	last = p + n - sizeof(__m128i);
+	found = unprintable(_mm_loadu_si128((const void *)last));
 	for (; p < last; p += sizeof(__m128i))
-		found = _mm_or_si128(found, unprintable(p));
+		found = _mm_or_si128(found, unprintable(_mm_loadu_si128((const void *)p)));
 	return _mm_movemask_epi8(found) == 0;
 }
 
@@ -102,7 +107,7 @@ bool smtp_is_printable(struct slice s)
 	size_t n = s.len;
 
 #ifdef __SSE2__
-	if (n >= sizeof(__m128i))
+	if (n >= WORD_OCTETS)
 		return is_printable_run(p, n);
 #endif
 	for (; n >= WORD_OCTETS; p += WORD_OCTETS, n -= WORD_OCTETS)

@@ -244,21 +244,17 @@ static int answer_unlisted(struct smtp *s, const struct smtp_verb *verb)
  * session made of them. */
 static const struct table_entry *request_entry(const struct smtp *s, const struct smtp_verb *verb, struct slice name)
 {
-	const struct compiled_table *table = proxy_table(s->proxy, &smtp_tables[0]);
-
-	if (table == s->config->request && verb != &smtp_unknown_verb)
+	if (verb != &smtp_unknown_verb && !proxy_has_own_tables(s->proxy))
 		return s->config->verb_entries[verb - smtp_verbs];
-	return table_find(table, name, SLICE(""));
+	return table_find(proxy_table(s->proxy, &smtp_tables[0]), name, SLICE(""));
 }
 
 static const struct table_entry *response_entry(const struct smtp *s, const struct smtp_pending *p, unsigned code)
 {
-	const struct compiled_table *table = proxy_table(s->proxy, &smtp_tables[1]);
-
 	/* Policy code may have given the command another name. */
-	if (table == s->config->response && code == p->verb->usual && (const char *)p->name.ptr == p->verb->name)
+	if (code == p->verb->usual && (const char *)p->name.ptr == p->verb->name && !proxy_has_own_tables(s->proxy))
 		return s->config->usual_entries[p->verb - smtp_verbs];
-	return table_find(table, p->name, s->response_code);
+	return table_find(proxy_table(s->proxy, &smtp_tables[1]), p->name, s->response_code);
 }
 
 co_waits int smtp_decide_request(struct smtp *s, const struct smtp_verb *verb, struct slice *name,
@@ -372,9 +368,9 @@ bool smtp_extension_permitted(struct smtp *s, struct slice keyword)
 
 bool smtp_is_batchable(const struct smtp *s, const struct smtp_verb *verb)
 {
-	if (verb < smtp_verbs || verb >= smtp_verbs + SMTP_VERB_COUNT || verb->group == SMTP_GROUP_ALONE)
+	if (verb < smtp_verbs || verb >= smtp_verbs + SMTP_VERB_COUNT || verb->group == SMTP_GROUP_ALONE ||
+	    (s->config->batchable & (1u << (verb - smtp_verbs))) == 0)
 		return false;
-	return (s->config->batchable & (1u << (verb - smtp_verbs))) != 0 &&
-	       proxy_table(s->proxy, &smtp_tables[0]) == s->config->request &&
-	       proxy_table(s->proxy, &smtp_tables[1]) == s->config->response;
+	return !proxy_has_own_tables(s->proxy) || (proxy_table(s->proxy, &smtp_tables[0]) == s->config->request &&
+						   proxy_table(s->proxy, &smtp_tables[1]) == s->config->response);
 }

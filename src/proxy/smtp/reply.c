@@ -38,6 +38,12 @@ bool smtp_code_parse(struct slice text, unsigned *code)
 	return true;
 }
 
+/* Without code, separator and what is cut. */
+static struct slice line_text(struct slice line, const struct smtp_reply_limits *limits)
+{
+	return slice_skip(slice_take(line, limits->line_max), 4);
+}
+
 /* One line into the reply so far; *last: nothing follows it. */
 static enum smtp_reply_result add_line(struct smtp_reply *reply, struct slice line,
 				       const struct smtp_reply_limits *limits, bool *last)
@@ -74,13 +80,13 @@ enum smtp_reply_result smtp_reply_parse(struct smtp_reply_parser *parser, struct
 					const struct smtp_reply_limits *limits, struct smtp_reply *out)
 {
 	struct smtp_reply *reply = &parser->reply;
+	size_t max = limits->cut_long_lines ? limits->buffer_line_max : limits->line_max;
+	struct slice line = { NULL, 0 };
 	bool last = false;
 
 	if (parser->done == 0)
 		*reply = (struct smtp_reply){ .canonical = true };
 	while (!last) {
-		size_t max = limits->cut_long_lines ? limits->buffer_line_max : limits->line_max;
-		struct slice line = { NULL, 0 };
 		size_t used = 0;
 		enum smtp_reply_result result;
 
@@ -102,7 +108,10 @@ enum smtp_reply_result smtp_reply_parse(struct smtp_reply_parser *parser, struct
 			return SMTP_REPLY_TOO_LONG;
 	}
 	reply->raw = slice_take(octets, parser->done);
-	(void)smtp_reply_next_line(reply, limits, &(size_t){ 0 }, &reply->text, &last);
+	if (reply->n_lines == 1)
+		reply->text = line_text(line, limits);
+	else
+		(void)smtp_reply_next_line(reply, limits, &(size_t){ 0 }, &reply->text, &last);
 	*out = *reply;
 	return SMTP_REPLY_OK;
 }
@@ -120,6 +129,6 @@ bool smtp_reply_next_line(const struct smtp_reply *reply, const struct smtp_repl
 	if (line.len > 0 && line.ptr[line.len - 1] == '\r')
 		line.len--;
 	*last = *pos == reply->raw.len;
-	*text = slice_skip(slice_take(line, limits->line_max), 4);
+	*text = line_text(line, limits);
 	return true;
 }

@@ -127,8 +127,9 @@ static co_waits int forward(struct smtp *s, const struct smtp_verb *verb, struct
 	if (p == NULL)
 		return -ENOMEM;
 	p->name = verb == &smtp_unknown_verb || !slice_is(name, verb->name) ? arena_copy(s->batch, name) : slice_cstr(verb->name);
-	p->param = argument->text.len > 0 ? arena_copy(s->batch, argument->text) : slice_of("", 0);
-	p->mailbox = argument->path.mailbox.len > 0 ? arena_copy(s->batch, argument->path.mailbox) : slice_of("", 0);
+	/* What was parsed to a path is on the batch already, other text may be the client's line. */
+	p->mailbox = argument->has_path ? argument->path.mailbox : slice_of("", 0);
+	p->param = argument->has_path ? argument->text : argument->text.len > 0 ? arena_copy(s->batch, argument->text) : slice_of("", 0);
 	if (p->name.ptr == NULL || p->param.ptr == NULL || p->mailbox.ptr == NULL)
 		return -ENOMEM;
 	p->octets = p->name.len + 1 + p->param.len + 2;

@@ -37,7 +37,11 @@ void smtp_end_transaction(struct smtp *s)
 	s->accounted = false;
 	s->body_octets = 0;
 	s->mail = (struct smtp_mail_options){ .has_size = false };
-	arena_free(&s->transaction);
+	if (s->transaction == NULL)
+		return;
+	arena_reset(s->transaction);
+	s->spare = s->transaction;
+	s->transaction = NULL;
 }
 
 /* The server has the first chunks of a message and said nothing of them yet. */
@@ -117,7 +121,8 @@ void smtp_on_mail(struct smtp *s, struct smtp_pending *p, unsigned code)
 	s->reset_by_us = false;
 	s->state = SMTP_STATE_MAIL;
 	s->mail = p->mail;
-	s->transaction = arena_child(s->proxy->arena, SMTP_TRANSACTION_OCTETS, 0);
+	s->transaction = s->spare != NULL ? s->spare : arena_child(s->proxy->arena, SMTP_TRANSACTION_OCTETS, 0);
+	s->spare = NULL;
 	if (s->transaction != NULL)
 		s->sender = arena_copy(s->transaction, p->mailbox);
 	if (s->sender.ptr == NULL)
@@ -422,5 +427,6 @@ co_waits void smtp_run(struct proxy *proxy)
 	/* Policy code that runs behind the conversation may read what pointed there. */
 	s->request_cmd = s->request_param = s->response_code = s->response_param = slice_of(NULL, 0);
 	smtp_set_error(s, "500", "");
+	arena_free(&s->spare);
 	arena_free(&s->batch);
 }

@@ -142,6 +142,7 @@ struct smtp {
 	size_t pending_octets;
 	struct arena *batch;			/* of the queue; reset when it is empty */
 	struct arena *transaction;		/* sender and recipients; NULL: none */
+	struct arena *spare;			/* of the last transaction, empty, for the next one; NULL while there is one */
 	struct smtp_record *record;		/* of the transaction, on its arena; NULL: none, or it is written */
 	struct smtp_reply_parser parser;
 	struct smtp_reuse reuse;
