@@ -142,6 +142,16 @@ static char *append_text(char *at, const char *text)
 	return at + n;
 }
 
+static char *append_octet(char *at, unsigned octet)
+{
+	if (octet >= 100)
+		*at++ = (char)('0' + octet / 100);
+	if (octet >= 10)
+		*at++ = (char)('0' + octet / 10 % 10);
+	*at++ = (char)('0' + octet % 10);
+	return at;
+}
+
 static char *append_ip(char *at, const struct ip_addr *ip)
 {
 	char text[IP_TEXT_MAX];
@@ -153,7 +163,7 @@ static char *append_ip(char *at, const struct ip_addr *ip)
 	for (int i = 0; i < 4; i++) {
 		if (i > 0)
 			*at++ = '.';
-		at = append_number(at, ip->octets[i]);
+		at = append_octet(at, ip->octets[i]);
 	}
 	return at;
 }

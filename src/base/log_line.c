@@ -19,6 +19,8 @@
 #define LIST_ROOM 80u	/* what a list leaves free for its own end */
 #define FIELD_ROOM 32u	/* of a number with all that stands around it and its key */
 
+#define DIGITS_MAX 20u	/* of a number of 64 bits */
+
 /* What an octet may stand in unescaped. */
 enum {
 	IN_VALUE = 1,		/* no control octet, no quote, no backslash */
@@ -108,15 +110,20 @@ static bool put_cstr(struct log_line *l, const char *text)
 	return put(l, slice_cstr(text), TAIL_ROOM);
 }
 
+/* Mostly small ones: copied in one piece, with what is behind them. */
 static bool put_unsigned(struct log_line *l, uint64_t number)
 {
-	char digits[20];
-	size_t at = sizeof(digits);
+	char digits[2 * DIGITS_MAX] = { 0 };
+	size_t at = DIGITS_MAX;
 
 	do
 		digits[--at] = (char)('0' + number % 10);
 	while ((number /= 10) > 0);
-	return put(l, slice_of(digits + at, sizeof(digits) - at), TAIL_ROOM);
+	if (l->len + DIGITS_MAX + TAIL_ROOM > LOG_LINE_MAX)
+		return put(l, slice_of(digits + at, DIGITS_MAX - at), TAIL_ROOM);
+	memcpy(l->text + l->len, digits + at, DIGITS_MAX);
+	l->len += DIGITS_MAX - at;
+	return true;
 }
 
 static bool put_number(struct log_line *l, const struct log_field *field)
@@ -160,7 +167,7 @@ static bool is_plain_word(uint64_t word)
 #ifdef __SSE2__
 
 /* The same of sixteen. As signed numbers, octets of 0x80 and more are below the space, too. */
-static inline bool is_plain_vector(__m128i octets)
+static bool is_plain_vector(__m128i octets)
 {
 	__m128i found = _mm_or_si128(_mm_cmplt_epi8(octets, _mm_set1_epi8(' ')), _mm_cmpeq_epi8(octets, _mm_set1_epi8(0x7f)));
 
@@ -168,6 +175,31 @@ static inline bool is_plain_vector(__m128i octets)
 	found = _mm_or_si128(found, _mm_cmpeq_epi8(octets, _mm_set1_epi8('\'')));
 	found = _mm_or_si128(found, _mm_cmpeq_epi8(octets, _mm_set1_epi8('\\')));
 	return _mm_movemask_epi8(found) == 0;
+}
+
+/* Copies n octets, four to sixteen, if all of them are plain. The second piece overlaps the first. */
+static bool copy_plain(char *to, const uint8_t *from, size_t n)
+{
+	__m128i both;
+	uint32_t first, last;
+
+	if (n >= WORD_OCTETS) {
+		__m128i a = _mm_loadl_epi64((const void *)from), b = _mm_loadl_epi64((const void *)(from + n - WORD_OCTETS));
+
+		if (!is_plain_vector(_mm_unpacklo_epi64(a, b)))
+			return false;
+		_mm_storel_epi64((void *)to, a);
+		_mm_storel_epi64((void *)(to + n - WORD_OCTETS), b);
+		return true;
+	}
+	memcpy(&first, from, sizeof(first));
+	memcpy(&last, from + n - sizeof(last), sizeof(last));
+	both = _mm_set_epi32((int)first, (int)last, (int)first, (int)last);
+	if (!is_plain_vector(both))
+		return false;
+	memcpy(to, &first, sizeof(first));
+	memcpy(to + n - sizeof(last), &last, sizeof(last));
+	return true;
 }
 
 #endif
@@ -184,6 +216,8 @@ static size_t put_plain(struct log_line *l, struct slice octets, unsigned where,
 #ifdef __SSE2__
 	for (; most - n >= sizeof(__m128i) && is_plain_vector(_mm_loadu_si128((const void *)(octets.ptr + n))); n += sizeof(__m128i))
 		memcpy(to + n, octets.ptr + n, sizeof(__m128i));
+	if (most - n >= sizeof(uint32_t) && most - n < sizeof(__m128i) && copy_plain(to + n, octets.ptr + n, most - n))
+		n = most;
 #endif
 	for (; most - n >= WORD_OCTETS && is_plain_word(word_load(octets.ptr + n)); n += WORD_OCTETS)
 		memcpy(to + n, octets.ptr + n, WORD_OCTETS);
@@ -195,12 +229,8 @@ static size_t put_plain(struct log_line *l, struct slice octets, unsigned where,
 
 /* At most limit octets in escaped form (the doubling in JSON not counted), "..." instead of the
  * rest. false: the line is full. */
-static bool put_octets(struct log_line *l, struct slice octets, unsigned where, size_t limit)
+static __attribute__((noinline)) bool put_escaped(struct log_line *l, struct slice octets, unsigned where, size_t limit)
 {
-	size_t plain = put_plain(l, octets, where, limit);	/* mostly that is all */
-
-	limit -= plain;
-	octets = slice_skip(octets, plain);
 	while (octets.len > 0) {
 		size_t n = plain_run(octets, where), width = n;
 		struct slice escaped = { NULL, 0 };
@@ -218,6 +248,14 @@ static bool put_octets(struct log_line *l, struct slice octets, unsigned where, 
 		octets = slice_skip(octets, n > 0 ? n : 1);
 	}
 	return true;
+}
+
+/* The same. Mostly all of them are plain. */
+static bool put_octets(struct log_line *l, struct slice octets, unsigned where, size_t limit)
+{
+	size_t plain = put_plain(l, octets, where, limit);
+
+	return plain == octets.len || put_escaped(l, slice_skip(octets, plain), where, limit - plain);
 }
 
 static void put_message(struct log_line *l, struct slice message)

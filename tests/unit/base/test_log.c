@@ -88,26 +88,41 @@ static void test_nobody_forges_a_line(void **state)
 	assert_string_equal(take_text(), "my.tag\\x0a(1): (x\\x0ay): msg; key='v'\\x0aforged\n");
 }
 
+static void each_octet_at(size_t place, size_t length)
+{
+	static const char around[] = "~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~";
+	int before = (int)place, behind = (int)(length - place - 1);
+
+	for (unsigned octet = 0; octet < 256; octet++) {
+		bool plain = octet >= ' ' && octet < 0x7f && strchr("'\"\\", (int)octet) == NULL;
+		char value[sizeof(around)], expected[128], one[5];
+
+		memset(value, '~', sizeof(value));
+		value[place] = (char)octet;
+		snprintf(one, sizeof(one), plain ? "%c" : "\\x%02x", octet);
+		snprintf(expected, sizeof(expected), "smtp.info(3): (s): Said; what='%.*s%s%.*s'\n", before, around, one, behind, around);
+		log_event(LOG_SMTP_INFO, 3, SLICE("s"), "Said", F_OCTETS("what", slice_of(value, length)));
+		assert_string_equal(take_text(), expected);
+	}
+}
+
 /* Each octet at each place of a value: what stands around it changes nothing. */
 static void test_each_octet_at_each_place(void **state)
 {
-	char value[20], expected[128];
+	static const size_t lengths[] = { 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 20, 33 };	/* around those of words and vectors */
 
 	assert_int_equal(log_open(pipe_fds[1], LOG_FORMAT_TEXT, 3, "", NULL), 0);
-	for (size_t place = 0; place < sizeof(value); place++)
-		for (unsigned octet = 0; octet < 256; octet++) {
-			bool plain = octet >= ' ' && octet < 0x7f && strchr("'\"\\", (int)octet) == NULL;
-			int before = (int)place, behind = (int)(sizeof(value) - place - 1);
-			char one[5];
+	for (size_t i = 0; i < ARRAY_LEN(lengths); i++)
+		for (size_t place = 0; place < lengths[i]; place++)
+			each_octet_at(place, lengths[i]);
+}
 
-			memset(value, '~', sizeof(value));
-			value[place] = (char)octet;
-			snprintf(one, sizeof(one), plain ? "%c" : "\\x%02x", octet);
-			snprintf(expected, sizeof(expected), "smtp.info(3): (s): Said; what='%.*s%s%.*s'\n", before,
-				 "~~~~~~~~~~~~~~~~~~~~", one, behind, "~~~~~~~~~~~~~~~~~~~~");
-			log_event(LOG_SMTP_INFO, 3, SLICE("s"), "Said", F_OCTETS("what", slice_of(value, sizeof(value))));
-			assert_string_equal(take_text(), expected);
-		}
+/* Numbers, and where they end. */
+static void test_numbers(void **state)
+{
+	assert_int_equal(log_open(pipe_fds[1], LOG_FORMAT_TEXT, 3, "", NULL), 0);
+	log_event(LOG_SMTP_INFO, 3, SLICE("s"), "Said", F_UINT("a", 0), F_UINT("b", UINT64_MAX), F_INT("c", INT64_MIN), F_INT("d", 10));
+	assert_string_equal(take_text(), "smtp.info(3): (s): Said; a='0', b='18446744073709551615', c='-9223372036854775808', d='10'\n");
 }
 
 static void test_escape_bounds(void **state)
@@ -511,6 +526,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_text_lines, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nobody_forges_a_line, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_each_octet_at_each_place, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_numbers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_escape_bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json_lines, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_values, setup, teardown),
