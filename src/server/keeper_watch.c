@@ -11,7 +11,10 @@
 #include <unistd.h>
 
 #define LOOK_MS 1000
-#define AGAIN_MS 60000			/* what could not be used is tried again, without a word */
+/* What could not be used is tried again, without a word: that it is not valid yet may end by itself. Twice as long from each time
+ * to the next, since a key's passphrase takes its time, in which nothing is signed. */
+#define AGAIN_MS 60000
+#define AGAIN_MAX_MS (16 * AGAIN_MS)
 #define BUSY_MS 50			/* of one look: workers wait for signatures meanwhile */
 #define PROBLEMS_ARENA_MAX (4u << 20)
 #define ITEM_PATHS_MAX 4
@@ -30,7 +33,7 @@ struct item {
 	const char *paths[ITEM_PATHS_MAX];
 	uint64_t in_use, seen;		/* digests of its paths; in_use 0: read it in any case */
 	uint64_t told;			/* looks like this, can't be used, and was said so */
-	int64_t tried_ms;
+	int64_t tried_ms, pause_ms;	/* when it was tried, and until it is again */
 	bool due;
 };
 
@@ -156,6 +159,7 @@ static bool is_told(struct item *item)
 {
 	bool told = item->told == item->seen;
 
+	item->pause_ms = !told ? AGAIN_MS : item->pause_ms < AGAIN_MAX_MS ? 2 * item->pause_ms : AGAIN_MAX_MS;
 	item->told = item->seen;
 	return told;
 }
@@ -205,7 +209,7 @@ static bool is_due(const struct keeper_watch *w, struct item *item)
 	item->seen = now;
 	if (!calm || now == item->in_use)
 		return false;
-	return now != item->told || poller_now() - item->tried_ms >= AGAIN_MS;
+	return now != item->told || poller_now() - item->tried_ms >= item->pause_ms;
 }
 
 static void try_all(struct keeper_watch *w)
