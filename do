@@ -5,8 +5,8 @@
 set -eu
 cd "$(dirname "$0")"
 
-BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 libjansson-dev libpcre2-dev libcap-ng-dev libidn2-dev libboost-context-dev libssl-dev libc-ares-dev libunbound-dev"
-RUN_PACKAGES="nftables iproute2 procps dns-root-data"
+BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 libjansson-dev libpcre2-dev libcap-ng-dev libidn2-dev libboost-context-dev libssl-dev libc-ares-dev libunbound-dev libcurl4-openssl-dev"
+RUN_PACKAGES="nftables iproute2 procps dns-root-data libcurl4 ca-certificates"
 DEMO_PACKAGES="$RUN_PACKAGES postfix swaks python3-aiosmtpd"
 TEST_PACKAGES="$DEMO_PACKAGES haproxy libio-socket-inet6-perl libnet-ssleay-perl libcmocka-dev python3-pytest curl msmtp"
 TEST_PACKAGES="$TEST_PACKAGES openssl nginx libnginx-mod-stream sslscan ldnsutils nsd"

@@ -2,6 +2,7 @@
 #include "server/lookout_priv.h"
 
 #include "base/log.h"
+#include "server/lookout_resolver.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -22,6 +23,7 @@ static void answer_nothing(struct lookout *l, const struct lookout_asked *who, s
 static const lookout_service_fn services[LOOKOUT_KINDS] = {
 	[LOOKOUT_NOTHING] = answer_nothing,
 	[LOOKOUT_TLSA] = lookout_dns_tlsa,
+	[LOOKOUT_STS] = lookout_sts_policy,
 };
 
 /* ---- workers ---- */
@@ -165,6 +167,8 @@ int lookout_run(const struct lookout_setup *setup)
 			l->peers[i] = (struct lookout_peer){ .lookout = l, .fd = -1 };
 		err = poller_add(&l->poller, setup->supervisor, POLLIN, on_supervisor, l);
 	}
+	if (err == 0)
+		err = resolver_create(&l->poller, setup->options->resolvers, &l->resolver);
 	if (err == 0)
 		err = lookout_names_create(l);
 	if (err != 0) {

@@ -19,7 +19,6 @@
 
 struct lookout_names {
 	struct lookout *lookout;
-	struct resolver *resolver;
 	struct names_cache *cache;
 	struct poller_timer ask, publish;
 	uint64_t published;		/* version */
@@ -125,7 +124,7 @@ static void ask(void *arg)
 			continue;
 		}
 		*w = (struct under_way){ n, q };
-		resolver_ask(n->resolver, q->name, q->family, on_answer, w);
+		resolver_ask(n->lookout->resolver, q->name, q->family, on_answer, w);
 	}
 	if (at_ms != 0)
 		poller_timer_set(&n->lookout->poller, &n->ask, at_ms > now ? at_ms - now : 0);
@@ -175,7 +174,6 @@ void lookout_names_gone(struct lookout *l, uint32_t generation)
 int lookout_names_create(struct lookout *l)
 {
 	struct lookout_names *n = calloc(1, sizeof(*n));
-	int err;
 
 	if (n == NULL)
 		return -ENOMEM;
@@ -184,12 +182,10 @@ int lookout_names_create(struct lookout *l)
 	n->publish.fn = publish;
 	n->ask.arg = n->publish.arg = n;
 	n->cache = names_cache_create();
-	err = n->cache != NULL ? resolver_create(&l->poller, l->setup->options->resolvers, &n->resolver) : -ENOMEM;
-	if (err == 0) {
-		l->names = n;
-		return 0;
+	if (n->cache == NULL) {
+		free(n);
+		return -ENOMEM;
 	}
-	names_cache_free(&n->cache);
-	free(n);
-	return err;
+	l->names = n;
+	return 0;
 }

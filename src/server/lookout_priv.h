@@ -18,14 +18,18 @@ struct lookout_peer {
 
 struct lookout_names;
 struct lookout_dns;			/* lookout_dns.c */
+struct lookout_sts;			/* lookout_sts.c */
+struct resolver;
 
 struct lookout {
 	const struct lookout_setup *setup;
 	struct poller poller;
 	struct message_room room;
+	struct resolver *resolver;
 	struct lookout_names *names;
 	struct lookout_peer peers[LOOKOUT_PEERS_MAX];
 	struct lookout_dns *dns;	/* NULL: nobody asked yet */
+	struct lookout_sts *sts;	/* likewise */
 	_Alignas(struct lookout_question) uint8_t packet[sizeof(struct lookout_question) + LOOKOUT_BODY_MAX + 1];
 };
 
@@ -53,5 +57,10 @@ void lookout_names_gone(struct lookout *l, uint32_t generation);
 #define LOOKOUT_DNS_QUESTIONS_MAX 512u	/* at a time */
 void lookout_dns_forget(struct lookout *l, uint32_t peer);	/* its connection is gone, and with it its questions */
 void lookout_dns_tlsa(struct lookout *l, const struct lookout_asked *who, struct slice name);
+
+/* lookout_sts.c: policies of mail domains, kept as long as they say; here the process's life. */
+#define LOOKOUT_STS_QUESTIONS_MAX 512u	/* at a time */
+#define LOOKOUT_STS_POLICIES_MAX 1024u	/* kept; over that the one that was not asked for the longest goes */
+void lookout_sts_policy(struct lookout *l, const struct lookout_asked *who, struct slice body);
 
 #endif

@@ -26,6 +26,7 @@ struct resolver {
 
 struct question {
 	resolver_fn fn;
+	resolver_texts_fn texts_fn;	/* of a question for TXT */
 	void *arg;
 	int family;
 };
@@ -248,8 +249,72 @@ void resolver_ask(struct resolver *r, const char *name, int family, resolver_fn 
 		fn(arg, &(struct resolver_answer){ .result = -ENOMEM, .why = "no memory" });
 		return;
 	}
-	*q = (struct question){ fn, arg, family };
+	*q = (struct question){ .fn = fn, .arg = arg, .family = family };
 	look_at_conf(r);
 	ares_query(r->channel, name, ns_c_in, family == AF_INET ? ns_t_a : ns_t_aaaa, on_answer, q);
+	set_timer(r);
+}
+
+/* ---- texts ---- */
+
+struct gathered {
+	struct slice texts[RESOLVER_TEXTS_MAX];
+	size_t n;
+	uint8_t *octets;		/* of all of them, one behind the other */
+	size_t len;
+};
+
+/* 0; -E2BIG. octets has room for all strings of the answer. */
+static int gather(struct gathered *g, const struct ares_txt_ext *first)
+{
+	for (const struct ares_txt_ext *t = first; t != NULL; t = t->next) {
+		if (t->record_start && g->n == RESOLVER_TEXTS_MAX)
+			return -E2BIG;
+		if (t->record_start || g->n == 0)
+			g->texts[g->n++] = slice_of(g->octets + g->len, 0);
+		memcpy(g->octets + g->len, t->txt, t->length);
+		g->len += t->length;
+		g->texts[g->n - 1].len += t->length;
+	}
+	return 0;
+}
+
+static void on_texts(void *arg, int status, int timeouts, unsigned char *octets, int len)
+{
+	struct question *q = arg;
+	struct resolver_texts answer = { .result = 0 };
+	struct ares_txt_ext *first = NULL;
+	struct gathered g = { .n = 0 };
+
+	if (status == ARES_SUCCESS)
+		status = ares_parse_txt_reply_ext(octets, len, &first);
+	if (status == ARES_SUCCESS) {
+		g.octets = malloc((size_t)len);		/* strings are no longer than the answer they came in */
+		status = g.octets == NULL ? ARES_ENOMEM : gather(&g, first) == 0 ? ARES_SUCCESS : ARES_EBADRESP;
+	}
+	if (status == ARES_SUCCESS) {
+		answer.texts = g.texts;
+		answer.n_texts = g.n;
+	} else if (status != ARES_ENODATA && status != ARES_ENOTFOUND) {
+		answer.result = -EIO;
+		answer.why = ares_strerror(status);
+	}
+	q->texts_fn(q->arg, &answer);
+	ares_free_data(first);
+	free(g.octets);
+	free(q);
+}
+
+void resolver_ask_texts(struct resolver *r, const char *name, resolver_texts_fn fn, void *arg)
+{
+	struct question *q = calloc(1, sizeof(*q));
+
+	if (q == NULL) {
+		fn(arg, &(struct resolver_texts){ .result = -ENOMEM, .why = "no memory" });
+		return;
+	}
+	*q = (struct question){ .texts_fn = fn, .arg = arg };
+	look_at_conf(r);
+	ares_query(r->channel, name, ns_c_in, ns_t_txt, on_texts, q);
 	set_timer(r);
 }

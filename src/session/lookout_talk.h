@@ -28,6 +28,9 @@ enum lookout_kind {
 	 * enum lookout_tlsa. Only so that what nobody may have changed on the way is told from what somebody may. Not asked for
 	 * where the host's own zone is not signed; those of the name that the host's is an alias of come first (RFC 7672, 2.2.2). */
 	LOOKOUT_TLSA,
+	/* The policy of a mail domain (MTA-STS, RFC 8461): the domain, a NUL, and the folder of the CAs that vouch for
+	 * who publishes it. A result is one of enum lookout_sts_answer. */
+	LOOKOUT_STS,
 	LOOKOUT_KINDS
 };
 
@@ -39,6 +42,13 @@ enum lookout_tlsa {
 	LOOKOUT_TLSA_FAILED,		/* no answer; the body says why */
 	LOOKOUT_TLSA_EXPANDED,		/* as secure, of another host: before the records its name, behind its length like them */
 	LOOKOUT_TLSA_RESULTS
+};
+
+enum lookout_sts_answer {
+	LOOKOUT_STS_POLICY,		/* the body has it, as mta_sts_write writes it (tls/mta_sts.h) */
+	LOOKOUT_STS_ABSENT,		/* the domain says of none, and none is known */
+	LOOKOUT_STS_FAILED,		/* whether there is one can't be told; the body says why */
+	LOOKOUT_STS_RESULTS
 };
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The lookout as a process; the test is the supervisor and the workers. */
 #include "base/log.h"
+#include "base/slice.h"
 #include "server/lookout_priv.h"
 #include "server/message.h"
 #include "session/lookout_talk.h"
@@ -109,14 +110,19 @@ static int connect_worker(void)
 	return connect_slot(1, slot++);
 }
 
-static void ask(int worker, uint32_t number, uint32_t kind, const char *body)
+static void ask_octets(int worker, uint32_t number, uint32_t kind, struct slice body)
 {
 	const struct lookout_question head = { .number = number, .kind = kind };
-	uint8_t octets[320];
+	static uint8_t octets[8192];
 
 	memcpy(octets, &head, sizeof(head));
-	memcpy(octets + sizeof(head), body, strlen(body));
-	assert_int_equal(send(worker, octets, sizeof(head) + strlen(body), MSG_NOSIGNAL), sizeof(head) + strlen(body));
+	memcpy(octets + sizeof(head), body.ptr, body.len);
+	assert_int_equal(send(worker, octets, sizeof(head) + body.len, MSG_NOSIGNAL), sizeof(head) + body.len);
+}
+
+static void ask(int worker, uint32_t number, uint32_t kind, const char *body)
+{
+	ask_octets(worker, number, kind, slice_cstr(body));
 }
 
 /* Octets of the next packet; 0: the connection is closed. */
@@ -200,6 +206,33 @@ static void test_names(void **state)
 		ask(worker, 200 + i, LOOKOUT_TLSA, "_25._tcp.mail.example");
 		expect(worker, 200 + i, LOOKOUT_TLSA_FAILED, "the trust anchor /nonexistent can't be read: No such file or directory");
 	}
+	close(worker);
+}
+
+/* Questions for policies of mail domains that are none: nobody is asked. */
+static void test_domains(void **state)
+{
+	static const struct slice wrong[] = {
+		SLICE_INIT(""), SLICE_INIT("a.example"), SLICE_INIT("a.example\0"), SLICE_INIT("a.example\0ca"), SLICE_INIT("\0/ca"),
+		SLICE_INIT("A.example\0/ca"), SLICE_INIT("*.example\0/ca"), SLICE_INIT("a..b\0/ca"), SLICE_INIT("192.0.2.1\0/ca"),
+		SLICE_INIT("a.example\0/c\0a"), SLICE_INIT("a.example.\0/ca"), SLICE_INIT("a/b\0/ca"),
+	};
+	static uint8_t large[6000];
+	int worker = connect_worker();
+
+	for (uint32_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		ask_octets(worker, i, LOOKOUT_STS, wrong[i]);
+		expect(worker, i, -EINVAL, "");
+	}
+	memset(large, 'a', sizeof(large));
+	memcpy(large + 9, "\0/", 2);
+	ask_octets(worker, 100, LOOKOUT_STS, slice_of(large, sizeof(large)));
+	expect(worker, 100, -EINVAL, "");
+	for (size_t i = 0; i < 245; i++)	/* one too many: "_mta-sts." stands before it */
+		large[i] = i % 60 == 59 ? '.' : 'a';
+	memcpy(large + 245, "\0/ca", 4);
+	ask_octets(worker, 101, LOOKOUT_STS, slice_of(large, 249));
+	expect(worker, 101, -EINVAL, "");
 	close(worker);
 }
 
@@ -322,6 +355,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_nonsense, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_connection_a_worker, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_domains, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_many_workers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_each_has_its_share, setup_with_a_deaf_resolver, teardown_with_a_deaf_resolver),
 		cmocka_unit_test_setup_teardown(test_hangs_up_on_who_reads_nothing, setup, teardown),
