@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Zones: names for sets of addresses, in an administrative tree."""
 
-import ipaddress as _ipaddress
-import re as _re
 import struct
 import types
 from json.encoder import encode_basestring_ascii as _json_text
@@ -10,7 +8,7 @@ from socket import htonl, ntohl
 from traceback import print_exc
 
 from sallyport import engine as _engine, problems as _problems
-from sallyport.declare import (Declaration as _Declaration, is_poisoned as _is_poisoned,
+from sallyport.declare import (Declaration as _Declaration, host_argument as _host_argument, is_poisoned as _is_poisoned,
                                name_argument as _name_argument, sequence as _sequence)
 from sallyport.problems import Refused as _Refused
 from Zorp import Globals as _Globals
@@ -21,32 +19,6 @@ from Zorp.Subnet import (Inet6Subnet, InetSubnet, Subnet, networks_around as _ne
 ZONES_MAX = 262144
 DEPTH_MAX = 31
 HOSTS_MAX = 4096        # host names of all zones
-HOST_OCTETS_MAX = 253
-
-_LABEL = _re.compile(r"[a-z0-9_-]{1,63}\Z")
-
-
-def _is_address(text):
-    try:
-        _ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _checked_host(zone, host):
-    """As names are compared: lower case, without the dot at the end."""
-    if not isinstance(host, str):
-        raise _Refused("zone '%s': the host name %r is not a string" % (zone, host))
-    plain = host.lower()[:-1] if host.endswith(".") else host.lower()
-    if _is_address(plain):
-        raise _Refused("zone '%s': %s is an address, not a host name" % (zone, host), "addresses go into addrs")
-    if not plain.isascii():
-        raise _Refused("zone '%s': the host name '%s' is not ASCII" % (zone, host), "write it in its form for DNS: 'xn--...'")
-    if len(plain) > HOST_OCTETS_MAX or not all(_LABEL.match(label) for label in plain.split(".")):
-        raise _Refused("zone '%s': '%s' is not a host name" % (zone, host),
-                       "letters, digits, '-' and '_' in labels of at most 63, with dots between them")
-    return plain
 
 
 class BaseZone(_Declaration):
@@ -69,8 +41,9 @@ class Zone(BaseZone):
         if inbound_services is not None or outbound_services is not None:
             raise _Refused("zone '%s': zones no longer say which services may be used" % name,
                            "use rules, and Service(limit_target_zones_to=...)")
-        self.hostnames = [_checked_host(name, h) for h in _sequence(hostnames)] if hostnames != () else []
         what = "zone '%s'" % name
+        self.hostnames = [] if hostnames == () else [
+            _host_argument(what, h, instead="addresses go into addrs") for h in _sequence(hostnames)]
         self._networks = [_subnet_text(what, a) for a in _sequence(addrs)]
         self.admin_parent = parent = None if admin_parent is None else self._find_parent(admin_parent)
         self._depth = 0 if parent is None else parent._depth + 1

@@ -6,8 +6,15 @@ object: it looks like one of its class, absorbs whatever is done with it, and wh
 keeps silent, so that one mistake is one problem.
 """
 
+import ipaddress
+import re
+
 from sallyport import problems
 from sallyport.problems import Refused
+
+HOST_OCTETS_MAX = 253
+
+_LABEL = re.compile(r"[a-z0-9_-]{1,63}\Z")
 
 
 class Poison:
@@ -135,6 +142,30 @@ def name_argument(what, value):
     if any(ord(c) < 0x20 or ord(c) == 0x7f for c in value):
         raise Refused("%s %s contains a control character" % (what, problems.shown(value)))
     return value
+
+
+def host_argument(what, value, longest=HOST_OCTETS_MAX, instead=None):
+    """The name of a host or domain, as names are compared: lower case, without the dot at the end. instead: what addresses
+    are to be given as."""
+    if not isinstance(value, str):
+        raise Refused("%s: the host name %r is not a string" % (what, value))
+    plain = value.lower()[:-1] if value.endswith(".") else value.lower()
+    if _is_address(plain):
+        raise Refused("%s: %s is an address, not a host name" % (what, value), instead)
+    if not plain.isascii():
+        raise Refused("%s: the host name '%s' is not ASCII" % (what, value), "write it in its form for DNS: 'xn--...'")
+    if len(plain) > longest or not all(_LABEL.match(label) for label in plain.split(".")):
+        raise Refused("%s: %s is not a host name" % (what, problems.shown(value)),
+                      "letters, digits, '-' and '_' in labels of at most 63, with dots between them")
+    return plain
+
+
+def _is_address(text):
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def int_argument(what, value, low, high):

@@ -16,6 +16,8 @@ SECRET_OCTETS_MAX = 65536
 SECRETS_OCTETS_MAX = 16 << 20
 NAMED_MAX = 1024
 
+SYSTEM_CAS = "/etc/ssl/certs"   # those of the distribution (Debian's ca-certificates); for mta_sts only
+
 
 class Encryptions:
     """What the encryptions of a load became. Each object is written once, whoever names it."""
@@ -103,8 +105,9 @@ class Encryptions:
         settings = scenario.settings
         security = getattr(settings, side + "_connection_security")
         if not security:
-            if side == SERVER and settings.server_dane:
-                raise Refused("dane needs a server side that is encrypted", "TwoSidedEncryption, or ServerOnlyEncryption")
+            for name, value in (("dane", settings.server_dane), ("mta_sts", settings.server_mta_sts)) if side == SERVER else ():
+                if value:
+                    raise Refused(name + " needs a server side that is encrypted", "TwoSidedEncryption, or ServerOnlyEncryption")
             return {"security": 0}
         own = self._own(getattr(scenario, side + "_certificate_generator"), settings, side, hooks)
         if side == CLIENT and not own:
@@ -160,6 +163,11 @@ class Encryptions:
             row["check_subject"] = bool(settings.server_check_subject)
             if settings.server_dane:
                 row["dane"] = settings.server_dane
+            if settings.server_mta_sts:
+                row.update(mta_sts=settings.server_mta_sts, mta_sts_required=bool(settings.server_mta_sts_required))
+                directories["ca_directory"] = directories["ca_directory"] or SYSTEM_CAS
+            elif settings.server_mta_sts_required:
+                raise Refused("server_mta_sts_required needs server_mta_sts", 'settings.server_mta_sts = "example.com"')
         row.update((name, path_to_wire(value)) for name, value in directories.items() if value)
         if "verify_cert_ext" in getattr(settings, side + "_handshake"):
             row["verify"] = {"callback": hooks.number(side, "verify_cert_ext")}

@@ -5,6 +5,7 @@ written from them; once sessions run they can only be read."""
 import os
 
 from sallyport import problems
+from sallyport.declare import host_argument
 from sallyport.problems import Refused, shown
 
 CLIENT, SERVER = "client", "server"
@@ -14,6 +15,7 @@ VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 DEPTH_MAX = 100
 SESSION_SECONDS_MAX = 604800    # RFC 8446: seven days
 ALPN_MAX = 32
+DOMAIN_OCTETS_MAX = 244         # "_mta-sts." stands before it
 
 
 def whole(low, high):
@@ -101,6 +103,11 @@ def file_name(name, value):
     return absolute
 
 
+def domain(name, value):
+    """A mail domain; "" for none."""
+    return "" if value is None or value == "" else host_argument(name, value, DOMAIN_OCTETS_MAX)
+
+
 def pem(name, value):
     if value is None or value == "":
         return ""
@@ -140,6 +147,8 @@ WHOLE = {
     "client_ocsp_file": (path, ""),
     "server_check_subject": (flag, 1),
     "server_dane": (whole(0, 2), 0),
+    "server_mta_sts": (domain, ""),
+    "server_mta_sts_required": (flag, 0),
     "disable_renegotiation": (flag, 1),
 }
 READ_ONLY = {

@@ -77,15 +77,21 @@ class ServerCertificateVerifier(AbstractVerifier):
 
     def __init__(self, trusted_certs_directory=None, trusted=True, verify_depth=4, verify_ca_directory=None,
                  verify_crl_directory=None, permit_invalid_certificates=False, permit_missing_crl=False,
-                 check_subject=True, ca_directory=None, crl_directory=None, dane=DANE_OFF):
+                 check_subject=True, ca_directory=None, crl_directory=None, dane=DANE_OFF, mta_sts=None,
+                 mta_sts_required=False):
         self._take(True, trusted, verify_depth, verify_ca_directory, verify_crl_directory, ca_directory, crl_directory,
                    trusted_certs_directory, permit_invalid_certificates, permit_missing_crl)
         self.check_subject = flag_argument("ServerCertificateVerifier: check_subject", check_subject)
         self.dane = int_argument("ServerCertificateVerifier: dane", dane, DANE_OFF, DANE_REQUIRED)
+        self.mta_sts = tls_settings.domain("ServerCertificateVerifier: mta_sts", mta_sts)
+        self.mta_sts_required = flag_argument("ServerCertificateVerifier: mta_sts_required", mta_sts_required)
+        if self.mta_sts_required and not self.mta_sts:
+            raise Refused("ServerCertificateVerifier: mta_sts_required needs mta_sts", 'mta_sts="example.com"')
 
     def _settle(self, settings):
         self._common(settings)
-        settings.fill(server_check_subject=int(self.check_subject), server_dane=self.dane)
+        settings.fill(server_check_subject=int(self.check_subject), server_dane=self.dane, server_mta_sts=self.mta_sts,
+                      server_mta_sts_required=int(self.mta_sts_required))
 
 
 class ClientNoneVerifier(AbstractVerifier):

@@ -2,6 +2,7 @@
 /* Encryptions of a policy document: for each side its certificate, verifier and options. */
 #include "policy/block_priv.h"
 #include "policy/document_priv.h"
+#include "policy/names.h"
 
 #define ENCRYPTIONS_MAX 4096
 #define NAMED_MAX 1024
@@ -16,6 +17,7 @@
 #define HANDSHAKE_MS_DEFAULT 30000
 #define VERIFY_DEPTH_DEFAULT 4
 #define SESSION_SECONDS_DEFAULT 300
+#define DOMAIN_OCTETS_MAX 244		/* "_mta-sts." stands before it */
 #define CIPHERS_DEFAULT "HIGH:!aNULL:@STRENGTH"
 
 static bool side_calls_host(const struct tls_side *side)
@@ -156,12 +158,32 @@ static int read_own(struct document_reader *d, const struct json_path *up, const
 	return err;
 }
 
+static int read_mta_sts(struct document_reader *d, const struct json_path *path, const json_t *json, enum tls_end end,
+			struct tls_verifier *v)
+{
+	int err = 0;
+
+	if (json_object_get(json, "mta_sts") != NULL)
+		err = json_member_text(&d->json, path, json, "mta_sts", DOMAIN_OCTETS_MAX, &v->mta_sts);
+	if (err == 0)
+		err = json_member_bool_or(&d->json, path, json, "mta_sts_required", false, &v->mta_sts_required);
+	if (err == 0 && v->mta_sts != NULL && !host_name_is_plain(slice_cstr(v->mta_sts)))
+		err = json_wrong(&d->json, path, "mta_sts: '%s' is not the name of a domain", v->mta_sts);
+	if (err == 0 && v->mta_sts != NULL && end == TLS_CLIENT)
+		err = json_wrong(&d->json, path, "mta_sts is for the server's side");
+	if (err == 0 && v->mta_sts != NULL && v->ca_directory == NULL)
+		err = json_wrong(&d->json, path, "mta_sts needs ca_directory");
+	if (err == 0 && v->mta_sts_required && v->mta_sts == NULL)
+		err = json_wrong(&d->json, path, "mta_sts_required needs mta_sts");
+	return err;
+}
+
 static int read_verifier(struct document_reader *d, const struct json_path *up, const json_t *json, enum tls_end end,
 			 struct tls_verifier *v)
 {
 	static const char *const members[] = { "type", "depth", "ca_directory", "crl_directory", "hint_directory",
 					       "pinned_directory", "permit_invalid", "permit_missing_crl", "check_subject",
-					       "dane", "verify", NULL };
+					       "dane", "mta_sts", "mta_sts_required", "verify", NULL };
 	const struct json_path path = { up, "verifier", 0 };
 	const struct { const char *name; const char **path; } directories[] = {
 		{ "ca_directory", &v->ca_directory }, { "crl_directory", &v->crl_directory },
@@ -184,6 +206,8 @@ static int read_verifier(struct document_reader *d, const struct json_path *up, 
 		err = json_member_bool_or(&d->json, &path, json, "check_subject", end == TLS_SERVER, &v->check_subject);
 	if (err == 0)
 		err = json_member_int_or(&d->json, &path, json, "dane", TLS_DANE_OFF, TLS_DANE_REQUIRED, TLS_DANE_OFF, &dane);
+	if (err == 0)
+		err = read_mta_sts(d, &path, json, end, v);
 	if (err == 0)
 		err = read_call(d, &path, json, "verify", &v->verify);
 	if (err == 0 && end == TLS_SERVER && v->hint_directory != NULL)

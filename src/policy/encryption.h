@@ -88,6 +88,9 @@ struct tls_verifier {
 	bool permit_invalid, permit_missing_crl;
 	bool check_subject;			/* server end: the name must fit the host */
 	enum tls_dane dane;			/* server end; the host must have a name then */
+	const char *mta_sts;			/* server end: the mail domain whose policy (RFC 8461) the host, by its name, must meet;
+						 * its publisher is judged by ca_directory, too; NULL: none */
+	bool mta_sts_required;			/* without a policy the server is not used */
 	struct policy_call verify;		/* policy code (verify_cert_ext) after the verification */
 };
 

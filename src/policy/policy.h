@@ -70,8 +70,8 @@ struct router {
 /* Why a router can't work with an encryption (NULL: none): static; NULL: it can (runnable.c). */
 const char *router_flaw(const struct router *router, const struct encryption *encryption);
 struct proxy_type;
-/* The same of a protocol and an encryption that asks the server's zone (dane). */
-const char *dane_flaw(const struct proxy_type *type, const struct encryption *encryption);
+/* The same of a protocol and an encryption that asks others about the server (dane, mta_sts). */
+const char *asking_flaw(const struct proxy_type *type, const struct encryption *encryption);
 
 struct chainer {				/* ConnectChainer */
 	uint8_t protocol;			/* 0 as the client's, 6 TCP */

@@ -52,35 +52,67 @@ const char *router_flaw(const struct router *router, const struct encryption *e)
 	return NULL;
 }
 
-static bool asks_zone(const struct encryption *e)
+static bool asks_zone(const struct tls_verifier *v)
 {
-	return e != NULL && e->sides[TLS_SERVER].security != TLS_OFF && e->sides[TLS_SERVER].verifier.dane != TLS_DANE_OFF;
+	return v->dane != TLS_DANE_OFF;
 }
 
-const char *dane_flaw(const struct proxy_type *type, const struct encryption *e)
+static bool asks_domain(const struct tls_verifier *v)
 {
-	if (!asks_zone(e))
+	return v->mta_sts != NULL;
+}
+
+/* What others say of a server they say of a name, before it is connected. */
+static const struct asking {
+	bool (*asks)(const struct tls_verifier *v);
+	const char *instead, *without_names, *too_early, *nameless;
+} askings[] = {
+	{ asks_zone, "DANE_OFF", "it asks the server's zone (dane), but the protocol knows no server by its name",
+	  "it asks the server's zone (dane), so that its handshake may come before the client's, from whose certificate its own is to be made",
+	  "it asks the server's zone (dane), but the server has no name" },
+	{ asks_domain, "mta_sts=None", "it asks for a mail domain's policy (mta_sts), but the protocol knows no server by its name",
+	  "it asks for a mail domain's policy (mta_sts), so that its handshake may come before the client's, from whose certificate its own is "
+	  "to be made",
+	  "it asks for a mail domain's policy (mta_sts), but the server has no name" },
+};
+
+static bool is_asked(const struct asking *a, const struct encryption *e)
+{
+	return e != NULL && e->sides[TLS_SERVER].security != TLS_OFF && a->asks(&e->sides[TLS_SERVER].verifier);
+}
+
+static const char *flaw_of(const struct asking *a, const struct proxy_type *type, const struct encryption *e)
+{
+	if (!is_asked(a, e))
 		return NULL;
 	if (type->server_name == NULL)
-		return "it asks the server's zone (dane), but the protocol knows no server by its name";
+		return a->without_names;
 	if (e->sides[TLS_SERVER].own.bridge != NULL && e->sides[TLS_CLIENT].security == TLS_ACCEPT_STARTTLS)
-		return "it asks the server's zone (dane), so that its handshake may come before the client's, from whose certificate its own "
-		       "is to be made";
+		return a->too_early;
 	return NULL;
 }
 
-/* TLSA records are those of a name. Where sessions are configured each for itself it is missed when a server is wanted. */
-static void check_dane(const struct service *s, const struct encryption *e, struct policy_problems *problems)
+const char *asking_flaw(const struct proxy_type *type, const struct encryption *e)
+{
+	const char *flaw = NULL;
+
+	for (size_t i = 0; i < ARRAY_LEN(askings) && flaw == NULL; i++)
+		flaw = flaw_of(&askings[i], type, e);
+	return flaw;
+}
+
+/* Where sessions are configured each for itself the name is missed when a server is wanted. */
+static void check_asking(const struct asking *a, const struct service *s, const struct encryption *e, struct policy_problems *problems)
 {
 	const struct proxy_type *type = s->proxy->type;
-	const char *flaw = dane_flaw(type, e);
+	const char *flaw = flaw_of(a, type, e), *hint = a->instead;
 
+	if (flaw == NULL && is_asked(a, e) && !s->proxy->per_session && type->server_name(s->proxy->block).len == 0) {
+		flaw = a->nameless;
+		hint = "self.server_name = \"mail.example.com\" in config()";
+	}
 	if (flaw != NULL)
-		problems_add(problems, PROBLEM_ERROR, s->place, "DANE_OFF", "service '%s': encryption '%s': %s", s->name, e->name, flaw);
-	else if (asks_zone(e) && !s->proxy->per_session && type->server_name(s->proxy->block).len == 0)
-		problems_add(problems, PROBLEM_ERROR, s->place, "self.server_name = \"mail.example.com\" in config()",
-			     "service '%s': encryption '%s' asks the server's zone (dane), but the server has no name", s->name,
-			     e->name);
+		problems_add(problems, PROBLEM_ERROR, s->place, hint, "service '%s': encryption '%s': %s", s->name, e->name, flaw);
 }
 
 /* Where each session is configured for itself, that is when it is known. */
@@ -91,7 +123,8 @@ static void check_encryption(const struct service *s, struct policy_problems *pr
 	const char *flaw;
 
 	check_starttls(s, e, problems);
-	check_dane(s, e, problems);
+	for (size_t i = 0; i < ARRAY_LEN(askings); i++)
+		check_asking(&askings[i], s, e, problems);
 	if (s->proxy->per_session)
 		return;
 	flaw = router_flaw(&s->router, e);

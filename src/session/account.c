@@ -170,10 +170,10 @@ void account_connected(const struct session *s, int server_fd)
 		  F_TEXT("server_protocol", "TCP"), F_TEXT("server_reused", s->server_sessions > 0 ? "yes" : "no"));
 }
 
-/* What its zone says of it was logged before; "host is down" would send whoever reads this the wrong way. */
+/* What others say of it was logged before; "host is down" would send whoever reads this the wrong way. */
 static const char *connect_failure(const struct session *s, int err)
 {
-	return err == -EHOSTDOWN && s->secure.dane.doubtful ? "it was not tried, since nothing vouches for its certificate" :
+	return err == -EHOSTDOWN && s->secure.known.doubtful ? "it was not tried, since nothing vouches for its certificate" :
 	       strerror(-err);
 }
 

@@ -91,14 +91,15 @@ co_waits int proxy_start_tls(struct proxy *proxy, enum tls_end end) MUST_CHECK;
 co_waits int proxy_start_tls_both(struct proxy *proxy) MUST_CHECK;
 
 /*
- * What the server's own zone says (DANE, RFC 7672), where the policy's verifier wants to know; of the
- * server that proxy_connect_server connected, or tried to. It must be encrypted: whatever the client does.
- * It is doubtful: it was not used, and that may be otherwise later, so a client is to come again. What was
- * found out, in a word ("secure", "denied", ...); "": nothing was asked.
+ * What the server's own zone (DANE, RFC 7672) and the mail domain (MTA-STS, RFC 8461) say, where the policy's
+ * verifier wants to know; of the server that proxy_connect_server connected, or tried to. It must be encrypted:
+ * whatever the client does. It is doubtful: it was not used, and that may be otherwise later, so a client is to
+ * come again. What was found out, in a word ("secure", "denied", ...; "enforce", "unmet", ...); "": nothing was asked.
  */
 bool proxy_server_must_be_encrypted(const struct proxy *proxy);
 bool proxy_server_is_doubtful(const struct proxy *proxy);
 const char *proxy_server_dane(const struct proxy *proxy);
+const char *proxy_server_mta_sts(const struct proxy *proxy);
 
 /* What is known of an end that speaks TLS; good as long as its stream. NULL: it speaks plain text. */
 const struct tls_facts *proxy_tls(const struct proxy *proxy, enum tls_end end);

@@ -25,7 +25,7 @@ int proxy_reuse_server(struct proxy *proxy, bool switched, struct slice *note)
 
 	if (proxy->server != NULL)
 		return -EISCONN;
-	if (s->env->pool == NULL || secure_asks_zone(s) || session_plan_server(s, &how) != 0)
+	if (s->env->pool == NULL || secure_looks_up(s) || session_plan_server(s, &how) != 0)
 		return -ENOENT;
 	key = key_of(s, &how, secure_identity_wanted(s, switched));
 	if (pool_take(s->env->pool, &key, s->arena, &c) != 0)

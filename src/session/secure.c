@@ -39,7 +39,7 @@ int secure_configure(struct session *s)
 	if (e != NULL && !s->proxy.type->starttls && encryption_needs_starttls(e))
 		return -EPROTONOSUPPORT;
 	if (flaw == NULL)
-		flaw = dane_flaw(s->proxy.type, e);
+		flaw = asking_flaw(s->proxy.type, e);
 	if (flaw == NULL && s->proxy.type->encryption_flaw != NULL)
 		flaw = s->proxy.type->encryption_flaw(s->proxy.config, e);
 	if (flaw != NULL) {
@@ -179,10 +179,11 @@ static void name_server(const struct session *s, struct slice *server_name, stru
 	struct slice host = secure_named_host(s);
 	bool strict = v->type == TLS_VERIFY_OPTIONAL_TRUSTED || v->type == TLS_VERIFY_REQUIRED_TRUSTED;
 
-	if (s->secure.dane.host.len > 0)
-		host = s->secure.dane.host;	/* whose certificate is wanted, and by whose name (RFC 7671, 7 and 10.1) */
+	if (s->secure.known.dane.host.len > 0)
+		host = s->secure.known.dane.host;	/* whose certificate is wanted, and by whose name (RFC 7671, 7 and 10.1) */
 	*server_name = host.len > 0 || client == NULL ? host : client->facts.server_name;
-	*must_fit = (v->check_subject && strict) || s->secure.dane.set != NULL ? host : slice_of(NULL, 0);
+	*must_fit = (v->check_subject && strict) || s->secure.known.dane.set != NULL || s->secure.known.sts.enforced ? host :
+		    slice_of(NULL, 0);
 }
 
 static int describe_server(const struct session *s, struct tls_handshake *h)
@@ -191,7 +192,8 @@ static int describe_server(const struct session *s, struct tls_handshake *h)
 
 	name_server(s, &server_name, &must_fit);
 	h->peer = &s->server;
-	h->dane = s->secure.dane.set;
+	h->dane = s->secure.known.dane.set;
+	h->strict = s->secure.known.sts.enforced;
 	h->server_name = arena_copy(h->arena, server_name);
 	h->must_fit = arena_copy(h->arena, must_fit);
 	return h->server_name.ptr == NULL || h->must_fit.ptr == NULL ? -ENOMEM : 0;
@@ -260,12 +262,14 @@ static co_waits int handshake(struct session *s, enum tls_end end)
 	s->secure.changes++;
 	if (err != 0) {
 		log_failed(s, h, err, plaintext);
-		s->secure.dane.doubtful = s->secure.dane.doubtful || (end == TLS_SERVER && s->secure.dane.set != NULL);
+		s->secure.known.doubtful |= end == TLS_SERVER && (s->secure.known.dane.set != NULL || s->secure.known.sts.enforced);
 		return err;
 	}
 	s->proxy.doing = before;
 	note_done(&s->secure.ends[end], &h->facts);
 	log_done(s, end, &h->facts);
+	if (end == TLS_SERVER)
+		secure_judge_sts(s);
 	session_changed(s);
 	return 0;
 }
@@ -369,7 +373,7 @@ bool secure_leg_may_repeat(const struct session *s)
 {
 	const struct tls_side *side;
 
-	if (secure_asks_zone(s))
+	if (secure_looks_up(s))
 		return false;
 	if (!is_done(s, TLS_SERVER))
 		return true;
@@ -412,7 +416,7 @@ void secure_give_leg(struct session *s, struct arena **arena, struct tls_handsha
 
 void secure_release(struct session *s)
 {
-	secure_forget_dane(s);
+	secure_forget_looked_up(s);
 	for (int end = 0; end < TLS_ENDS; end++) {
 		s->secure.ends[end].handshake = NULL;
 		arena_free(&s->secure.ends[end].arena);

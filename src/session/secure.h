@@ -37,6 +37,21 @@ struct secure_dane {
 	struct arena *arena;			/* of the set */
 	const struct tlsa_set *set;		/* what the certificate must fit; NULL: as the verifier says without it */
 	struct slice host;			/* that they are of, where the server's name is an alias; empty: of that name */
+};
+
+/* What the mail domain that the policy names says of the server (secure_sts.c). */
+struct secure_sts {
+	const char *verdict;			/* static: "enforce", "absent" and so on; NULL: nothing was asked */
+	bool enforced;				/* the certificate must be verified by CAs, and be that of the host */
+	bool testing;				/* it need not, but it is noted if it is not so: */
+	bool met;				/* as far as it is known: the domain lists the server, and its certificate was good */
+	bool listed;
+};
+
+/* Both of them, of the server that is connected, or was tried last (secure_look_up.c). */
+struct secure_looked_up {
+	struct secure_dane dane;
+	struct secure_sts sts;
 	bool must_encrypt;			/* no mail in plain text, whatever the client does */
 	bool doubtful;				/* the server is not used, for a reason that may be gone later */
 };
@@ -49,7 +64,7 @@ struct session_secure {
 	int early_error;			/* why it could not be */
 	unsigned changes;			/* of what is known: policy code is told anew */
 	bool call_failed;			/* policy code did, in a handshake */
-	struct secure_dane dane;		/* of the server that is connected, or was tried last */
+	struct secure_looked_up known;
 	/* What setup_key gives while it runs; the arena wipes. NULL: it does not run. */
 	struct arena *given_arena;
 	struct tls_given given;
@@ -67,12 +82,12 @@ co_waits int secure_client(struct session *s) MUST_CHECK;
 co_waits int secure_server(struct session *s) MUST_CHECK;
 
 /*
- * Before the server is connected: what its zone says (DANE), where the encryption's verifier wants to know. WAITS,
- * at most as long as connecting may take. 0, also where nothing is to be asked; -EHOSTDOWN (logged): it may not be
- * used, nobody knows or what is known forbids it; -ECANCELED; -ENOMEM.
+ * Before the server is connected: what its zone (DANE) and the mail domain (MTA-STS) say of it, where the encryption's
+ * verifier wants to know. WAITS, for each at most as long as connecting may take. 0, also where nothing is to be asked;
+ * -EHOSTDOWN (logged): it may not be used, nobody knows or what is known forbids it; -ECANCELED; -ENOMEM.
  */
 co_waits int secure_look_up(struct session *s) MUST_CHECK;
-void secure_forget_dane(struct session *s);
+void secure_forget_looked_up(struct session *s);
 
 /*
  * What a server leg's TLS is to be: the name that the server is asked for and that its certificate
@@ -89,9 +104,9 @@ struct secure_identity secure_identity_of_leg(const struct session *s);		/* of t
 bool secure_identity_equal(const struct secure_identity *a, const struct secure_identity *b);
 
 /* May the server leg serve other sessions? Not where the policy's code decides on it, or where it
- * showed a certificate that was made for this client, or where it is good only as long as a zone says so. */
+ * showed a certificate that was made for this client, or where it is good only as long as others say so. */
 bool secure_leg_may_repeat(const struct session *s);
-bool secure_asks_zone(const struct session *s);		/* secure_look_up has something to ask */
+bool secure_looks_up(const struct session *s);		/* secure_look_up has something to ask */
 
 /* A leg is about to be opened: what the one before it has shown is nobody's any more. */
 void secure_new_leg(struct session *s);

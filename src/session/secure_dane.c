@@ -11,9 +11,8 @@
  *
  * With DANE required whatever is not the first is no reason to use the server.
  */
+#include "base/buffer.h"
 #include "base/log.h"
-#include "io/loop.h"
-#include "session/asker.h"
 #include "session/secure_priv.h"
 
 #include <errno.h>
@@ -28,60 +27,10 @@ static const char *const verdicts[LOOKOUT_TLSA_RESULTS] = {
 	[LOOKOUT_TLSA_EXPANDED] = "secure",
 };
 
-static const struct tls_side *server_side(const struct session *s)
+void secure_forget_dane(struct secure_dane *dane)
 {
-	const struct encryption *e = s->secure.encryption;
-
-	return e != NULL && e->sides[TLS_SERVER].security != TLS_OFF ? &e->sides[TLS_SERVER] : NULL;
-}
-
-bool secure_asks_zone(const struct session *s)
-{
-	const struct tls_side *side = server_side(s);
-
-	return side != NULL && side->verifier.dane != TLS_DANE_OFF;
-}
-
-void secure_forget_dane(struct session *s)
-{
-	arena_free(&s->secure.dane.arena);
-	s->secure.dane = (struct secure_dane){ .verdict = NULL };
-}
-
-bool proxy_server_must_be_encrypted(const struct proxy *proxy)
-{
-	return proxy->session->secure.dane.must_encrypt;
-}
-
-bool proxy_server_is_doubtful(const struct proxy *proxy)
-{
-	return proxy->session->secure.dane.doubtful;
-}
-
-const char *proxy_server_dane(const struct proxy *proxy)
-{
-	const struct secure_dane *dane = &proxy->session->secure.dane;
-	const struct tls_facts *facts = proxy_tls(proxy, TLS_SERVER);
-	const char *verdict = dane->set != NULL && facts != NULL && facts->pinned ? "pinned" : dane->verdict;
-
-	return verdict != NULL ? verdict : "";
-}
-
-/* 0 or more as enum lookout_tlsa; -ECANCELED, -ENOMEM. */
-static co_waits int ask(struct session *s, const char *owner, struct buffer *answer)
-{
-	int result;
-
-	if (s->env->asker == NULL)
-		return LOOKOUT_TLSA_FAILED;
-	result = asker_ask(s->env->asker, LOOKOUT_TLSA, slice_cstr(owner), deadline_in(s->service->chainer.timeout_connect_ms), answer);
-	if (result >= 0 && result < LOOKOUT_TLSA_RESULTS)
-		return result;
-	if (result == -ECANCELED)
-		return result;
-	buffer_clear(answer);
-	buffer_append(answer, slice_cstr(result < 0 ? strerror(-result) : "the answer makes no sense"));
-	return LOOKOUT_TLSA_FAILED;
+	arena_free(&dane->arena);
+	*dane = (struct secure_dane){ .verdict = NULL };
 }
 
 struct parsing {
@@ -114,7 +63,7 @@ static co_waits int keep_records(struct secure_dane *dane, struct slice octets, 
 
 static void say(const struct session *s, const char *owner, const struct tlsa_set *set, struct slice why, bool used)
 {
-	const struct secure_dane *dane = &s->secure.dane;
+	const struct secure_dane *dane = &s->secure.known.dane;
 
 	if (used)
 		log_event(LOG_CORE_INFO, 4, s->proxy.id, "The server's zone was asked for its certificate", F_TEXT("name", owner),
@@ -140,8 +89,8 @@ static int cut_host(struct slice *body, struct slice *host)
 /* May the server be used? Fills what is to be kept of it. *why, where it may not, is what the answer does not say itself. */
 static co_waits int judge(struct session *s, int result, struct slice body, const struct tlsa_set **seen, const char **why)
 {
-	struct secure_dane *dane = &s->secure.dane;
-	bool required = server_side(s)->verifier.dane == TLS_DANE_REQUIRED;
+	struct secure_dane *dane = &s->secure.known.dane;
+	bool required = secure_server_verifier(s)->dane == TLS_DANE_REQUIRED;
 	struct slice host = slice_of(NULL, 0);
 	struct tlsa_set *set = NULL;
 	int err = 0;
@@ -168,7 +117,7 @@ static co_waits int judge(struct session *s, int result, struct slice body, cons
 		return -EHOSTDOWN;
 	}
 	*seen = set;
-	dane->must_encrypt = true;
+	s->secure.known.must_encrypt = true;
 	if (set->n == 0) {
 		dane->verdict = "unusable";
 		*why = "no record is of a kind that counts, and the policy requires one";
@@ -179,7 +128,7 @@ static co_waits int judge(struct session *s, int result, struct slice body, cons
 	return host.len == 0 || dane->host.ptr != NULL ? 0 : -ENOMEM;
 }
 
-static co_waits int look_up(struct session *s, struct slice host)
+co_waits int secure_look_up_dane(struct session *s, struct slice host)
 {
 	struct buffer answer = BUFFER_INIT(LOOKOUT_BODY_MAX + 128);
 	const struct tlsa_set *set = NULL;
@@ -187,33 +136,16 @@ static co_waits int look_up(struct session *s, struct slice host)
 	char owner[OWNER_MAX];
 	int result, err;
 
-	snprintf(owner, sizeof(owner), "_%u._tcp.%.*s", s->server.port, SLICE_ARG(host));
-	result = ask(s, owner, &answer);
-	err = result < 0 ? result : judge(s, result, buffer_slice(&answer), &set, &why);
-	if (err == 0 || err == -EHOSTDOWN)
-		say(s, owner, set, why != NULL ? slice_cstr(why) : buffer_slice(&answer), err == 0);
-	s->secure.dane.doubtful = err == -EHOSTDOWN;
-	buffer_release(&answer);
-	return err;
-}
-
-co_waits int secure_look_up(struct session *s)
-{
-	const char *before = s->proxy.doing;
-	struct slice host;
-	int err;
-
-	secure_forget_dane(s);
-	if (!secure_asks_zone(s))
-		return 0;
-	host = secure_named_host(s);
 	if (host.len == 0) {
-		s->secure.dane.verdict = "nameless";
+		s->secure.known.dane.verdict = "nameless";
 		say(s, "", NULL, SLICE("the policy names no server"), false);
 		return -EHOSTDOWN;
 	}
-	s->proxy.doing = "asking the server's zone for its certificate";
-	err = look_up(s, host);
-	s->proxy.doing = before;
+	snprintf(owner, sizeof(owner), "_%u._tcp.%.*s", s->server.port, SLICE_ARG(host));
+	result = secure_ask_lookout(s, LOOKOUT_TLSA, slice_cstr(owner), LOOKOUT_TLSA_RESULTS, LOOKOUT_TLSA_FAILED, &answer);
+	err = result < 0 ? result : judge(s, result, buffer_slice(&answer), &set, &why);
+	if (err == 0 || err == -EHOSTDOWN)
+		say(s, owner, set, why != NULL ? slice_cstr(why) : buffer_slice(&answer), err == 0);
+	buffer_release(&answer);
 	return err;
 }

@@ -375,6 +375,8 @@ static bool make_session_key(struct tls_hand *hand, struct tls_session_key *out)
 		/* What TLSA records said once counts as long as they say the same. */
 		if (hand->h->dane != NULL)
 			add(&d, hand->h->dane->octets.ptr, hand->h->dane->octets.len);
+		/* Nor was one that was let in without that verified so strictly. */
+		add_number(&d, hand->h->strict);
 	}
 	d.failed = d.failed || EVP_DigestFinal_ex(d.md, out->octets, NULL) != 1;
 	EVP_MD_CTX_free(d.md);

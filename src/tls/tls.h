@@ -100,6 +100,7 @@ struct tls_handshake {
 	/* Server end: its TLSA records, which alone say what is its certificate, whatever CAs we believe; must_fit is
 	 * the name they belong to. The encryption's verifier must have dane. NULL: as the verifier says. */
 	const struct tlsa_set *dane;
+	bool strict;				/* server end: CAs must vouch for the certificate, whatever the verifier's type */
 	const struct tls_facts *bridged;	/* the other end's: what a bridge mimics */
 	struct tls_asks asks;
 	/* Filled also when the handshake fails, as far as it came. */

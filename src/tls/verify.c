@@ -2,7 +2,8 @@
 /*
  * May this peer be who it shows? The library walks the chain and finds errors; for each of them
  * the verifier's type says whether it counts. Trusted is only what had none at all, or is pinned.
- * Where TLSA records say which certificate is the server's, each of them counts, whatever the type.
+ * Where TLSA records say which certificate is the server's, each of them counts, whatever the type;
+ * where a mail domain's policy wants it (h->strict), the type is the strictest.
  */
 #include "tls/tls_priv.h"
 
@@ -35,15 +36,21 @@ static bool is_of_unknown_ca(int error)
 	}
 }
 
+static enum tls_verify type_of(const struct tls_hand *hand)
+{
+	return hand->h->strict ? TLS_VERIFY_REQUIRED_TRUSTED : hand->context->side->verifier.type;
+}
+
 /* First match counts; the order is that of the policy language's reference. */
 static bool passes(const struct tls_hand *hand, int error, int depth)
 {
 	const struct tls_verifier *v = &hand->context->side->verifier;
-	bool lenient = v->type == TLS_VERIFY_OPTIONAL_UNTRUSTED || v->type == TLS_VERIFY_REQUIRED_UNTRUSTED;
+	enum tls_verify type = type_of(hand);
+	bool lenient = type == TLS_VERIFY_OPTIONAL_UNTRUSTED || type == TLS_VERIFY_REQUIRED_UNTRUSTED;
 
 	if (hand->h->dane != NULL)
 		return error == X509_V_OK && depth <= (int)v->depth;
-	if (v->type == TLS_VERIFY_NONE)
+	if (type == TLS_VERIFY_NONE)
 		return true;
 	if (depth > (int)v->depth)
 		return false;
@@ -224,7 +231,7 @@ static int verify_chain(struct tls_hand *hand, X509_STORE_CTX *store_ctx)
 	if (r == 1 && hand->h->dane != NULL)
 		hand->pinned = tls_dane_names_leaf(hand);
 	facts->narrow = facts->trusted && hand->h->dane != NULL && !tls_names_only(X509_STORE_CTX_get0_cert(store_ctx), hand->h->must_fit);
-	if (r == 1 || (hand->context->side->verifier.type == TLS_VERIFY_NONE && hand->h->dane == NULL))
+	if (r == 1 || (type_of(hand) == TLS_VERIFY_NONE && hand->h->dane == NULL))
 		return check_name(hand);
 	tls_say(hand, "%s", hand->verify_words);
 	return -EACCES;

@@ -143,11 +143,11 @@ class Tls(Case):
             found = self.problems(self.policy(("DenyService('no')", service % encryption)), status=NO if message else OK)
             self.assertEqual([p["message"] for p in found if p["severity"] == "error"], [message] if message else [], encryption)
 
-    def test_dane_without_a_name(self):
-        """There is nothing to ask the zone for; found before the first mail."""
+    def test_nobody_to_ask_about(self):
+        """Of a server without a name neither its zone nor a mail domain says anything; found before the first mail."""
         policy = """\
 from Zorp.Smtp import *
-EncryptionPolicy('dane', SidedEncryption(SSL_NONE, SSL_FORCE_SSL, server_verify=ServerCertificateVerifier(dane=DANE_OPPORTUNISTIC)))
+EncryptionPolicy('dane', SidedEncryption(SSL_NONE, SSL_FORCE_SSL, server_verify=ServerCertificateVerifier(verify_ca_directory='/', %s)))
 class Named(SmtpProxy):
     def config(self):
         SmtpProxy.config(self)
@@ -157,9 +157,11 @@ def default_instance():
     Service('mail', Named, encryption_policy='dane')
     Rule(service='mail', dst_port=25)
 """
-        self.assertRuns(OK, "check", self.write(policy % "mx.example.com"))
-        found = self.problems(self.write(policy % ""))
-        self.assertEqual([(p["line"], "but the server has no name" in p["message"]) for p in found], [(9, True)], found)
+        for what, word in (("dane=DANE_OPPORTUNISTIC", "(dane)"), ("mta_sts='example.com'", "(mta_sts)")):
+            self.assertRuns(OK, "check", self.write(policy % (what, "mx.example.com")))
+            found = self.problems(self.write(policy % (what, "")))
+            self.assertEqual([(p["line"], "but the server has no name" in p["message"], word in p["message"]) for p in found],
+                             [(9, True, True)], found)
 
     def test_an_unknown_name(self):
         found = self.problems(self.policy(("DenyService('no')", "DenyService('no'); Service('s', SmtpProxy, encryption_policy='mial')")))

@@ -46,9 +46,10 @@ class Declarations(unittest.TestCase):
 
     def test_every_parameter_is_there(self):
         from Zorp import Rule as rule
+        from Zorp.Encryption import ServerCertificateVerifier
         from Zorp.Service import DenyService, PFService, Service
         from Zorp.Zone import Zone
-        for cls in (Service, PFService, DenyService, Zone):
+        for cls in (Service, PFService, DenyService, Zone, ServerCertificateVerifier):
             parameters = list(inspect.signature(cls.__init__).parameters)[1:]
             self.assertEqual(self.missing(cls.__name__, parameters), [])
         self.assertEqual(self.missing("Rule", [*rule._DIMENSIONS, *rule._KEYWORDS]), [])

@@ -322,6 +322,14 @@ class Verifiers(EncryptionTest):
         self.assertEqual(self.server("dane=DANE_OPPORTUNISTIC")["dane"], 1)
         self.assertEqual(self.server("dane=DANE_REQUIRED, trusted=FALSE")["dane"], 2)
 
+    def test_mta_sts(self):
+        row = self.server("mta_sts=None")
+        self.assertFalse({"mta_sts", "mta_sts_required", "ca_directory"} & set(row))
+        row = self.server("mta_sts='Example.COM.', verify_ca_directory='/ca'")
+        self.assertEqual((row["mta_sts"], row["mta_sts_required"], row["ca_directory"]), ("example.com", False, "/ca"))
+        row = self.server("mta_sts='a.' + 'b' * 63, mta_sts_required=TRUE, trusted=FALSE")
+        self.assertEqual((row["mta_sts_required"], row["ca_directory"]), (True, "/etc/ssl/certs"))
+
     def test_directories_of_older_policies(self):
         row = self.client("ca_directory='/ca', crl_directory='/crl'")
         self.assertEqual((row["ca_directory"], row["hint_directory"], row["crl_directory"]), ("/ca", "/ca", "/crl"))
@@ -340,13 +348,25 @@ class Verifiers(EncryptionTest):
                 ("ServerCertificateVerifier(ca_directory='/x', verify_ca_directory='/y')", "given both"),
                 ("ServerCertificateVerifier(check_subject='yes')", "check_subject must be"),
                 ("ServerCertificateVerifier(dane=3)", "dane is 3"), ("ServerCertificateVerifier(dane='required')", "dane must be"),
-                ("ClientCertificateVerifier(dane=DANE_REQUIRED)", "no parameter 'dane'")):
+                ("ClientCertificateVerifier(dane=DANE_REQUIRED)", "no parameter 'dane'"),
+                ("ServerCertificateVerifier(mta_sts=5)", "is not a string"), ("ServerCertificateVerifier(mta_sts=True)", "is not a string"),
+                ("ServerCertificateVerifier(mta_sts='192.0.2.1')", "is an address"),
+                ("ServerCertificateVerifier(mta_sts='b\xfccher.example')", "is not ASCII"),
+                ("ServerCertificateVerifier(mta_sts='*.example.com')", "is not a host name"),
+                ("ServerCertificateVerifier(mta_sts='example.com/x')", "is not a host name"),
+                ("ServerCertificateVerifier(mta_sts='.'.join(['x' * 60] * 4) + '.xx')", "is not a host name"),
+                ("ServerCertificateVerifier(mta_sts_required=TRUE)", "mta_sts_required needs mta_sts"),
+                ("ServerCertificateVerifier(mta_sts='a.example', mta_sts_required='yes')", "mta_sts_required must be"),
+                ("ClientCertificateVerifier(mta_sts='a.example')", "no parameter 'mta_sts'")):
             self.bad(instance(call, TOP), (BODY, message))
 
     def test_dane_of_a_plain_server(self):
         self.bad(instance("EncryptionPolicy('e', SidedEncryption(SSL_ACCEPT_STARTTLS, SSL_NONE, S,"
                           " server_verify=ServerCertificateVerifier(dane=DANE_REQUIRED)))", TOP),
                  (BODY, "dane needs a server side that is encrypted"))
+        self.bad(instance("EncryptionPolicy('e', SidedEncryption(SSL_ACCEPT_STARTTLS, SSL_NONE, S,"
+                          " server_verify=ServerCertificateVerifier(mta_sts='a.example')))", TOP),
+                 (BODY, "mta_sts needs a server side that is encrypted"))
 
 
 class Options(EncryptionTest):

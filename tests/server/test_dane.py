@@ -7,15 +7,13 @@ import hashlib
 import os
 import shutil
 import socket
-import ssl
 import subprocess
 import tempfile
-import threading
 import unittest
 
 import support
 from support import LIMIT, free_port, wait_for
-from tls_support import Certificates, openssl
+from tls_support import Certificates, MailServer, openssl
 
 ZONE = "dane.example"
 
@@ -76,54 +74,6 @@ SERVERS = {
     # Nobody can say whether it has records, but nobody could have signed them either.
     "broken.plain.example": ("unsigned", True, False),
 }
-
-
-class Server(threading.Thread):
-    """SMTP in TLS from the first octet, or behind STARTTLS; takes all mail."""
-
-    def __init__(self, certificate, key, starttls):
-        super().__init__(daemon=True)
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(certificate, key)
-        self.starttls = starttls
-        self.plain_mails = self.mails = 0
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port = self.listener.getsockname()[1]
-        self.start()
-
-    def run(self):
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self.listener.accept()
-                threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
-
-    def serve(self, connection):
-        with contextlib.suppress(OSError, ssl.SSLError), connection:
-            connection.settimeout(LIMIT)
-            encrypted = not self.starttls
-            if encrypted:
-                connection = self.context.wrap_socket(connection, server_side=True)
-            connection.sendall(b"220 mail ESMTP\r\n")
-            while self.converse(connection, encrypted) and not encrypted:
-                connection.sendall(b"220 go\r\n")
-                connection = self.context.wrap_socket(connection, server_side=True)
-                encrypted = True
-
-    def converse(self, connection, encrypted):
-        """True: a STARTTLS came."""
-        lines = connection.makefile("rb")
-        for line in lines:
-            verb = line.split()[0].upper()
-            if verb == b"STARTTLS":
-                return True
-            if verb == b"MAIL":
-                self.mails += 1
-                self.plain_mails += not encrypted
-            connection.sendall(b"250-mail\r\n250 STARTTLS\r\n" if verb == b"EHLO" and not encrypted else b"250 fine\r\n")
-        return False
-
-    def stop(self):
-        self.listener.close()
 
 
 class NameServer:
@@ -236,7 +186,7 @@ class Dane(support.ServerTest, Certificates):
 
     def begin(self, starttls, *arguments, anchor=None):
         """Two services a server: one where DANE is opportunistic, one where it is required."""
-        self.server = Server(self.path("chain.pem"), self.path("mail.key"), starttls)
+        self.server = MailServer(self.path("chain.pem"), self.path("mail.key"), starttls)
         self.addCleanup(self.server.stop)
         right, ca, wrong = self.digest("mail"), self.digest("ca"), "ab" * 32
         records = "".join(f"_{self.server.port}._tcp.{name} TLSA {data}\n" for name, data in (

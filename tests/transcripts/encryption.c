@@ -11,7 +11,7 @@ struct words {
 	int client, server;		/* security */
 	int verify, client_verify;	/* types */
 	int dane;
-	bool server_first, crl, pins, bridge, own, tls12, p384;
+	bool server_first, crl, pins, bridge, own, tls12, p384, mta_sts, mta_sts_required;
 	long timeout_ms, setup_key, call;	/* callbacks: -1 none */
 };
 
@@ -38,7 +38,7 @@ static bool take_word(const char *word, struct words *w)
 	};
 	const struct { const char *name; bool *flag; } flags[] = {
 		{ "server_first", &w->server_first }, { "crl", &w->crl }, { "pins", &w->pins }, { "bridge", &w->bridge }, { "own", &w->own },
-		{ "tls1.2", &w->tls12 }, { "p384", &w->p384 },
+		{ "tls1.2", &w->tls12 }, { "p384", &w->p384 }, { "mta_sts", &w->mta_sts }, { "mta_sts_required", &w->mta_sts_required },
 	};
 	const struct { const char *name; long *value; } values[] = {
 		{ "timeout=", &w->timeout_ms }, { "setup_key=", &w->setup_key }, { "call=", &w->call },
@@ -88,18 +88,27 @@ static json_t *key_json(const char *name)
 	return json_pack("{s:o,s:[i,i]}", "file", json_sprintf("%s/%s.key", pki_directory(), name), "at", 0, 1);
 }
 
-static json_t *verifier_json(const struct words *w, int type, long call, int dane)
+static json_t *verifier_json(const struct words *w, int type)
 {
 	json_t *v = json_pack("{s:i,s:o}", "type", type, "ca_directory", path_json("ca"));
 
 	if (w->crl)
 		json_object_set_new(v, "crl_directory", path_json("crl"));
+	return v;
+}
+
+static json_t *server_verifier_json(const struct words *w)
+{
+	json_t *v = verifier_json(w, w->verify);
+
 	if (w->pins)
 		json_object_set_new(v, "pinned_directory", path_json("pins"));
-	if (dane != 0)
-		json_object_set_new(v, "dane", json_integer(dane));
-	if (call >= 0)
-		json_object_set_new(v, "verify", json_pack("{s:i}", "callback", (int)call));
+	if (w->dane != 0)
+		json_object_set_new(v, "dane", json_integer(w->dane));
+	if (w->mta_sts || w->mta_sts_required)
+		json_object_update_new(v, json_pack("{s:s,s:b}", "mta_sts", "domain.example", "mta_sts_required", w->mta_sts_required));
+	if (w->call >= 0)
+		json_object_set_new(v, "verify", json_pack("{s:i}", "callback", (int)w->call));
 	return v;
 }
 
@@ -119,7 +128,7 @@ static json_t *side_json(const struct words *w, bool server)
 	if (!server || w->own)
 		json_object_set(side, "certificate", certificate);
 	json_decref(certificate);
-	json_object_set_new(side, "verifier", server ? verifier_json(w, w->verify, w->call, w->dane) : verifier_json(w, w->client_verify, -1, 0));
+	json_object_set_new(side, "verifier", server ? server_verifier_json(w) : verifier_json(w, w->client_verify));
 	options = w->tls12 ? json_pack("{s:[s,s]}", "versions", "TLSv1.2", "TLSv1.2") : json_object();
 	if (w->p384)
 		json_object_set_new(options, "groups", json_string("P-384"));

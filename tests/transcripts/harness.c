@@ -240,8 +240,10 @@ static void connect_lookout(struct harness *h)
 /* Returns whether there was a question. */
 static bool play_lookout(struct harness *h)
 {
-	_Alignas(struct lookout_question) uint8_t octets[sizeof(struct lookout_question) + sizeof(h->lookout_body)];
-	struct lookout_answer head = { .result = h->lookout_result };
+	_Alignas(struct lookout_question) uint8_t octets[sizeof(struct lookout_question) + sizeof(h->lookout_says[0].body)];
+	const struct lookout_question *question = (const struct lookout_question *)octets;
+	const struct harness_says *says;
+	struct lookout_answer head;
 	ssize_t n;
 
 	if (h->lookout_wanted)
@@ -252,12 +254,13 @@ static bool play_lookout(struct harness *h)
 	h->lookout_asked++;
 	snprintf(h->lookout_question, sizeof(h->lookout_question), "%.*s", (int)(n - (ssize_t)sizeof(struct lookout_question)),
 		 (const char *)octets + sizeof(struct lookout_question));
-	if (h->lookout_does == LOOKOUT_IS_SILENT)
+	says = &h->lookout_says[question->kind < LOOKOUT_KINDS ? question->kind : LOOKOUT_NOTHING];
+	if (says->nothing)
 		return true;
-	head.number = ((const struct lookout_question *)octets)->number;
+	head = (struct lookout_answer){ .number = question->number, .result = says->result };
 	memcpy(octets, &head, sizeof(head));
-	memcpy(octets + sizeof(head), h->lookout_body, h->lookout_octets);
-	return send(h->lookout, octets, sizeof(head) + h->lookout_octets, MSG_NOSIGNAL) > 0;
+	memcpy(octets + sizeof(head), says->body, says->octets);
+	return send(h->lookout, octets, sizeof(head) + says->octets, MSG_NOSIGNAL) > 0;
 }
 
 int harness_init(struct harness *h, const json_t *config, const json_t *members, const json_t *service,

@@ -8,6 +8,7 @@
 #define SALLYPORT_TESTS_HARNESS_H
 
 #include "io/loop.h"
+#include "session/lookout_talk.h"
 #include "session/session.h"
 #include "tls/tls.h"
 
@@ -45,10 +46,12 @@ struct harness {
 	/* The lookout's end of the sessions' questions, and what it says to each. */
 	int lookout;
 	bool lookout_wanted;
-	enum { LOOKOUT_ANSWERS, LOOKOUT_IS_SILENT } lookout_does;
-	int lookout_result;
-	uint8_t lookout_body[2048];
-	size_t lookout_octets;		/* of the body */
+	struct harness_says {
+		bool nothing;
+		int result;
+		uint8_t body[2048];
+		size_t octets;		/* of the body */
+	} lookout_says[LOOKOUT_KINDS];
 	unsigned lookout_asked;		/* questions so far */
 	char lookout_question[300];	/* the last one */
 	bool ended;

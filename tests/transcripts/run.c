@@ -120,6 +120,10 @@ static void run_line(struct run *r, char *line)
 		set_zone(r, line + 5);
 		return;
 	}
+	if (strncmp(line, "domain ", 7) == 0) {
+		set_domain(r, line + 7);
+		return;
+	}
 	if (!step_line(r, line, start))
 		fail(r, "what does '%s' mean?", line);
 }

@@ -80,6 +80,7 @@ void set_callback(struct run *r, char *text);
 
 /* zone.c */
 void set_zone(struct run *r, const char *words);
+void set_domain(struct run *r, const char *words);
 void check_asked(struct run *r, const char *want);
 
 /* steps.c: a line of the conversation; whether it was one. start() comes before the first. */

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lookout, as a transcript has it: what it says of the server's zone. */
+/* The lookout, as a transcript has it: what it says of the server's zone and of the mail domain's policy. */
 #include "pki.h"
 #include "run.h"
-
-#include "session/lookout_talk.h"
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -115,22 +113,45 @@ static int zone_answer(const char *words, int *result, uint8_t *body, size_t siz
 	return -1;
 }
 
-/* zone ANSWER: what the server's zone says from now on; zone silent: nothing. */
-void set_zone(struct run *r, const char *words)
+/* absent, failed WHY, or a mode and a pattern of servers: enforce *.example. As zone_answer. */
+static int domain_answer(const char *words, int *result, uint8_t *body, size_t size)
 {
-	int n;
+	size_t n = strcspn(words, " ");
+	const char *rest = words + n + strspn(words + n, " ");
+
+	*result = strcmp(words, "absent") == 0 ? LOOKOUT_STS_ABSENT : strncmp(words, "failed ", 7) == 0 ? LOOKOUT_STS_FAILED : LOOKOUT_STS_POLICY;
+	if (*result != LOOKOUT_STS_POLICY)
+		return snprintf((char *)body, size, "%s", rest);
+	return snprintf((char *)body, size, "version: STSv1\nmode: %.*s\nmax_age: 86400\n%s%s", (int)n, words, *rest != '\0' ? "mx: " : "", rest);
+}
+
+typedef int (*answer_fn)(const char *words, int *result, uint8_t *body, size_t size);
+
+static void set_answer(struct run *r, enum lookout_kind kind, const char *words, answer_fn answer)
+{
+	struct harness_says *says = &r->h.lookout_says[kind];
+	int n = 0;
 
 	if (prepare(r) < 0)
 		return;
-	if (strcmp(words, "silent") == 0) {
-		r->h.lookout_does = LOOKOUT_IS_SILENT;
-		return;
-	}
-	n = zone_answer(words, &r->h.lookout_result, r->h.lookout_body, sizeof(r->h.lookout_body));
+	says->nothing = strcmp(words, "silent") == 0;
+	if (!says->nothing)
+		n = answer(words, &says->result, says->body, sizeof(says->body));
 	if (n < 0)
-		fail(r, "zone: what does '%s' mean?", words);
-	r->h.lookout_does = LOOKOUT_ANSWERS;
-	r->h.lookout_octets = n < 0 ? 0 : (size_t)n;
+		fail(r, "what does '%s' mean?", words);
+	says->octets = n < 0 ? 0 : (size_t)n;
+}
+
+/* zone ANSWER: what the server's zone says from now on; zone silent: nothing. */
+void set_zone(struct run *r, const char *words)
+{
+	set_answer(r, LOOKOUT_TLSA, words, zone_answer);
+}
+
+/* domain ANSWER: the same of the mail domain. */
+void set_domain(struct run *r, const char *words)
+{
+	set_answer(r, LOOKOUT_STS, words, domain_answer);
 }
 
 /* asked N NAME: so many questions so far, and the last one. */

@@ -69,7 +69,7 @@ static void write_record(struct smtp *s, const struct smtp_record *r, const stru
 		  F_TEXT("client_tls", tls_version(client_tls)), F_TEXT("client_tls_cipher", tls_cipher(client_tls)),
 		  F_TEXT("server_tls", tls_version(server_tls)), F_TEXT("server_tls_cipher", tls_cipher(server_tls)),
 		  F_INT("server_tls_trusted", server_tls != NULL && server_tls->trusted),
-		  F_TEXT("server_dane", proxy_server_dane(s->proxy)),
+		  F_TEXT("server_dane", proxy_server_dane(s->proxy)), F_TEXT("server_mta_sts", proxy_server_mta_sts(s->proxy)),
 		  F_INT("authenticated", s->client_authenticated), F_OCTETS("sender", r->sender),
 		  F_TEXT("body", body_types[mail->body]), F_INT("smtputf8", mail->utf8),
 		  F_TEXT("transfer", r->bdat ? "BDAT" : r->began[SMTP_PHASE_DATA] != 0 ? "DATA" : ""),

@@ -13,7 +13,7 @@
  * It is offered where it would be accepted: forwarded only if the server offers it, answered here
  * whatever the server offers. Where the server's connection is to be encrypted and no client's
  * STARTTLS can do it ("forward" with a client that has TLS already, by whatever way, or never gets
- * it) or is to be waited for (require_server_tls, or a server whose own zone says that it has TLS: DANE), the
+ * it) or is to be waited for (require_server_tls, or a server of which others say that it has TLS: DANE, MTA-STS), the
  * proxy says it to the server itself, before the client's EHLO or HELO; a server that does not take it gets no mail.
  *
  * What makes it dangerous is that octets sent in plain text, by anybody on the way, could be taken

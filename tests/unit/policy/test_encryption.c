@@ -136,6 +136,8 @@ static void what_is_missing_has_safe_defaults(void **state)
 	assert_int_equal(s->verifier.depth, 4);
 	assert_true(s->verifier.check_subject && !s->verifier.permit_invalid && !s->verifier.permit_missing_crl);
 	assert_int_equal(s->verifier.dane, TLS_DANE_OFF);
+	assert_null(s->verifier.mta_sts);
+	assert_false(s->verifier.mta_sts_required);
 	assert_int_equal(s->verifier.verify.callback, -1);
 	assert_null(s->verifier.ca_directory);
 	assert_int_equal(s->options.version_min, 0x0303);
@@ -286,6 +288,13 @@ static const struct {
 	{ "\"verifier\":{\"type\":4}", "\"verifier\":{\"type\":4,\"dane\":3}", "must be from 0 to 2" },
 	{ "\"verifier\":{\"type\":4}", "\"verifier\":{\"type\":4,\"dane\":-1}", "must be from 0 to 2" },
 	{ "\"verifier\":{\"type\":4}", "\"verifier\":{\"type\":4,\"dane\":true}", "must be an integer" },
+	{ "\"permit_invalid\":true", "\"mta_sts\":\"a.example\"", "mta_sts is for the server's side" },
+	{ "\"verifier\":{\"type\":4}", "\"verifier\":{\"type\":4,\"mta_sts\":\"a.example\"}", "mta_sts needs ca_directory" },
+	{ "\"verifier\":{\"type\":4}", "\"verifier\":{\"type\":4,\"mta_sts_required\":true}", "mta_sts_required needs mta_sts" },
+	{ "\"verifier\":{\"type\":4}", "\"verifier\":{\"type\":4,\"ca_directory\":\"/ca\",\"mta_sts\":\"A.example\"}", "not the name of a domain" },
+	{ "\"verifier\":{\"type\":4}", "\"verifier\":{\"type\":4,\"ca_directory\":\"/ca\",\"mta_sts\":\"192.0.2.1\"}", "not the name of a domain" },
+	{ "\"verifier\":{\"type\":4}", "\"verifier\":{\"type\":4,\"ca_directory\":\"/ca\",\"mta_sts\":\"\"}", "mta_sts" },
+	{ "\"verifier\":{\"type\":4}", "\"verifier\":{\"type\":4,\"ca_directory\":\"/ca\",\"mta_sts\":7}", "mta_sts" },
 	{ "\"depth\":7", "\"depth\":101", "must be from 0 to 100" },
 	{ "\"ca_directory\":\"/ca\"", "\"ca_directory\":\"ca\"", "absolute" },
 	{ "\"verify\":{\"callback\":0}", "\"verify\":{\"callback\":3}", "must be from 0 to 2" },
@@ -423,26 +432,37 @@ static void a_router_by_name_needs_a_name_in_time(void **state)
 	assert_null(router_flaw(&router, NULL));
 }
 
-/* Records are those of a name, and the sample protocol knows none. */
-static void dane_needs_a_server_that_has_a_name(void **state)
+/* The sample protocol knows no server by its name. Returns the verifier. */
+static const struct tls_verifier *asks_for_a_name(const char *to, const char *who)
 {
-	static const char from[] = "\"verifier\":{\"type\":4}", to[] = "\"verifier\":{\"type\":4,\"dane\":1}";
+	static const char from[] = "\"verifier\":{\"type\":4}";
 	const char *at = strstr(whole, from);
-	char text[sizeof(whole) + sizeof(to)];
+	char text[sizeof(whole) + 256];
 	struct policy_problems problems;
 	const struct policy *p = NULL;
 	bool found = false;
 
-	(void)state;
 	assert_non_null(at);
 	snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - whole), whole, to, at + strlen(from));
 	problems_init(&problems, arena);
 	assert_int_equal(policy_build(slice_cstr(text), &sample_registry, arena, &problems, &p), 0);
-	assert_int_equal(p->encryptions[0].sides[TLS_SERVER].verifier.dane, TLS_DANE_OPPORTUNISTIC);
 	policy_check_runnable(p, &problems);
 	for (const struct policy_problem *problem = problems.first; problem != NULL; problem = problem->next)
-		found = found || strstr(problem->message, "but the protocol knows no server by its name") != NULL;
+		found = found || (strstr(problem->message, "but the protocol knows no server by its name") != NULL && strstr(problem->message, who) != NULL);
 	assert_true(found);
+	return &p->encryptions[0].sides[TLS_SERVER].verifier;
+}
+
+/* Records, and lists of servers, are of names. */
+static void dane_and_mta_sts_need_a_server_that_has_a_name(void **state)
+{
+	const struct tls_verifier *v = asks_for_a_name("\"verifier\":{\"type\":4,\"dane\":1}", "the server's zone (dane)");
+
+	assert_int_equal(v->dane, TLS_DANE_OPPORTUNISTIC);
+	v = asks_for_a_name("\"verifier\":{\"type\":4,\"ca_directory\":\"/ca\",\"mta_sts\":\"a.example\",\"mta_sts_required\":true}",
+			    "it asks for a mail domain's policy (mta_sts)");
+	assert_string_equal(v->mta_sts, "a.example");
+	assert_true(v->mta_sts_required);
 }
 
 static struct slice some_name(const void *config)
@@ -451,7 +471,7 @@ static struct slice some_name(const void *config)
 }
 
 /* Said when the policy is loaded, and of a session that chooses its encryption itself. */
-static void dane_before_a_bridged_client(void **state)
+static void asking_before_a_bridged_client(void **state)
 {
 	static const struct tls_bridge bridge;
 	static const struct { enum tls_security client, server; enum tls_dane dane; bool bridged; const char *says; } table[] = {
@@ -462,28 +482,32 @@ static void dane_before_a_bridged_client(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+	for (size_t n = 0; n < 2 * ARRAY_LEN(table); n++) {
+		const size_t i = n / 2;
+		const bool domain = n % 2 == 1;		/* the same of mta_sts */
 		const struct encryption e = { .sides = {
 			{ .security = table[i].client },
-			{ .security = table[i].server, .verifier = { .dane = table[i].dane },
+			{ .security = table[i].server,
+			  .verifier = { .dane = domain ? TLS_DANE_OFF : table[i].dane,
+					.mta_sts = domain && table[i].dane != TLS_DANE_OFF ? "a.example" : NULL },
 			  .own = { .bridge = table[i].bridged ? &bridge : NULL } },
 		} };
 		const struct proxy_type named = { .server_name = some_name }, nameless = { .server_name = NULL };
 		const bool asks = table[i].server != TLS_OFF && table[i].dane != TLS_DANE_OFF;
-		const char *flaw = dane_flaw(&named, &e);
+		const char *flaw = asking_flaw(&named, &e);
 
 		if ((flaw == NULL) != (table[i].says == NULL) || (flaw != NULL && strstr(flaw, table[i].says) == NULL))
 			fail_msg("%zu: %s", i, flaw != NULL ? flaw : "fine");
-		assert_int_equal(dane_flaw(&nameless, &e) != NULL, asks);
+		assert_int_equal(asking_flaw(&nameless, &e) != NULL, asks);
 	}
-	assert_null(dane_flaw(&(struct proxy_type){ .name = "x" }, NULL));
+	assert_null(asking_flaw(&(struct proxy_type){ .name = "x" }, NULL));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(keys_and_certificates_are_read, setup, teardown),
-		cmocka_unit_test(dane_before_a_bridged_client),
+		cmocka_unit_test(asking_before_a_bridged_client),
 		cmocka_unit_test_setup_teardown(the_client_side_is_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_missing_has_safe_defaults, setup, teardown),
 		cmocka_unit_test_setup_teardown(bridges_are_read, setup, teardown),
@@ -495,7 +519,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(every_shortage_of_memory_is_survived, setup, teardown),
 		cmocka_unit_test_setup_teardown(starttls_needs_a_protocol_that_has_it, setup, teardown),
 		cmocka_unit_test(a_router_by_name_needs_a_name_in_time),
-		cmocka_unit_test_setup_teardown(dane_needs_a_server_that_has_a_name, setup, teardown),
+		cmocka_unit_test_setup_teardown(dane_and_mta_sts_need_a_server_that_has_a_name, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
