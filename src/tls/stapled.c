@@ -30,7 +30,7 @@ static int refuse(struct tls_hand *hand, int error)
 	facts->trusted = false;
 	facts->verify_error = error;
 	facts->verify_text = X509_verify_cert_error_string(error);
-	if (v->permit_invalid && (v->type == TLS_VERIFY_OPTIONAL_UNTRUSTED || v->type == TLS_VERIFY_REQUIRED_UNTRUSTED))
+	if (v->permit_invalid && !hand->h->strict && (v->type == TLS_VERIFY_OPTIONAL_UNTRUSTED || v->type == TLS_VERIFY_REQUIRED_UNTRUSTED))
 		return 1;
 	if (error == X509_V_ERR_CERT_REVOKED)
 		tls_say(hand, "the server's certificate is revoked, as the OCSP response says that came with it");
@@ -52,7 +52,8 @@ static int on_status(SSL *ssl, void *unused)
 	long n;
 	int go_on = 1;
 
-	if (hand == NULL || sk_X509_num(chain) <= 0 || !hand->h->facts.trusted || hand->h->facts.pinned || hand->h->dane != NULL)
+	if (hand == NULL || sk_X509_num(chain) <= 0 || !hand->h->facts.trusted || hand->h->facts.pinned || hand->h->dane != NULL ||
+	    (hand->context->side->verifier.type == TLS_VERIFY_NONE && !hand->h->strict))
 		return 1;
 	n = SSL_get_tlsext_status_ocsp_resp(ssl, &der);
 	if (n > 0)
@@ -70,7 +71,9 @@ static int on_status(SSL *ssl, void *unused)
 
 int tls_stapled_setup(struct tls_context *c)
 {
-	if (c->end == TLS_CLIENT || c->side->verifier.type == TLS_VERIFY_NONE)
+	const struct tls_verifier *v = &c->side->verifier;
+
+	if (c->end == TLS_CLIENT || (v->type == TLS_VERIFY_NONE && v->mta_sts == NULL))
 		return 0;
 	return SSL_CTX_set_tlsext_status_type(c->ctx, TLSEXT_STATUSTYPE_ocsp) == 1 &&
 	       SSL_CTX_set_tlsext_status_cb(c->ctx, on_status) == 1 ? 0 : -ENOMEM;

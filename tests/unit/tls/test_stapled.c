@@ -204,10 +204,36 @@ static void pinned(void **state)
 	pair_close(&p);
 }
 
+/* Where a handshake is strict the CA's word counts whatever the verifier tolerates. */
+static void strict(void **state)
+{
+	static const enum tls_verify types[] = { TLS_VERIFY_NONE, TLS_VERIFY_REQUIRED_UNTRUSTED };
+	static const struct about revoked = { true, REVOKED, BY_CA, DAY };
+
+	for (size_t i = 0; i < 2 * ARRAY_LEN(types); i++) {
+		bool is_strict = i % 2 == 1;
+		struct pair p;
+
+		world_setup(NULL);
+		X509_free(show(false));
+		server_end()->verifier.type = types[i / 2];
+		server_end()->verifier.permit_invalid = true;
+		server_end()->verifier.mta_sts = "domain.example";
+		client_end()->options.ocsp_file = write_response(&revoked);
+		world_build();
+		world_open(&p);
+		p.server.h.strict = is_strict;
+		pair_run(&p);
+		assert_int_equal(p.server.result, is_strict ? -EACCES : 0);
+		pair_close(&p);
+		world_teardown(NULL);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(staples), cmocka_unit_test_setup_teardown(ages, world_setup, world_teardown),
+		cmocka_unit_test(staples), cmocka_unit_test(strict), cmocka_unit_test_setup_teardown(ages, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(pinned, world_setup, world_teardown),
 	};
 
