@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "io/co.h"
 #include "io/loop.h"
-#include "server/keeper.h"
+#include "server/keeper/keeper.h"
 #include "server/message.h"
 #include "tls/keys_kept.h"
 

@@ -3,8 +3,8 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "kernel/host.h"
-#include "server/control.h"
-#include "server/supervisor.h"
+#include "server/control/control.h"
+#include "server/supervisor/supervisor.h"
 
 #include <errno.h>
 #include <jansson.h>

@@ -3,7 +3,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "base/addr.h"
-#include "server/supervisor.h"
+#include "server/supervisor/supervisor.h"
 
 #include <errno.h>
 #include <fcntl.h>

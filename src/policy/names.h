@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is known of the addresses of host names: a snapshot, made by the lookout (server/lookout.h) and read by
+ * What is known of the addresses of host names: a snapshot, made by the lookout (server/lookout/lookout.h) and read by
  * whoever decides. Complete in itself; a newer one replaces it. As octets it goes from process to process in
  * sealed memory files, and is not believed: what comes out of names_unpack is in these bounds and in order.
  *

@@ -36,7 +36,7 @@ enum message_type {
 	/* Between worker and leader, about the worker's server of the policy host. */
 	MSG_HOST_WANTED,	/* worker: value: 1 = kill the one before */
 	MSG_HOST_FDS,		/* leader: its connections; the first one is the control connection */
-	MSG_CERTIFICATES,	/* fd: what is shown of certificates (server/certificate_records.h); number: generation, to control */
+	MSG_CERTIFICATES,	/* fd: what is shown of certificates (server/keeper/certificate_records.h); number: generation, to control */
 	MSG_SESSION_STOPPED,	/* W: number: the request; value: 1 = there was such a session */
 	/* Between leader, workers and the keeper of the private keys. */
 	MSG_KEEPER_LOADED,	/* keeper: fd: records of all keys (tls/keeper_file.h) */
@@ -46,7 +46,7 @@ enum message_type {
 	MSG_KEEPER_UPDATE,	/* keeper: fd: records of what changed, an offer; when taken, leader to each worker */
 	MSG_KEEPER_TRUST,	/* the same, of one record of CAs, CRLs and pins; to workers: number: its context */
 	MSG_KEEPER_VERDICT,	/* leader to keeper: value: 0 = that was taken, else body: why not */
-	/* Workers' connections to the lookout (server/lookout.h). */
+	/* Workers' connections to the lookout (server/lookout/lookout.h). */
 	MSG_LOOKOUT_WANTED,	/* worker: it has none, or lost it */
 	MSG_LOOKOUT,		/* leader to worker: fd: a new one */
 	MSG_LOOKOUT_PEER,	/* leader, by the supervisor to the lookout: slot, fd: the other end; then number: generation */

@@ -21,7 +21,7 @@ struct run_options {
 	int verbosity;
 	const char *logspec;
 	enum log_format log_format;
-	const char *resolvers;		/* name servers, as server/lookout_resolver.h takes them; NULL = the system's */
+	const char *resolvers;		/* name servers, as server/lookout/lookout_resolver.h takes them; NULL = the system's */
 	const char *trust_anchor;	/* file with the keys of DNSSEC's root, or of another zone; NULL = Debian's */
 	struct endpoint dns_forwarder;	/* the resolver to ask; family AF_UNSPEC = the zones' own servers */
 	unsigned reload_drain_s, stop_drain_s;	/* how long sessions may go on: of a replaced generation; at the end */

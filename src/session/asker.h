@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Questions of sessions to the lookout (server/lookout.h). It is asked for when the first question
+ * Questions of sessions to the lookout (server/lookout/lookout.h). It is asked for when the first question
  * comes, and again when the connection breaks: questions that were with it are asked once more of the next
  * one, until their deadline. What several ask at a time is asked once.
  */

@@ -18,7 +18,7 @@
 #include "session/connect.h"
 #include "session/secure.h"
 
-#define POOL_MAX 128u		/* connections of a worker; their descriptors are set aside (server/worker.c) */
+#define POOL_MAX 128u		/* connections of a worker; their descriptors are set aside (server/worker/worker.c) */
 #define POOL_NOTE_MAX 2048u	/* octets that the protocol remembers of one */
 
 struct pool;

@@ -3,7 +3,7 @@
  * child that only waits to be killed. */
 #include "base/log.h"
 #include "policy/fingerprint.h"
-#include "server/host.h"
+#include "server/leader/host.h"
 #include "policy/policy.h"
 
 #include <errno.h>

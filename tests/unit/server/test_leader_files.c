@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* When a file counts as changed. */
-#include "server/leader_files.h"
+#include "server/leader/leader_files.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

@@ -2,7 +2,7 @@
 /* The lookout as a process; the test is the supervisor and the workers. */
 #include "base/log.h"
 #include "base/slice.h"
-#include "server/lookout_priv.h"
+#include "server/lookout/lookout_priv.h"
 #include "server/message.h"
 #include "session/lookout_talk.h"
 

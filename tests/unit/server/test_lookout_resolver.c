@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the resolver makes of answers; the test is the name server. */
-#include "server/lookout_resolver.h"
+#include "server/lookout/lookout_resolver.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

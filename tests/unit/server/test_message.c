@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the supervisor takes from processes that it does not trust must not make it wait. */
 #include "base/log.h"
-#include "server/log_pump.h"
+#include "server/supervisor/log_pump.h"
 #include "server/message.h"
 
 #include <setjmp.h>

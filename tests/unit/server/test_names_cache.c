@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* When host names are asked for, what is kept, what is shown. */
-#include "server/names_cache.h"
+#include "server/lookout/names_cache.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,7 +3,7 @@
 #include "tls_test.h"
 
 #include "server/message.h"
-#include "server/trust_reader.h"
+#include "server/worker/trust_reader.h"
 #include "tls/keeper_file.h"
 
 #include <errno.h>
