@@ -22,6 +22,7 @@ struct resolver {
 	const char *servers;		/* NULL: RESOLV_CONF */
 	struct stat conf;		/* as it was when it was read */
 	ares_channel channel;
+	unsigned inside;		/* calls of c-ares that are under way: the channel must stay */
 };
 
 struct question {
@@ -43,22 +44,24 @@ static void set_timer(struct resolver *r)
 		poller_timer_set(r->poller, &r->timer, next->tv_sec * 1000LL + next->tv_usec / 1000 + 1);
 }
 
+static void process(struct resolver *r, ares_socket_t readable, ares_socket_t writable)
+{
+	r->inside++;
+	ares_process_fd(r->channel, readable, writable);
+	r->inside--;
+	set_timer(r);
+}
+
 static void on_timer(void *arg)
 {
-	struct resolver *r = arg;
-
-	ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	set_timer(r);
+	process(arg, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 }
 
 static void on_socket(void *arg, int fd, short revents)
 {
-	struct resolver *r = arg;
 	bool failed = (revents & (POLLERR | POLLHUP)) != 0;	/* reading and writing tell how */
 
-	ares_process_fd(r->channel, (revents & POLLIN) != 0 || failed ? fd : ARES_SOCKET_BAD,
-			(revents & POLLOUT) != 0 || failed ? fd : ARES_SOCKET_BAD);
-	set_timer(r);
+	process(arg, (revents & POLLIN) != 0 || failed ? fd : ARES_SOCKET_BAD, (revents & POLLOUT) != 0 || failed ? fd : ARES_SOCKET_BAD);
 }
 
 /* A socket of c-ares: opened, wanting something else, or about to be closed. */
@@ -96,13 +99,16 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
 	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-/* Who is asked may have changed. Questions under way fail with the old channel, and are asked again. */
+/*
+ * Who is asked may have changed. Questions under way fail with the old channel; those for host names are asked again. Not
+ * from within an answer: c-ares goes on with the channel that gave it.
+ */
 static void look_at_conf(struct resolver *r)
 {
 	ares_channel old = r->channel;
 	struct stat now;
 
-	if (r->servers != NULL || stat(RESOLV_CONF, &now) != 0 || is_same_file(&now, &r->conf))
+	if (r->servers != NULL || r->inside > 0 || stat(RESOLV_CONF, &now) != 0 || is_same_file(&now, &r->conf))
 		return;
 	if (open_channel(r) != 0) {
 		r->channel = old;
@@ -131,6 +137,15 @@ int resolver_create(struct poller *poller, const char *servers, struct resolver 
 	else
 		free(r);
 	return err;
+}
+
+static void query(struct resolver *r, const char *name, int type, ares_callback fn, struct question *q)
+{
+	look_at_conf(r);
+	r->inside++;
+	ares_query(r->channel, name, ns_c_in, type, fn, q);
+	r->inside--;
+	set_timer(r);
 }
 
 /* ---- answers ---- */
@@ -250,9 +265,7 @@ void resolver_ask(struct resolver *r, const char *name, int family, resolver_fn 
 		return;
 	}
 	*q = (struct question){ .fn = fn, .arg = arg, .family = family };
-	look_at_conf(r);
-	ares_query(r->channel, name, ns_c_in, family == AF_INET ? ns_t_a : ns_t_aaaa, on_answer, q);
-	set_timer(r);
+	query(r, name, family == AF_INET ? ns_t_a : ns_t_aaaa, on_answer, q);
 }
 
 /* ---- texts ---- */
@@ -314,7 +327,5 @@ void resolver_ask_texts(struct resolver *r, const char *name, resolver_texts_fn 
 		return;
 	}
 	*q = (struct question){ .texts_fn = fn, .arg = arg };
-	look_at_conf(r);
-	ares_query(r->channel, name, ns_c_in, ns_t_txt, on_texts, q);
-	set_timer(r);
+	query(r, name, ns_t_txt, on_texts, q);
 }
