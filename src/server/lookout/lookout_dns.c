@@ -234,7 +234,8 @@ static bool take_address(struct dns_question *q, const struct ub_result *r)
 			memcpy(q->alias_of, alias_of, sizeof(alias_of));
 		return ask_records(q);
 	}
-	if (is_alias)
+	/* Whatever name the unsigned part of the way says: it may be one that is no host's only so that nobody looks further. */
+	if (r->canonname != NULL)
 		return ask_for(q, q->owner + q->prefix, TYPE_CNAME, take_alias);
 	answer_words(q, LOOKOUT_TLSA_UNSIGNED, "");
 	return false;
