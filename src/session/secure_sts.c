@@ -8,6 +8,8 @@
  *	none, absent	as without; where one is required the server is not used
  *	failed		nobody knows: likewise
  *
+ * A lookout that does not answer in time is no reason to do without: the client may come again.
+ *
  * What the server's own zone says of the certificate (DANE) counts more than CAs, which it does not need (RFC 8461, 2).
  */
 #include "base/buffer.h"
@@ -17,6 +19,7 @@
 
 #include <errno.h>
 
+#define UNANSWERED LOOKOUT_STS_RESULTS	/* the lookout said nothing: it may well know a policy */
 #define QUESTION_MAX 8192u		/* a domain and the name of a folder */
 
 static void say(const struct session *s, enum log_tag tag, int level, const char *what, struct slice reason)
@@ -57,7 +60,7 @@ static int judge(struct session *s, int result, struct slice host, struct slice 
 		return judge_policy(sts, &policy, host, required, why);
 	sts->verdict = result == LOOKOUT_STS_ABSENT ? "absent" : "failed";
 	*why = flaw != NULL ? slice_cstr(flaw) : body;
-	return required ? -EHOSTDOWN : 0;
+	return required || result == UNANSWERED ? -EHOSTDOWN : 0;
 }
 
 static void report(struct session *s, int err, struct slice why)
@@ -90,7 +93,7 @@ co_waits int secure_look_up_sts(struct session *s, struct slice host)
 
 	write_question(secure_server_verifier(s), &question);
 	result = question.broken ? -ENOMEM : secure_ask_lookout(s, LOOKOUT_STS, buffer_slice(&question), LOOKOUT_STS_RESULTS,
-								LOOKOUT_STS_FAILED, &answer);
+								UNANSWERED, &answer);
 	err = result < 0 ? result : judge(s, result, host, buffer_slice(&answer), &why);
 	if (err == 0 || err == -EHOSTDOWN)
 		report(s, err, why);

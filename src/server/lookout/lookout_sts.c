@@ -24,7 +24,7 @@
 #define HOST_PREFIX "mta-sts."
 #define PATH "/.well-known/mta-sts.txt"
 #define DOMAIN_MAX (HOST_OCTETS_MAX - (sizeof(RECORD_PREFIX) - 1))
-#define FETCH_MS 20000			/* what leads there takes less than 10 s: sessions have usually 30 */
+#define FETCH_MS 20000			/* with the DNS's time it may be over a session's, which then has no answer */
 #define FAILED_MS 300000		/* a version that could not be fetched is left alone so long (RFC 8461, 3.3) */
 #define REFRESH_MAX_MS 86400000		/* a policy in use is fetched again after a day, or half its life */
 #define WHY_MAX 320u
@@ -303,6 +303,10 @@ static int ask(struct lookout_sts *sts, const struct lookout_asked *who, const c
 	char name[HOST_OCTETS_MAX + 1];
 	struct question *q;
 
+	if (sts->n_questions == LOOKOUT_STS_QUESTIONS_MAX && k != NULL && is_good(k)) {
+		lookout_answer(sts->l, who, LOOKOUT_STS_POLICY, buffer_slice(&k->policy));
+		return 0;
+	}
 	if (sts->n_questions == LOOKOUT_STS_QUESTIONS_MAX)
 		return -EBUSY;
 	k = k != NULL ? k : add(sts, domain, ca_directory);
