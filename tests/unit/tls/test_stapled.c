@@ -230,10 +230,36 @@ static void strict(void **state)
 	}
 }
 
+/* Where there is no list, and the verifier can do without, a response is all that tells who is revoked. */
+static void instead_of_a_list(void **state)
+{
+	static const struct about good = { true, GOOD, BY_CA, DAY }, revoked = { true, REVOKED, BY_CA, DAY };
+
+	for (int i = 0; i < 2; i++) {
+		const char *lists;
+		struct pair p;
+
+		world_setup(NULL);
+		X509_free(show(false));
+		lists = folder_path("lists%d", i);
+		folder_make(lists);
+		server_end()->verifier.type = TLS_VERIFY_REQUIRED_TRUSTED;
+		server_end()->verifier.crl_directory = lists;
+		server_end()->verifier.permit_missing_crl = true;
+		client_end()->options.ocsp_file = write_response(i == 0 ? &good : &revoked);
+		world_build();
+		world_open(&p);
+		pair_run(&p);
+		assert_int_equal(p.server.result, i == 0 ? 0 : -EACCES);
+		pair_close(&p);
+		world_teardown(NULL);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(staples), cmocka_unit_test(strict), cmocka_unit_test_setup_teardown(ages, world_setup, world_teardown),
+		cmocka_unit_test(staples), cmocka_unit_test(strict), cmocka_unit_test(instead_of_a_list), cmocka_unit_test_setup_teardown(ages, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(pinned, world_setup, world_teardown),
 	};
 
