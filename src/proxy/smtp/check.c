@@ -236,7 +236,8 @@ static bool is_literal(struct slice domain)
 
 	while (last > 0 && domain.ptr[last - 1] != '.')
 		last--;
-	return domain.len > 0 && (domain.ptr[0] == '[' || domain.ptr[0] == '#' || ascii_is_digit(domain.ptr[last]));
+	return domain.len > 0 && (domain.ptr[0] == '[' || domain.ptr[0] == '#' ||
+				  (last < domain.len && ascii_is_digit(domain.ptr[last])));
 }
 
 /* "[IPv6:2001:db8::1]": the address, however it is written. */

@@ -39,10 +39,10 @@ static bool is_first_chunk_refused(const struct smtp *s, const struct smtp_pendi
 	return p->verb == &smtp_verbs[SMTP_BDAT] && p->local && p->octets == 0 && !s->chunks_open;
 }
 
-/* A server that leaves loses the message, which is accounted then (smtp_account_lost). */
+/* A server that leaves loses the message, which is accounted then (smtp_account_lost), whatever its client was told. */
 static bool is_refusal(const struct smtp_pending *data, unsigned code)
 {
-	return code >= 400 && (code != 421 || data->local);
+	return code >= 400 && (data->local || data->code != 421);
 }
 
 void smtp_count_told(struct smtp *s, const struct smtp_pending *p, unsigned code)

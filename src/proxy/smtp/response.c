@@ -293,6 +293,7 @@ static co_waits int judge_reply(struct smtp *s, struct smtp_pending *p, const st
 	enum smtp_decision decision;
 	int err;
 
+	p->code = reply->code;
 	(void)smtp_banner(s, p, code, &text);
 	s->response_code = smtp_code_text(reply->code, s->code_text);
 	s->response_param = reply->code == 334 ? slice_of("", 0) : text;
