@@ -458,8 +458,11 @@ int stream_write_parts(struct stream *s, const struct slice *parts, size_t n, de
 	if (err != -ENOSPC || s->write_error != 0)
 		return err;
 	err = 0;
-	for (size_t i = 0; i < n && err == 0; i++)
+	for (size_t i = 0; i < n && err == 0; i++) {
 		err = stream_write(s, parts[i], deadline);
+		if (err < 0 && i > 0)
+			stream_write_failed(s, err);	/* nothing may follow a fragment */
+	}
 	return err;
 }
 
