@@ -30,8 +30,7 @@ static int set_server_address(struct proxy *proxy, const struct call_value *args
 
 	if (err < 0)
 		return err;
-	proxy_set_target(proxy, &target);
-	*result = yes();
+	*result = (struct call_value){ .kind = CALL_INT, .number = proxy_set_target(proxy, &target) };
 	return 0;
 }
 

@@ -94,7 +94,7 @@ bool proxy_server_is_stale(const struct proxy *proxy)
 	const struct session *s = proxy->session;
 	struct connect_request plan;
 
-	return proxy->server != NULL && s->service->router.kind == ROUTER_BY_NAME &&
+	return proxy->server != NULL && s->service->router.kind == ROUTER_BY_NAME && !s->target.binding &&
 	       (connect_plan(s->service, &s->client, &s->client_local, &s->target, s->env->can_forge, s->env->forged_mark,
 			     &plan) != 0 || !endpoint_equal(&plan.remote, &s->server));
 }

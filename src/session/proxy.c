@@ -97,12 +97,14 @@ int64_t proxy_wall_ms(const struct proxy *proxy)
 	return loop_wall_ms(proxy->session->env->loop);
 }
 
-void proxy_set_target(struct proxy *proxy, const struct endpoint *target)
+bool proxy_set_target(struct proxy *proxy, const struct endpoint *target)
 {
 	struct session *s = proxy->session;
+	bool may = s->service->router.overrideable && !s->target.binding;
 
-	if (s->service->router.overrideable && !s->target.binding)
+	if (may)
 		s->target.at = *target;
+	return may;
 }
 
 co_waits int proxy_call(struct proxy *proxy, const struct policy_call *call, const struct call_value *args,

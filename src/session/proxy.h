@@ -133,9 +133,9 @@ int proxy_keep_server(struct proxy *proxy, const struct server_keep *keep) MUST_
 
 /*
  * The protocol named another server (the policy language's setServerAddress). Has an effect only
- * where the policy's router lets the proxy choose; as there, it says nothing if not.
+ * where the policy's router lets the proxy choose, and policy code has not chosen: else false.
  */
-void proxy_set_target(struct proxy *proxy, const struct endpoint *target);
+bool proxy_set_target(struct proxy *proxy, const struct endpoint *target);
 
 /*
  * The protocol says whose connection this peer carries (XCLIENT): from now on the client's address
