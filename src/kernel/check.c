@@ -141,7 +141,7 @@ static bool grants_are_sound(const struct kernel_plan *plan)
 
 int kernel_plan_check(const struct kernel_plan *plan)
 {
-	size_t n_ranges = 0, n_spans = 0;
+	size_t n_ranges = 0, n_spans = 0, chains[2][TRANSPORT_OTHER + 1] = { 0 };
 
 	if (plan->n_intercepts > KERNEL_INTERCEPTS_MAX || plan->n_names > KERNEL_NAMES_MAX ||
 	    plan->n_listens > KERNEL_LISTENS_MAX || plan->n_sets > KERNEL_RANGES_MAX ||
@@ -161,11 +161,15 @@ int kernel_plan_check(const struct kernel_plan *plan)
 	if (!grants_are_sound(plan))
 		return -EINVAL;
 	for (size_t i = 0; i < plan->n_intercepts; i++) {
+		const struct intercept *c = &plan->intercepts[i];
+
 		for (int k = 0; k < DIM_COUNT; k++)
-			n_spans += plan->intercepts[i].dims[k].n;
-		if (n_spans > KERNEL_SPANS_MAX || !intercept_is_sound(plan, &plan->intercepts[i]))
+			n_spans += c->dims[k].n;
+		if (n_spans > KERNEL_SPANS_MAX || !intercept_is_sound(plan, c))
 			return -EINVAL;
-		if (plan->changing && plan->intercepts[i].action == INTERCEPT_FORWARD && !kernel_plan_grants(plan, &plan->intercepts[i]))
+		if (++chains[c->family == AF_INET6][c->transport] > KERNEL_CHAIN_MAX)
+			return -EINVAL;
+		if (plan->changing && c->action == INTERCEPT_FORWARD && !kernel_plan_grants(plan, c))
 			return -EINVAL;
 	}
 	for (size_t i = 0; i < plan->n_listens; i++)

@@ -40,18 +40,20 @@ static struct rule anywhere(const struct rule *r)
 int grants_add(struct grants *all, struct case_maker *m, const struct rule *r, uint32_t fate)
 {
 	const struct rule any = anywhere(r);
-	struct rule_cases cases = { NULL, 0, 0 };
+	struct rule_cases *cases = &all->cases;
 	struct grant *g;
-	int err = rule_cases_add(m, &any, fate, &cases);
+	int err;
 
-	if (err < 0 || cases.n == 0)
+	cases->n = 0;
+	err = rule_cases_add(m, &any, fate, cases);
+	if (err < 0 || cases->n == 0)
 		return err;
 	g = grant_of(all, m->pools->scratch, m->family, m->transport, fate);
 	if (g == NULL)
 		return all->v == NULL ? -ENOMEM : pools_excess(m->pools, KERNEL_GRANTS_MAX, "different ways to forward",
 							       "fewer PFServices");
-	for (size_t i = 0; err == 0 && i < cases.n; i++)
-		err = drafts_add(&g->rules, m->pools->scratch, &cases.v[i].draft);
+	for (size_t i = 0; err == 0 && i < cases->n; i++)
+		err = drafts_add(&g->rules, m->pools->scratch, &cases->v[i].draft);
 	return err;
 }
 

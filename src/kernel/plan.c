@@ -321,7 +321,7 @@ static int collect_grants(struct maker *m, struct grants *out)
 /* Before all else, so that they are the same, and have the same numbers, whatever addresses there are. */
 static int make_grants(struct maker *m, struct kernel_plan *plan)
 {
-	struct grants all = { NULL, 0 };
+	struct grants all = { .n = 0 };
 	struct intercept *v;
 	size_t n_spans = 0;
 	int err = 0;
@@ -330,6 +330,7 @@ static int make_grants(struct maker *m, struct kernel_plan *plan)
 		m->cases.family = families[i / ARRAY_LEN(transports)];
 		m->cases.transport = transports[i % ARRAY_LEN(transports)];
 		err = collect_grants(m, &all);
+		all.cases = (struct rule_cases){ .n = 0 };
 		arena_reset(m->cases.keep);
 	}
 	v = arena_array(m->pools.arena, all.n, sizeof(*v));

@@ -137,6 +137,7 @@ struct grant {
 struct grants {
 	struct grant *v;
 	size_t n;
+	struct rule_cases cases;	/* room for those of one rule, on the case maker's keep */
 };
 
 int grants_add(struct grants *all, struct case_maker *m, const struct rule *r, uint32_t fate);	/* 0 or an error of the pools */

@@ -63,7 +63,7 @@ static void close_bracket(struct scan *scan, struct slice text, size_t i)
 	if (cut == NULL || scan->depth != 1)
 		return;
 	cut->text.len = (size_t)(&text.ptr[i + 1] - cut->text.ptr);
-	if (skip_blanks(cut->text).len == 1)
+	if (text.ptr[i] == ']' && skip_blanks(cut->text).len == 1)
 		cut->n = 0;
 	scan->open = NULL;
 }

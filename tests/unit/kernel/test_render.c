@@ -282,6 +282,23 @@ static void test_odd_numbers(void **state)
 	REFUSED(c.deny = 6, c.deny = 5);
 }
 
+/* However few all of them are. */
+static void test_long_chain(void **state)
+{
+	struct intercept *v = arena_array(arena, KERNEL_CHAIN_MAX + 1, sizeof(*v));
+	struct kernel_plan plan = { .intercepts = v, .n_intercepts = KERNEL_CHAIN_MAX + 1 };
+
+	assert_non_null(v);
+	for (size_t i = 0; i < plan.n_intercepts; i++)
+		v[i] = (struct intercept){ .action = INTERCEPT_REFUSE, .family = AF_INET, .src = -1, .dst = -1, .target = -1 };
+	assert_int_equal(kernel_plan_check(&plan), -EINVAL);
+	v[0].family = AF_INET6;
+	assert_int_equal(kernel_plan_check(&plan), 0);
+	v[0].family = AF_INET;
+	v[0].transport = TRANSPORT_UDP;
+	assert_int_equal(kernel_plan_check(&plan), 0);
+}
+
 static void test_pack(void **state)
 {
 	for (size_t i = 0; i < ARRAY_LEN(samples); i++) {
@@ -319,7 +336,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_golden, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_odd_names, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_odd_numbers, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_odd_numbers, set_up, tear_down), cmocka_unit_test_setup_teardown(test_long_chain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_pack, set_up, tear_down),
 		/* From here on with a network of our own. */
 		cmocka_unit_test_setup_teardown(test_kernel_takes_them, set_up, tear_down),

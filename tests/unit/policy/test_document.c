@@ -307,6 +307,16 @@ static void other_json_is_refused(void **state)
 		assert_string_not_equal(build_document(arena, slice_cstr(texts[i]), &p), "");
 }
 
+static void an_array_is_closed_as_one(void **state)
+{
+	char *text = document_text("[]", "[}", 1);
+	const struct policy *p;
+
+	(void)state;
+	assert_string_not_equal(build_document(arena, slice_cstr(text), &p), "");
+	free(text);
+}
+
 static void all_problems_are_told(void **state)
 {
 	struct policy_problems problems;
@@ -471,7 +481,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_missing_member_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(depth_is_limited, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_member_may_stand_twice, setup, teardown),
-		cmocka_unit_test_setup_teardown(other_json_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(other_json_is_refused, setup, teardown), cmocka_unit_test_setup_teardown(an_array_is_closed_as_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(all_problems_are_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(every_shortage_of_memory_is_survived, setup, teardown),
 		cmocka_unit_test_setup_teardown(udp_can_not_run_yet, setup, teardown),
