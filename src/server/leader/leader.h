@@ -11,7 +11,7 @@
 #include "server/leader/host.h"
 #include "server/leader/leader_files.h"
 #include "server/message.h"
-#include "server/leader/pace.h"
+#include "server/pace.h"
 #include "server/policy_program.h"
 #include "server/poller.h"
 #include "server/run_options.h"

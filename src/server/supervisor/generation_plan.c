@@ -85,6 +85,16 @@ static bool is_of_policy(const struct generation *g, const struct kernel_plan *p
 	return strcmp(head->fingerprint, g->head.fingerprint) == 0 && kernel_plan_may_become(&g->plan, plan);
 }
 
+/* What it says may be of no use, and takes time all the same. */
+static int64_t pause_before(const struct generation *g)
+{
+	const struct supervisor *s = g->supervisor;
+	int64_t now_ms = poller_now(), own_ms = pace_wait(&g->looks, now_ms);
+	int64_t kernels_ms = s->ruling == g ? pace_wait(&s->change.pace, now_ms) : 0;
+
+	return own_ms > kernels_ms ? own_ms : kernels_ms;
+}
+
 static void take_changed(void *arg)
 {
 	struct generation *g = arg;
@@ -97,6 +107,8 @@ static void take_changed(void *arg)
 	if (file < 0 || (s->ruling == g && rules_change_runs(s)))
 		return;			/* it is looked at when that has ended */
 	g->plan_changed = -1;
+	g->looks = (struct pace){ .pause_ms = RULES_PAUSE_MS, .times = RULES_PAUSE_TIMES };
+	pace_begin(&g->looks, poller_now());
 	err = generation_read_plan(file, &arena, &plan, &head);
 	if (err == 0 && !is_of_policy(g, &plan, &head)) {
 		arena_free(&arena);
@@ -104,6 +116,12 @@ static void take_changed(void *arg)
 	}
 	if (err == 0 && s->ruling == g) {
 		rules_change_begin(s, g, file, arena, &plan);
+		return;
+	}
+	pace_end(&g->looks, poller_now());
+	if (err == -ENOMEM) {		/* the leader takes it for delivered */
+		g->plan_changed = file;
+		generation_look_at_plan(g, RULES_RETRY_MS);
 		return;
 	}
 	close(file);
@@ -133,5 +151,5 @@ void generation_plan_changed(struct generation *g, struct message *m)
 	g->plan_changed = m->fds[0];
 	m->n_fds = 0;
 	if (g->plan_again.at_ms == 0)
-		generation_look_at_plan(g, s->ruling == g ? pace_wait(&s->change.pace, poller_now()) : 0);
+		generation_look_at_plan(g, pause_before(g));
 }

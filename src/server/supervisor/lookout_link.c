@@ -31,7 +31,7 @@ static int be_lookout(struct supervisor *s, int sock)
 		return EXIT_REFUSED;
 	confined = confine_to_reading();
 	if (confined != 0 && s->lookout.child.started_ms == 0)
-		log_event(LOG_CORE_INFO, 1, NOSESSION, "The lookout is not confined to reading: this kernel has no Landlock",
+		log_event(LOG_CORE_INFO, 1, NOSESSION, "The lookout is not confined to reading",
 			  F_TEXT("error", strerror(-confined)));
 	return lookout_run(&setup);
 }

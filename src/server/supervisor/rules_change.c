@@ -13,8 +13,6 @@
 #include <unistd.h>
 
 #define LIMIT_MS 30000
-#define PAUSE_MS 500			/* from one to the next, at least */
-#define TIMES 4				/* and so many times what it took */
 #define RULES_MAX (256u << 20)
 #define NOSESSION slice_cstr("nosession")
 
@@ -43,14 +41,17 @@ static void adopt(struct supervisor *s)
 }
 
 /* It is tried again, if nothing newer has come. */
-static void put_back(struct rules_change *c)
+static void put_back(struct supervisor *s)
 {
+	struct rules_change *c = &s->change;
+	int64_t wait_ms = pace_wait(&c->pace, poller_now());
+
 	if (c->generation != NULL && c->generation->plan_changed < 0) {
 		c->generation->plan_changed = c->file;
 		c->file = -1;
 	}
 	if (c->generation != NULL)
-		generation_look_at_plan(c->generation, RULES_RETRY_MS);
+		generation_look_at_plan(c->generation, wait_ms > RULES_RETRY_MS ? wait_ms : RULES_RETRY_MS);
 	let_go(c);
 }
 
@@ -58,7 +59,7 @@ static void fail(struct supervisor *s, const char *why)
 {
 	log_event(LOG_CORE_ERROR, 0, NOSESSION, "The kernel rules stay behind the addresses of host names", F_TEXT("error", why),
 		  F_INT("generation", s->change.generation != NULL ? s->change.generation->number : 0));
-	put_back(&s->change);
+	put_back(s);
 }
 
 static void on_words(void *arg, int fd, short revents)
@@ -115,8 +116,8 @@ void rules_change_begin(struct supervisor *s, struct generation *g, int file, st
 	c->arena = arena;
 	c->plan = *plan;
 	c->whole = s->rules_doubtful;
-	c->pace.pause_ms = PAUSE_MS;
-	c->pace.times = TIMES;
+	c->pace.pause_ms = RULES_PAUSE_MS;
+	c->pace.times = RULES_PAUSE_TIMES;
 	pace_begin(&c->pace, poller_now());
 	run(s);
 }
@@ -167,7 +168,7 @@ void rules_change_stop(struct supervisor *s)
 		continue;
 	stop_watching(s);
 	(void)!kernel_load_end(&c->run, status, NULL, 0);
-	put_back(c);
+	put_back(s);
 }
 
 void rules_change_forget(struct supervisor *s, const struct generation *g)

@@ -7,7 +7,7 @@
 #include "server/supervisor/child_link.h"
 #include "server/control/control.h"
 #include "server/supervisor/log_pump.h"
-#include "server/leader/pace.h"
+#include "server/pace.h"
 #include "server/poller.h"
 #include "server/run_options.h"
 #include "server/supervisor/supervisor.h"
@@ -41,6 +41,7 @@ struct generation {
 	bool snapshot_owed;		/* it has not got the last one yet */
 	int plan_changed;		/* the last MSG_PLAN_CHANGED, not looked at yet; -1 = none */
 	struct poller_timer plan_again;
+	struct pace looks;		/* at plans that came to nothing */
 	int *stats_fds;			/* one a worker, -1 = none yet */
 	bool *seen;			/* worker k was started before */
 	bool for_files;			/* only since files of matchers changed, not the policy */
@@ -130,6 +131,8 @@ void generation_drain(struct generation *g, int64_t limit_ms, bool ask_to_end);
 unsigned generations_live(const struct supervisor *s);
 
 /* rules_change.c */
+#define RULES_PAUSE_MS 500		/* from one change to the next, at least */
+#define RULES_PAUSE_TIMES 4		/* and so many times what it took */
 #define RULES_RETRY_MS 5000		/* until a change that the kernel did not take is tried again */
 /* To that plan of the generation that rules; takes file and arena. Nothing may be under way. */
 void rules_change_begin(struct supervisor *s, struct generation *g, int file, struct arena *arena, const struct kernel_plan *plan);

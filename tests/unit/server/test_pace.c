@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "server/leader/pace.h"
+#include "server/pace.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

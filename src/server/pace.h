@@ -3,8 +3,8 @@
  * Work that is asked for again and again, by whom we do not control: never at once again, and the dearer it was the
  * later, so that it takes a share of the time at most. Times are monotonic milliseconds.
  */
-#ifndef SALLYPORT_SERVER_LEADER_PACE_H
-#define SALLYPORT_SERVER_LEADER_PACE_H
+#ifndef SALLYPORT_SERVER_PACE_H
+#define SALLYPORT_SERVER_PACE_H
 
 #include <stdint.h>
 
