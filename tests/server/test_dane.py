@@ -68,6 +68,7 @@ SERVERS = {
     "fallback." + ZONE: ("secure", True, True),
     "leaves." + ZONE: ("secure", True, True),
     "leaves-bare." + ZONE: ("denied", True, False),
+    "leaves-oddly." + ZONE: ("secure", True, True),     # by what is signed to what nobody signed, and that to no host's name
     "follows-wrong." + ZONE: ("secure", False, False),
     "enters.plain.example": ("unsigned", True, False),
     "plain.example": ("unsigned", True, False),
@@ -84,7 +85,7 @@ class NameServer:
         self.port = free_port()
         os.chmod(self.directory, 0o755)
         self.write("plain.example.zone", self.zone("plain.example", "@ A 127.0.0.1\nbroken A 127.0.0.1\n_tcp.broken NS ns\n"
-                                                   f"enters CNAME right.{ZONE}.\n"))
+                                                   f"enters CNAME right.{ZONE}.\nodd CNAME *.nowhere\n"))
         self.write("zone", self.zone(ZONE, records))
         self.keys = [self.tool("ldns-keygen", "-a", "ECDSAP256SHA256", *flags, ZONE).strip() for flags in (["-k"], [])]
         self.tool("ldns-signzone", "-f", "signed", "zone", *self.keys)
@@ -195,9 +196,9 @@ class Dane(support.ServerTest, Certificates):
             ("useless", "1 1 1 " + right), ("changed", "3 1 1 " + right)))
         records += f"_{self.server.port}._tcp.alias CNAME _{self.server.port}._tcp.right\n"
         aliases = {"followed": "right", "follows-issuer": "issuer", "fallback": "nothing", "follows-wrong": "wrong",
-                   "leaves": "plain.example.", "leaves-bare": "plain.example."}
+                   "leaves": "plain.example.", "leaves-bare": "plain.example.", "leaves-oddly": "odd.plain.example."}
         records += "".join(f"{name} CNAME {target}\n" for name, target in aliases.items())
-        records += "".join(f"_{self.server.port}._tcp.{name} TLSA 3 1 1 {right}\n" for name in ("fallback", "leaves", "follows-wrong"))
+        records += "".join(f"_{self.server.port}._tcp.{name} TLSA 3 1 1 {right}\n" for name in ("fallback", "leaves", "leaves-oddly", "follows-wrong"))
         records += "".join(f"{name.split('.')[0]} A 127.0.0.1\n" for name in SERVERS
                            if name.endswith(ZONE) and name.split(".")[0] not in aliases)
         self.dns = NameServer(records)
