@@ -47,6 +47,9 @@ void set_callback(struct run *r, char *text)
 		c->pem = read_pki(r, certificate + strlen(" certificate "), ".pem");
 		c->key_pem = read_pki(r, certificate + strlen(" certificate "), ".key");
 	}
+	json_decref(c->attributes);
+	json_decref(c->tables);
+	c->attributes = c->tables = NULL;
 	if (set != NULL)
 		c->attributes = json_loads(set + 5, JSON_DISABLE_EOF_CHECK, &error);
 	if (tables != NULL)
