@@ -72,7 +72,7 @@ const struct smtp_verb smtp_unknown_verb = {
 const struct smtp_verb *smtp_verb_named(struct slice name)
 {
 	for (size_t i = 0; i < SMTP_VERB_COUNT && name.len > 0; i++)
-		if (smtp_verbs[i].name[0] == name.ptr[0] && !smtp_verbs[i].internal && slice_is(name, smtp_verbs[i].name))
+		if ((uint8_t)smtp_verbs[i].name[0] == name.ptr[0] && !smtp_verbs[i].internal && slice_is(name, smtp_verbs[i].name))
 			return &smtp_verbs[i];
 	return &smtp_unknown_verb;
 }
