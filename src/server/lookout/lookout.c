@@ -38,6 +38,7 @@ static void drop_peer(struct lookout_peer *p, const char *why)
 	p->serial++;
 	p->asked = 0;
 	lookout_dns_forget(p->lookout, (uint32_t)(p - p->lookout->peers));
+	lookout_sts_forget(p->lookout, (uint32_t)(p - p->lookout->peers));
 }
 
 void lookout_answer(struct lookout *l, const struct lookout_asked *who, int result, struct slice body)

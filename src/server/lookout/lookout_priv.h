@@ -62,5 +62,6 @@ void lookout_dns_tlsa(struct lookout *l, const struct lookout_asked *who, struct
 #define LOOKOUT_STS_QUESTIONS_MAX 512u	/* at a time */
 #define LOOKOUT_STS_POLICIES_MAX 1024u	/* kept; over that the one that was not asked for the longest goes */
 void lookout_sts_policy(struct lookout *l, const struct lookout_asked *who, struct slice body);
+void lookout_sts_forget(struct lookout *l, uint32_t peer);	/* its questions; it is gone */
 
 #endif

@@ -328,6 +328,21 @@ static int ask(struct lookout_sts *sts, const struct lookout_asked *who, const c
 	return 0;
 }
 
+/* Also from within an answer to it. What is under way for its questions goes on. */
+void lookout_sts_forget(struct lookout *l, uint32_t peer)
+{
+	for (struct known *k = l->sts != NULL ? l->sts->all : NULL; k != NULL; k = k->next)
+		for (struct question **at = &k->waiting, *q; (q = *at) != NULL;) {
+			if (q->who.peer != peer) {
+				at = &q->next;
+				continue;
+			}
+			*at = q->next;
+			l->sts->n_questions--;
+			free(q);
+		}
+}
+
 /* "DOMAIN\0FOLDER" */
 static int parse(struct slice body, char domain[DOMAIN_MAX + 1], char ca_directory[PATH_MAX])
 {

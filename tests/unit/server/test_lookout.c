@@ -50,17 +50,20 @@ static int setup(void **state)
 }
 
 /* Its questions go to somebody who does not answer. */
-static char anchor[] = "/tmp/sallyport-anchor-XXXXXX";
+static char anchor[32];
 static int deaf;
 
 static int setup_with_a_deaf_resolver(void **state)
 {
 	static const char key[] = ". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D\n";
 	struct run_options options = { .workers = 1, .trust_anchor = anchor };
+	char name_server[ENDPOINT_TEXT_MAX];
 	struct sockaddr_storage at;
 	socklen_t size = sizeof(at);
-	int fd = mkstemp(anchor);
+	int fd;
 
+	snprintf(anchor, sizeof(anchor), "/tmp/sallyport-anchor-XXXXXX");
+	fd = mkstemp(anchor);
 	assert_int_equal(write(fd, key, sizeof(key) - 1), sizeof(key) - 1);
 	close(fd);
 	deaf = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -70,6 +73,7 @@ static int setup_with_a_deaf_resolver(void **state)
 	size = sizeof(at);
 	assert_int_equal(getsockname(deaf, (struct sockaddr *)&at, &size), 0);
 	assert_int_equal(endpoint_from_sockaddr(&at, &options.dns_forwarder), 0);
+	options.resolvers = endpoint_text(&options.dns_forwarder, name_server);
 	return start(&options);
 }
 
@@ -285,21 +289,22 @@ static void test_too_many_workers(void **state)
 		close(workers[i]);
 }
 
-static void ask_tlsa(int worker, uint32_t number)
+/* Another name each time. */
+static void ask_dns(int worker, uint32_t number, enum lookout_kind kind)
 {
 	char name[64];
+	int n = snprintf(name, sizeof(name), kind == LOOKOUT_TLSA ? "_25._tcp.host%u.example" : "domain%u.example%c/ca", number, '\0');
 
-	snprintf(name, sizeof(name), "_25._tcp.host%u.example", number);
-	ask(worker, number, LOOKOUT_TLSA, name);
+	ask_octets(worker, number, kind, slice_of(name, (size_t)n));
 }
 
 /* Whether a question has to wait for its answer: what is asked behind it is answered first. Answers to others may come late. */
-static bool is_taken(int worker, uint32_t number)
+static bool is_taken(int worker, uint32_t number, enum lookout_kind kind)
 {
 	_Alignas(struct lookout_answer) uint8_t octets[320];
 	const struct lookout_answer *head = (const void *)octets;
 
-	ask_tlsa(worker, number);
+	ask_dns(worker, number, kind);
 	ask(worker, number, LOOKOUT_NOTHING, "");
 	do
 		assert_true(receive(worker, octets, sizeof(octets)) > 0);
@@ -320,14 +325,35 @@ static void test_each_has_its_share(void **state)
 	for (unsigned i = 0; i < WORKERS; i++) {
 		workers[i] = connect_slot(1, i);
 		for (unsigned k = 0; k < EACH; k++)
-			taken += is_taken(workers[i], i * EACH + k);
+			taken += is_taken(workers[i], i * EACH + k, LOOKOUT_TLSA);
 	}
 	assert_true(taken >= LOOKOUT_DNS_QUESTIONS_MAX / 2);
-	assert_true(is_taken(late, 1000));
+	assert_true(is_taken(late, 1000, LOOKOUT_TLSA));
 	for (unsigned i = 0; i < WORKERS; i++)
 		close(workers[i]);
 	for (unsigned k = 1, number = 1000; k < EACH;)	/* as soon as it has seen them go */
-		k += is_taken(late, ++number);
+		k += is_taken(late, ++number, LOOKOUT_TLSA);
+	close(late);
+}
+
+/* Mail domains are asked for by whoever comes; who is gone asks nothing. */
+static void test_domains_of_who_is_gone(void **state)
+{
+	enum { WORKERS = 9, EACH = LOOKOUT_WINDOW - 2 };
+	int workers[WORKERS], late = connect_slot(2, 0);
+	unsigned taken = 0;
+
+	for (unsigned i = 0; i < WORKERS; i++) {
+		workers[i] = connect_slot(1, i);
+		for (unsigned k = 0; k < EACH; k++)
+			taken += is_taken(workers[i], i * EACH + k, LOOKOUT_STS);
+	}
+	assert_true(taken >= LOOKOUT_STS_QUESTIONS_MAX);
+	for (unsigned i = 0; i < WORKERS; i++)
+		close(workers[i]);
+	assert_true(is_there(late) && is_there(late));	/* it has seen them go */
+	for (unsigned k = 0; k < EACH; k++)
+		assert_true(is_taken(late, 1000 + k, LOOKOUT_STS));
 	close(late);
 }
 
@@ -358,6 +384,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_domains, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_many_workers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_each_has_its_share, setup_with_a_deaf_resolver, teardown_with_a_deaf_resolver),
+		cmocka_unit_test_setup_teardown(test_domains_of_who_is_gone, setup_with_a_deaf_resolver, teardown_with_a_deaf_resolver),
 		cmocka_unit_test_setup_teardown(test_hangs_up_on_who_reads_nothing, setup, teardown),
 	};
 
