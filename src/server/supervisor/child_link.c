@@ -33,10 +33,9 @@ static void on_child(void *arg, int fd, short revents)
 		message_close_fds(&m);
 		return;
 	}
-	/* Nothing more is believed; SIGCHLD tells the rest. */
+	/* Nothing more is believed, also of one that has hung up and lives on; SIGCHLD tells the rest. */
 	poller_remove(&c->supervisor->poller, fd);
-	if (n < 0)
-		child_link_kill(c);
+	child_link_kill(c);
 }
 
 static int become(struct child_link *c, int log)

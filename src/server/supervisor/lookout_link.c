@@ -58,13 +58,16 @@ static void tell_leaders(void *arg)
 {
 	struct supervisor *s = arg;
 	struct lookout_link *k = &s->lookout;
-	int64_t wait_ms = k->told_ms == 0 ? 0 : k->told_ms + SNAPSHOTS_PAUSE_MS - poller_now();
+	int64_t wait_ms = pace_wait(&k->told, poller_now());
 
 	if (k->snapshot < 0 || k->again.at_ms != 0)
 		return;
-	if (wait_ms <= 0) {
-		k->told_ms = poller_now();
-		if (!tell_owed(s))
+	if (wait_ms == 0) {
+		bool owed = tell_owed(s);
+
+		k->told.pause_ms = SNAPSHOTS_PAUSE_MS;
+		pace_end(&k->told, poller_now());
+		if (!owed)
 			return;
 		wait_ms = SNAPSHOTS_PAUSE_MS;
 	}

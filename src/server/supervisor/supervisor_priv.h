@@ -53,7 +53,7 @@ struct lookout_link {
 	bool needed;			/* from the first time that somebody needed it */
 	struct child_link child;
 	int snapshot;			/* what is known of host names: the last one published; -1 = none */
-	int64_t told_ms;		/* when leaders were told of one */
+	struct pace told;		/* of leaders */
 	struct poller_timer again;
 };
 
