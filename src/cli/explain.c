@@ -46,12 +46,27 @@ static int usage_error(const char *what)
 	return CLI_USAGE;
 }
 
+/* why begins with a property's name: here it is the option's. */
+static int flow_error(const char *why)
+{
+	size_t n = strcspn(why, ":");
+	char text[256];
+
+	for (size_t i = 0; i < ARRAY_LEN(flow_options); i++) {
+		if (!slice_is(slice_of(why, n), flow_options[i].property))
+			continue;
+		snprintf(text, sizeof(text), "--%s%s", flow_options[i].option, why + n);
+		return usage_error(text);
+	}
+	return usage_error(why);
+}
+
 static int take_flow_option(struct explain *e, const char *property)
 {
 	char why[200];
 
 	if (flow_set(&e->asked.flow, property, optarg, why, sizeof(why)) < 0)
-		return usage_error(why);
+		return flow_error(why);
 	e->has_flow = true;
 	return CLI_OK;
 }
@@ -111,10 +126,9 @@ static int check_usage(struct explain *e, int argc, char **argv)
 		return CLI_OK;
 	if (!e->has_flow)
 		return usage_error("which flow?");
-	/* The messages name the JSON properties: the options for them are --from and --to. */
 	if (e->asked.flow.src.ip.family == AF_UNSPEC || e->asked.flow.dst.ip.family == AF_UNSPEC)
 		return usage_error("--from and --to are needed");
-	return flow_finish(&e->asked.flow, &e->asked.local, why, sizeof(why)) < 0 ? usage_error(why) : CLI_OK;
+	return flow_finish(&e->asked.flow, &e->asked.local, why, sizeof(why)) < 0 ? flow_error(why) : CLI_OK;
 }
 
 static int answer_line(const struct explain *e, const char *text, size_t len, size_t number)

@@ -279,6 +279,14 @@ class OneFlow(Case):
             with self.subTest(arguments=arguments):
                 self.assertIn("usage: sallyport explain", self.explain(*arguments, status=USAGE).stderr)
 
+    def test_what_is_wrong_is_named_as_on_the_command_line(self):
+        good = {"--proto": "tcp", "--from": "10.1.1.1:1000", "--to": "10.2.2.2:25"}
+        for option, wrong in (("--from", "10.1.1.1:99999"), ("--to", "nobody"), ("--proto", "tpc"), ("--icmp-type", "none"),
+                              ("--dst-iface", "a" * 16)):
+            with self.subTest(option=option):
+                arguments = [word for pair in {**good, option: wrong}.items() for word in pair]
+                self.assertIn("sallyport explain: %s: must be" % option, self.explain(*arguments, status=USAGE).stderr)
+
     def test_bad_policy(self):
         self.assertRuns(NO, "explain", self.write("x"), "--proto", "tcp", "--from", "1.1.1.1", "--to", "2.2.2.2")
 
