@@ -90,7 +90,7 @@ bool stream_at_eof(const struct stream *s);		/* end of file seen, buffer may sti
 
 /* Queue octets; they are copied. WAITS only when a chunk is full. 0 or -errno as above. */
 co_waits int stream_write(struct stream *s, struct slice octets, deadline_t deadline) MUST_CHECK;
-/* The same of several pieces, one behind the other. */
+/* The same of several pieces, one behind the other. Where only the first of them could be written, nothing can be any more. WAITS likewise. */
 co_waits int stream_write_parts(struct stream *s, const struct slice *parts, size_t n, deadline_t deadline) MUST_CHECK;
 /* Send queued octets, then these, without copying them; returns when all are with the kernel. */
 co_waits int stream_write_through(struct stream *s, struct slice octets, deadline_t deadline) MUST_CHECK;

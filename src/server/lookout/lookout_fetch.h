@@ -23,7 +23,7 @@ struct fetch_request {
 	const char *path;		/* "/index.txt" */
 	const char *ca_directory;	/* the CAs that count, as `openssl rehash` names them */
 	size_t octets_max;
-	int64_t limit_ms;		/* for all of it, from now on */
+	int64_t limit_ms;		/* for all of it, from its turn on: so many are fetched at a time (FETCHES_MAX) */
 };
 
 /* why NULL: body is the file; else why there is none, in words, some of them the server's. Both only good during the call. */
